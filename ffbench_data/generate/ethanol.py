@@ -1,0 +1,139 @@
+"""Ethanol at GFN2-xTB with tblite: 500 K, 0.5 fs, Nose-Hoover chain.
+
+GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
+
+    python -m ffbench_data.generate.ethanol FOLDER --runs 6 --ps 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from . import nose_hoover
+
+TEMPERATURE = 500.0  # K
+TIME_STEP = 0.5  # fs
+RELAXATION = 100.0  # fs
+BOHR = 0.529177210903  # Angstrom
+HARTREE = 27.211386245988  # eV
+BOLTZMANN = 8.617333262145179e-05  # eV/K
+FS = 0.09822694743391452  # fs in A sqrt(amu/eV)
+
+
+class GFN2:
+    """Energy (eV) and forces (eV/A) of one molecule, closed shell, electronic temperature 300 K.
+
+    ``accuracy`` is tblite's; labels use 0.01 with a fresh guess, trajectories 1.0 continuing from the last
+    wavefunction.
+    """
+
+    def __init__(self, numbers, *, accuracy: float = 0.01, fresh: bool = True):
+        self.numbers = np.asarray(numbers)
+        self.accuracy, self.fresh = accuracy, fresh
+        self._calculator = self._last = None
+
+    def __call__(self, positions):
+        from tblite.interface import Calculator
+
+        if self._calculator is None:
+            self._calculator = Calculator("GFN2-xTB", self.numbers, np.asarray(positions, float) / BOHR)
+            self._calculator.set("verbosity", 0)
+            self._calculator.set("accuracy", self.accuracy)
+            self._calculator.set("temperature", 300.0 * BOLTZMANN / HARTREE)
+        else:
+            self._calculator.update(positions=np.asarray(positions, float) / BOHR)
+        self._last = self._calculator.singlepoint(None if self.fresh else self._last)
+        return self._last.get("energy") * HARTREE, -self._last.get("gradient") * HARTREE / BOHR
+
+
+def start(name: str = "CH3CH2OH"):
+    """Atomic numbers, masses (amu) and the GFN2 minimum (Angstrom) of a molecule that ASE knows."""
+    from ase.build import molecule
+    from scipy.optimize import minimize
+
+    atoms = molecule(name)
+    potential = GFN2(atoms.numbers, accuracy=0.1, fresh=False)
+
+    def objective(flat):
+        energy, force = potential(flat.reshape(-1, 3))
+        return energy, -force.ravel()
+
+    best = minimize(objective, atoms.positions.ravel(), jac=True, method="BFGS", options={"gtol": 1e-3})
+    return atoms.numbers, atoms.get_masses(), best.x.reshape(-1, 3)
+
+
+def simulate(
+    folder: Path,
+    *,
+    run: int,
+    ps: float = 100.0,
+    save_fs: float = 10.0,
+    equilibrate_ps: float = 5.0,
+    molecule: str = "CH3CH2OH",
+    seed: int = 20261121,
+) -> Path:
+    """One independent run in pieces of 10 ps (restartable): ``positions`` [T, N, 3] float32 (Angstrom),
+    ``temperature`` [T] (K, 3N - 6 degrees of freedom), ``potential`` [T] (eV), every ``save_fs``."""
+    folder = Path(folder) / f"run-{run:02d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers, mass, x = start(molecule)
+    kt, dof, dt = BOLTZMANN * TEMPERATURE, 3 * len(numbers) - 6, TIME_STEP * FS
+    potential = GFN2(numbers, accuracy=1.0, fresh=False)
+    rules = {"mass": mass, "kt": kt, "tau": RELAXATION * FS, "dof": dof, "dt": dt}
+    piece_ps, every = 10.0, round(save_fs / TIME_STEP)
+
+    done = sorted(folder.glob("piece-*.npz"))
+    if done:
+        last = np.load(done[-1])
+        x, v, chain = last["end_positions"], last["end_velocities"], last["thermostat"]
+        _, force = potential(x)
+    else:
+        rng = np.random.default_rng([seed, run])
+        v = nose_hoover.draw_velocities(rng, x, mass, 2 * kt, remove_rotation=True)  # half of it goes into the bonds
+        chain = np.zeros(nose_hoover.CHAIN)
+        _, force = potential(x)
+        for _ in range(round(equilibrate_ps * 1000 / TIME_STEP)):
+            x, v, force, chain, _ = nose_hoover.step(x, v, force, chain, potential, **rules)
+
+    for piece in range(len(done), round(ps / piece_ps)):
+        frames = round(piece_ps * 1000 / save_fs)
+        saved = np.empty((frames, len(numbers), 3), np.float32)
+        kelvin, energies = np.empty(frames), np.empty(frames)
+        for t in range(frames):
+            for _ in range(every):
+                x, v, force, chain, energy = nose_hoover.step(x, v, force, chain, potential, **rules)
+            saved[t], energies[t] = x, energy
+            kelvin[t] = (mass[:, None] * v**2).sum() / (dof * BOLTZMANN)
+        part = folder / "part.npz"
+        np.savez(
+            part,
+            positions=saved,
+            temperature=kelvin,
+            potential=energies,
+            save_fs=save_fs,
+            numbers=numbers,
+            end_positions=x,
+            end_velocities=v,
+            thermostat=chain,
+        )
+        os.replace(part, folder / f"piece-{piece:03d}.npz")
+        print(f"{molecule} run {run}: {(piece + 1) * piece_ps:.0f} of {ps:.0f} ps, T {kelvin.mean():.1f} K", flush=True)
+    return folder
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cli.add_argument("folder", type=Path)
+    cli.add_argument("--runs", type=int, default=6)
+    cli.add_argument("--ps", type=float, default=100.0)
+    args = cli.parse_args()
+    for run in range(args.runs):
+        simulate(args.folder, run=run, ps=args.ps)
+
+
+if __name__ == "__main__":
+    main()
