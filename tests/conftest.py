@@ -1,0 +1,17 @@
+"""Shared fixtures. Real reference data lies beside the checkout, never in it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real reference data slices; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("FFBENCH_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("real reference data (../shared/data) is not beside this checkout")
+    return folder
