@@ -1,0 +1,185 @@
+"""The model contract: what a model gets (`AtomsBatch`), returns (`Prediction`) and states (`ForceField`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AtomsBatch:
+    """Structures, flattened along atoms: A atoms in B systems, E directed edges.
+
+    - ``positions`` [A, 3] Angstrom, ``atomic_numbers`` [A], ``system_index`` [A] (sorted, 0..B-1)
+    - ``cell`` [B, 3, 3] Angstrom, rows are lattice vectors (zeros for open systems), ``pbc`` [B, 3] bool
+    - ``edge_index`` [2, E]: pairs (i, j) within the model's cutoff, both directions, and ``edge_shift`` [E, 3]
+      integers, so that r_ij = positions[j] + edge_shift @ cell[system] - positions[i]. ``None`` until
+      `ffbench_data.neighbors.with_edges` adds them.
+    """
+
+    positions: Tensor
+    atomic_numbers: Tensor
+    system_index: Tensor
+    cell: Tensor
+    pbc: Tensor
+    edge_index: Tensor | None = None
+    edge_shift: Tensor | None = None
+
+    @property
+    def n_systems(self) -> int:
+        return self.cell.shape[0]
+
+    @property
+    def n_atoms(self) -> Tensor:
+        """Atoms per system [B]."""
+        return torch.bincount(self.system_index, minlength=self.n_systems)
+
+    def to(self, *, dtype: torch.dtype | None = None, device: Any = None) -> AtomsBatch:
+        """The same batch with floating tensors in ``dtype`` and everything on ``device``."""
+        move = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        for k in ("positions", "cell"):
+            move[k] = move[k].to(dtype=dtype)
+        return replace(self, **move)
+
+    def edge_vectors(self) -> Tensor:
+        """r_ij [E, 3] (Angstrom) from i to j, differentiable in the positions."""
+        if self.edge_index is None:
+            raise ValueError("batch has no edges: call ffbench_data.neighbors.with_edges(batch, cutoff) first")
+        i, j = self.edge_index
+        r = self.positions.index_select(0, j) - self.positions.index_select(0, i)
+        if self.edge_shift is None:
+            return r
+        cell = self.cell.index_select(0, self.system_index.index_select(0, i))
+        return r + torch.einsum("ea,eab->eb", self.edge_shift.to(r.dtype), cell)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model returns, and what labels look like.
+
+    ``energy`` [B] eV, ``forces`` [A, 3] eV/Angstrom; optional ``stress`` [B, 3, 3] eV/Angstrom^3, ``embedding``
+    [A, D] (for selective classification), ``uncertainty`` [B] (larger = less certain).
+    """
+
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor | None = None
+    embedding: Tensor | None = None
+    uncertainty: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ForceField:
+    """A model and what it states about itself.
+
+    ``fn`` maps an `AtomsBatch` to a `Prediction` (or a mapping with the same keys). ``cutoff`` is the radius
+    (Angstrom) of the edge list it wants, or ``None`` if it needs none. ``elements`` are the atomic numbers it
+    supports (``None``: any). Floating inputs arrive in ``dtype``. ``conservative`` says whether the forces are the
+    gradient of the energy. ``card`` is free text for the report: name, version, parameters, training_data, theory.
+
+    Calling it casts the batch to its dtype, adds missing edges and checks the shapes of the answer.
+
+    >>> import torch
+    >>> def energy(batch):  # a harmonic tether to the origin, eV
+    ...     per_atom = 0.5 * (batch.positions ** 2).sum(-1)
+    ...     return per_atom.new_zeros(batch.n_systems).index_add(0, batch.system_index, per_atom)
+    >>> model = ForceField.from_energy(energy, cutoff=None, card={"name": "tether"})
+    >>> one = AtomsBatch(torch.ones(1, 3), torch.tensor([1]), torch.tensor([0]), torch.zeros(1, 3, 3),
+    ...                  torch.zeros(1, 3, dtype=torch.bool))
+    >>> model(one).forces
+    tensor([[-1., -1., -1.]])
+    """
+
+    fn: Callable[[AtomsBatch], Any]
+    cutoff: float | None
+    elements: tuple[int, ...] | None = None
+    dtype: torch.dtype = torch.float32
+    conservative: bool = True
+    card: Mapping[str, Any] = field(default_factory=dict)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self):
+        if not callable(self.fn):
+            raise ValueError(f"fn must be callable, got {type(self.fn).__name__}")
+        if self.cutoff is not None and not self.cutoff > 0:
+            raise ValueError(f"cutoff must be positive (Angstrom) or None, got {self.cutoff}")
+        if self.elements is not None:
+            object.__setattr__(self, "elements", tuple(sorted(int(z) for z in self.elements)))
+
+    @classmethod
+    def from_energy(cls, fn: Callable[[AtomsBatch], Any], cutoff: float | None, **stated: Any) -> ForceField:
+        """A conservative model from an energy function; forces by automatic differentiation.
+
+        ``fn(batch)`` returns the energy [B] (eV), or a mapping with ``energy`` and optional ``embedding``.
+        """
+        return cls(_Gradient(fn), cutoff, **stated)
+
+    @property
+    def name(self) -> str:
+        return str(self.card.get("name", "unnamed"))
+
+    def to(self, device: Any) -> ForceField:
+        """The same model on another device (its ``fn`` must have ``.to`` or hold no tensors)."""
+        fn = self.fn.to(device) if hasattr(self.fn, "to") else self.fn
+        return replace(self, fn=fn, device=torch.device(device))
+
+    def __call__(self, batch: AtomsBatch) -> Prediction:
+        batch = batch.to(dtype=self.dtype, device=self.device)
+        if self.cutoff is not None and batch.edge_index is None:
+            from .neighbors import with_edges
+
+            batch = with_edges(batch, self.cutoff)
+        return as_prediction(self.fn(batch), batch)
+
+
+class _Gradient(torch.nn.Module):
+    """Adds forces = -dE/dx to an energy function."""
+
+    def __init__(self, fn):
+        super().__init__()
+        self.energy_fn = fn
+
+    def forward(self, batch: AtomsBatch) -> Prediction:
+        with torch.enable_grad():
+            positions = batch.positions.detach().requires_grad_(True)
+            out = self.energy_fn(replace(batch, positions=positions))
+            extra = dict(out) if isinstance(out, Mapping) else {}
+            energy = extra.pop("energy", out)
+            if not isinstance(energy, Tensor) or not energy.requires_grad:
+                raise ValueError("the energy does not depend on the positions: no forces can be derived")
+            # Under training the graph is kept, so that a loss on forces can be differentiated again.
+            training = self.training and any(p.requires_grad for p in self.parameters())
+            (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=training)
+        if not training:
+            energy, extra = energy.detach(), {k: v.detach() for k, v in extra.items()}
+        return Prediction(energy=energy, forces=-gradient, **extra)
+
+
+def as_prediction(out: Any, batch: AtomsBatch) -> Prediction:
+    """Check what a model returned. ValueError names the field, its shape and the shape it should have."""
+    if isinstance(out, Mapping):
+        missing = {"energy", "forces"} - set(out)
+        if missing:
+            raise ValueError(f"model returned no {' and no '.join(sorted(missing))}: it must return energy and forces")
+        known = {k: v for k, v in out.items() if k in Prediction.__dataclass_fields__}
+        out = Prediction(**known)
+    if not isinstance(out, Prediction):
+        raise ValueError(f"model must return a Prediction or a mapping, got {type(out).__name__}")
+    atoms, systems = batch.positions.shape[0], batch.n_systems
+    shapes = {"energy": (systems,), "forces": (atoms, 3), "stress": (systems, 3, 3), "uncertainty": (systems,)}
+    for name, shape in shapes.items():
+        value = getattr(out, name)
+        if value is None and name in ("stress", "uncertainty"):
+            continue
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = f"{value.dtype} tensor" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"model returned {name} as {kind}: it must be a floating-point tensor of shape {shape}")
+        if tuple(value.shape) != shape:
+            raise ValueError(f"model returned {name} of shape {tuple(value.shape)}, expected {shape}")
+    if out.embedding is not None and (out.embedding.ndim != 2 or out.embedding.shape[0] != atoms):
+        raise ValueError(f"model returned embedding of shape {tuple(out.embedding.shape)}, expected ({atoms}, D)")
+    return out

@@ -1,0 +1,157 @@
+"""`Frames`: labelled structures as flat numpy columns, sliced without copying; `collate` makes a torch batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from .contract import AtomsBatch, Prediction
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One labelled structure; arrays are views. Units: Angstrom, eV, eV/Angstrom, fs."""
+
+    atomic_numbers: np.ndarray  # [N]
+    positions: np.ndarray  # [N, 3]
+    cell: np.ndarray  # [3, 3]
+    pbc: np.ndarray  # [3]
+    energy: float
+    forces: np.ndarray  # [N, 3]
+
+    def to_ase(self):
+        """An `ase.Atoms` with the labels in a single-point calculator."""
+        from ase import Atoms
+        from ase.calculators.singlepoint import SinglePointCalculator
+
+        atoms = Atoms(self.atomic_numbers, self.positions, cell=self.cell, pbc=self.pbc)
+        atoms.calc = SinglePointCalculator(atoms, energy=self.energy, forces=self.forces.astype(float))
+        return atoms
+
+
+class Frames:
+    """A column view of an Arrow table with the columns of `ffbench_data.schema`.
+
+    ``frames[i]`` is a `Frame`; ``frames[a:b]`` or ``frames[indices]`` are `Frames`. Columns: ``atomic_numbers`` [A],
+    ``positions`` [A, 3], ``forces`` [A, 3], ``offsets`` [T + 1], ``energy`` [T], ``cell`` [T, 3, 3], ``pbc`` [T, 3],
+    ``time_fs`` [T] (NaN where unknown).
+    """
+
+    def __init__(self, table: pa.Table):
+        self.table = table
+        self.offsets, self.atomic_numbers = _list_column(table, "atomic_numbers")
+        self.positions = _list_column(table, "positions")[1].reshape(-1, 3)
+        self.forces = _list_column(table, "atomic_forces")[1].reshape(-1, 3)
+        self.energy = _column(table, "energy").to_numpy(zero_copy_only=False)
+        self.cell = _flat(_column(table, "cell")).reshape(-1, 3, 3)
+        self.pbc = _flat(_column(table, "pbc")).reshape(-1, 3)
+
+    @cached_property
+    def time_fs(self) -> np.ndarray:
+        return _column(self.table, "time_fs").to_numpy(zero_copy_only=False).astype(float)
+
+    @property
+    def n_atoms(self) -> np.ndarray:
+        """Atoms per frame [T]."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, (int, np.integer)):
+            i = range(len(self))[int(index)]
+            a = slice(self.offsets[i], self.offsets[i + 1])
+            return Frame(
+                self.atomic_numbers[a], self.positions[a], self.cell[i], self.pbc[i], self.energy[i], self.forces[a]
+            )
+        rows = np.arange(len(self))[index]
+        if isinstance(index, slice) and index.step in (None, 1):
+            return Frames(self.table.slice(rows[0] if len(rows) else 0, len(rows)))
+        return Frames(self.table.take(pa.array(rows)))
+
+    def stacked(self) -> tuple[np.ndarray, np.ndarray]:
+        """(atomic_numbers [N], positions [T, N, 3]) when every frame has the same atoms in the same order."""
+        n = self.n_atoms
+        if (
+            len(n) == 0
+            or (n != n[0]).any()
+            or (self.atomic_numbers.reshape(len(n), -1) != self[0].atomic_numbers).any()
+        ):
+            raise ValueError("frames do not all have the same atoms: stack them one composition at a time")
+        return self[0].atomic_numbers, self.positions.reshape(len(n), n[0], 3)
+
+    def __repr__(self) -> str:
+        return f"Frames({len(self)} frames, {len(self.atomic_numbers)} atoms)"
+
+
+def collate(frames: Frames | Iterable[Frame], *, indices: Any = None) -> AtomsBatch:
+    """An `AtomsBatch` (positions in float64) from frames, or from the rows ``indices`` of a `Frames`.
+
+    Labels of the same rows: `collate_labels`.
+    """
+    import torch
+
+    from .contract import AtomsBatch
+
+    z, x, n, cell, pbc = _gather(frames, indices, ("atomic_numbers", "positions"), ("cell", "pbc"))
+    return AtomsBatch(
+        positions=torch.from_numpy(x),
+        atomic_numbers=torch.from_numpy(z.astype(np.int64)),
+        system_index=torch.from_numpy(np.repeat(np.arange(len(n)), n)),
+        cell=torch.from_numpy(cell),
+        pbc=torch.from_numpy(pbc),
+    )
+
+
+def collate_labels(frames: Frames | Iterable[Frame], *, indices: Any = None) -> Prediction:
+    """The labels of the same rows as a `Prediction`: energy [B] and forces [A, 3] in float64."""
+    import torch
+
+    from .contract import Prediction
+
+    f, _, energy = _gather(frames, indices, ("forces",), ("energy",))
+    return Prediction(energy=torch.from_numpy(energy), forces=torch.from_numpy(f.astype(np.float64)))
+
+
+def _gather(frames, indices, per_atom, per_frame):
+    """Concatenated per-atom columns, atoms per frame, then per-frame columns, as fresh arrays."""
+    if not isinstance(frames, Frames):
+        frames = [frames] if isinstance(frames, Frame) else list(frames)
+        columns = [np.concatenate([getattr(f, name) for f in frames]) for name in per_atom]
+        n = np.array([len(f.atomic_numbers) for f in frames])
+        return [*columns, n, *(np.array([getattr(f, name) for f in frames]) for name in per_frame)]
+    rows = np.arange(len(frames)) if indices is None else np.atleast_1d(np.asarray(indices))
+    n = frames.n_atoms[rows]
+    starts = frames.offsets[rows]
+    atoms = np.repeat(starts - np.concatenate([[0], np.cumsum(n)[:-1]]), n) + np.arange(n.sum())
+    columns = [getattr(frames, name)[atoms] for name in per_atom]
+    return [*columns, n, *(getattr(frames, name)[rows] for name in per_frame)]
+
+
+def _column(table: pa.Table, name: str) -> pa.Array:
+    if name not in table.column_names:
+        raise ValueError(f"table has no column {name!r}; it has {', '.join(table.column_names)}")
+    column = table[name]
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _flat(values: pa.Array) -> np.ndarray:
+    while pa.types.is_nested(values.type):
+        values = values.flatten()
+    return values.to_numpy(zero_copy_only=False)
+
+
+def _list_column(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    values = _column(table, name)
+    offsets = values.offsets.to_numpy()
+    return offsets - offsets[0], _flat(values)
