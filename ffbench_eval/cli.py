@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -22,9 +22,9 @@ def evaluate(
         str, typer.Argument(help="reference_models:NAME, path/to/file.py:function or package.module:factory")
     ],
     suite: Annotated[str, typer.Option(help="suite name or YAML file")] = "mini",
-    task: Annotated[Optional[list[str]], typer.Option(help="only this task (repeatable)")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="run folder [default: runs/<model>-<suite>]")] = None,
-    device: Annotated[Optional[str], typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
+    out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<model>-<suite>]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
     workers: Annotated[int, typer.Option(help="worker processes")] = 0,
     seed: Annotated[int, typer.Option(help="seed of the run")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="throw away what the run folder holds")] = False,
@@ -50,7 +50,7 @@ def evaluate(
 def plan(
     model: Annotated[str, typer.Argument(help="as for evaluate")],
     suite: Annotated[str, typer.Option(help="suite name or YAML file")] = "mini",
-    task: Annotated[Optional[list[str]], typer.Option(help="only this task (repeatable)")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
 ) -> None:
     """Print the tasks and units of a suite with a cost estimate for this model and machine."""
     _plan(model, suite, task, 0)

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,7 @@ def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned
 
 def load_task_data(task: Task) -> TaskData:
     from ffbench_data.load import locate
+
     from ffbench_data.observables import read_reference
 
     split = getattr(task.parameters, "split", "test")
@@ -282,7 +283,7 @@ def assemble(
     return Report(
         suite=suite.name,
         suite_version=suite.version,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
         model=main or model_room.card(models, spec),
         models=cards,

@@ -131,8 +131,9 @@ def assemble_ethanol(raw: Path) -> None:
 
 def assemble_alanine(raw: Path) -> None:
     import openmm
-    from ffbench_metrics import free_energy_from_hills
     from scipy.ndimage import minimum_filter
+
+    from ffbench_metrics import free_energy_from_hills
 
     runs = pieces(raw / "alanine", "positions")
     _, system = alanine.system()
@@ -200,6 +201,7 @@ def assemble_alanine(raw: Path) -> None:
 
 def assemble_water(raw: Path) -> None:
     import openmm
+
     from ffbench_metrics import pair_distance_counts
 
     context = water.context(openmm.VerletIntegrator(0.001))
