@@ -49,7 +49,7 @@ def find_bonds(numbers, positions, *, factor: float = BOND_FACTOR) -> list[tuple
 
 
 def fragments(n_atoms: int, bonds: list[tuple[int, int]], bond: tuple[int, int]) -> np.ndarray | None:
-    """Sides [N] (0 with the bond's first atom, 1 with its second) after cutting ``bond``; ``None`` if it is in a ring."""
+    """Sides [N] after cutting ``bond`` (0 with its first atom, 1 with its second); ``None`` if it is in a ring."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

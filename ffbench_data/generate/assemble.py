@@ -32,7 +32,7 @@ def spread(count: int, wanted: int) -> np.ndarray:
 
 
 def label(positions, potential) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(positions rounded to float32, energies, forces): rounding comes first, so that labels belong to what is stored."""
+    """(positions rounded to float32, energies, forces); rounding comes first: labels belong to what is stored."""
     rounded = np.asarray(positions, np.float32).astype(np.float64)
     energy, forces = zip(*(potential(x) for x in rounded))
     return rounded, np.array(energy), np.stack(forces)
@@ -118,11 +118,11 @@ def assemble_ethanol(raw: Path) -> None:
     facts = {
         "bonds": bonds,
         "starts": np.random.default_rng(0).permutation(1000)[:20].tolist(),
-        "temperature_K": {"value": float(np.mean(kelvin)), "standard_error": float(np.std(kelvin, ddof=1) / len(kelvin) ** 0.5)},
+        "temperature_K": _mean(kelvin),
         "runs": len(runs),
         "run_ps": len(runs[0]) * save_fs / 1000,
         "unlabelled_scan_frames": unlabelled,
-    }  # fmt: skip
+    }
     default = {"train": table(runs[:4], 2000), "val": table(runs[4:5], 200), "test": table(runs[5:], 1000)}
     write(
         "ethanol_gfn2", {"default": default, "bond_scans": {"test": scan_table}}, facts, {"blocks": blocks_table(rows)}
