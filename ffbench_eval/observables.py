@@ -67,13 +67,9 @@ def rdf(stable, data, p, hills):
         shape = {"volume": abs(np.linalg.det(cell)), "pairs": _n_pairs(a, b), "r_max": r_max}
         dr = r[1] - r[0]
 
-        def error(counts, pooled, frames, pooled_frames, shape=shape, dr=dr):
-            g, g0 = (rdf_from_counts(c, n, **shape)[1] for c, n in ((counts, frames), (pooled, pooled_frames)))
+        def error(counts, pooled, shape=shape, dr=dr, frames=blocks.frames if blocks else 1):
+            g, g0 = (rdf_from_counts(c, frames, **shape)[1] for c in (counts, pooled))
             return float(np.abs(g - g0).sum() * dr)
-
-        def normalised_error(counts, pooled, shape=shape, dr=dr, pairs=name):
-            # Counts of whole blocks: the number of frames follows from the number of blocks drawn.
-            return error(counts[:-1], pooled[:-1], counts[-1], pooled[-1], shape, dr)
 
         per_replica = []
         g_sum, g_frames = np.zeros(bins), 0
@@ -94,7 +90,7 @@ def rdf(stable, data, p, hills):
         metrics[f"rdf_error_{name}"] = over_replicas(
             per_replica,
             unit="Å",
-            floor=_floor(blocks, p.length_ps - p.skip_ps, normalised_error, with_frames=True),
+            floor=_floor(blocks, p.length_ps - p.skip_ps, error),
             trivial=float(np.abs(1 - g_ref).sum() * dr),
         )
         series = {"reference": g_ref}
@@ -157,9 +153,9 @@ def energy_drift(stable, data, p, hills):
             slopes.append(None)
             fluctuations.append(None)
             continue
-        slope, fluctuation = nve_drift(t.total_energy, t.time_ps, n_atoms=len(t.numbers))
-        slopes.append(abs(1000 * float(slope)))
-        fluctuations.append(1000 * float(fluctuation))
+        drift = nve_drift(t.total_energy, float(t.time_ps[1] - t.time_ps[0]), n_atoms=len(t.numbers))
+        slopes.append(abs(1000 * float(drift.slope)))
+        fluctuations.append(1000 * float(drift.rms_fluctuation))
     metrics = {
         "energy_drift": over_replicas(slopes, unit="meV/atom/ps"),
         "energy_fluctuation": over_replicas(fluctuations, unit="meV/atom"),
@@ -217,7 +213,12 @@ def diffusivity(stable, data, p, hills):
 
 def free_energy(stable, data, p, hills):
     """F(phi, psi) from the hills before failure: mean |F - F_ref| where F_ref < 20 kJ/mol, per replica and marginal."""
-    from ffbench_metrics import free_energy_error, free_energy_from_hills, free_energy_marginal
+    from ffbench_metrics import (
+        free_energy_error,
+        free_energy_from_hills,
+        free_energy_integral_error,
+        free_energy_marginal,
+    )
 
     reference = data.reference.free_energy
     settings = {"temperature": p.temperature_K, "bias_factor": p.metadynamics.bias_factor}
@@ -260,23 +261,17 @@ def free_energy(stable, data, p, hills):
         mean = mean - mean.min()
         curves["free_energy_surface"] = _surface(grid, mean)
     for axis, name in enumerate(("phi", "psi")):
-        series = {"reference": free_energy_marginal(reference, temperature=p.temperature_K, axis=axis)}
+
+        def marginal(f, axis=axis):
+            return free_energy_marginal(f, axis=axis, temperature=p.temperature_K)
+
+        series = {"reference": marginal(reference)}
         if mean is not None:
-            series = {"model": free_energy_marginal(mean, temperature=p.temperature_K, axis=axis), **series}
-            metrics[f"free_energy_error_{name}"] = over_replicas(
-                [
-                    None
-                    if s is None
-                    else float(
-                        np.abs(
-                            free_energy_marginal(s, temperature=p.temperature_K, axis=axis) - series["reference"]
-                        ).sum()
-                        * (grid[1] - grid[0])
-                    )
-                    for s in surfaces
-                ],
-                unit="kJ/mol rad",
-            )
+            series = {"model": marginal(mean), **series}
+            published = [
+                None if s is None else free_energy_integral_error(marginal(s), series["reference"]) for s in surfaces
+            ]
+            metrics[f"free_energy_integral_error_{name}"] = over_replicas(published, unit="kJ/mol rad")
         curves[f"free_energy_{name}"] = _curve(grid, series, f"{name} (rad)", f"F({name}) (kJ/mol)")
     return metrics, curves
 
@@ -333,20 +328,17 @@ def _surface(grid, values) -> Curve:
     )
 
 
-def _floor(blocks, length_ps: float, error, *, with_frames: bool = False) -> Floor | None:
+def _floor(blocks, length_ps: float, error) -> Floor | None:
     """Errors of windows of the truth at this length against the other runs pooled."""
     from ffbench_metrics import noise_floor
 
     if blocks is None or len(blocks.counts) < 3:
         return None
-    runs = blocks.counts
-    if with_frames:
-        runs = [np.column_stack([c, np.full(len(c), blocks.frames)]) for c in runs]
     length = max(1, round(length_ps / blocks.block_ps))
-    spread = noise_floor(runs, length, error, resamples=RESAMPLES, seed=0)
+    spread = noise_floor(blocks.counts, length, error, resamples=RESAMPLES, seed=0)
     return Floor(
         median=float(np.median(spread)),
         p95=float(np.quantile(spread, 0.95)),
-        runs=len(runs),
+        runs=len(blocks.counts),
         length_ps=round(length * blocks.block_ps, 6),
     )

@@ -184,16 +184,17 @@ def stable_until(trajectory: Trajectory, end_ps: float, data, p) -> float:
     from ..observables import element_pairs, reference_rdf
 
     window = max(1, round(1000 / p.save_every_fs))  # frames in 1 ps
-    for name, (a, b) in element_pairs(trajectory.numbers).items():
-        frame = rdf_stability(
-            trajectory.positions.astype(float),
-            trajectory.cell,
-            reference_rdf(data, name)[1],
-            index_a=a,
-            index_b=None if a is b else b,
-            window=window,
-            threshold=limit,
-        )
-        if frame is not None:
-            end_ps = min(end_ps, float(trajectory.time_ps[min(int(frame), len(trajectory) - 1)]))
-    return end_ps
+    if len(trajectory) < window:
+        return end_ps
+    pairs = {name: (a, None if a is b else b) for name, (a, b) in element_pairs(trajectory.numbers).items()}
+    found = rdf_stability(
+        trajectory.positions.astype(float),
+        trajectory.cell,
+        {name: reference_rdf(data, name)[1] for name in pairs},
+        pairs=pairs,
+        window=window,
+        tolerance=limit,
+    )
+    if found.first_failure is None:
+        return end_ps
+    return min(end_ps, float(trajectory.time_ps[found.first_failure]))
