@@ -5,11 +5,12 @@ import importlib
 _WHERE = {
     "load_dataset": ".load",
     "load_frames": ".load",
-    "list_datasets": ".card",
-    "card": ".card",
+    "list_datasets": ".dataset_card",
+    "card": ".dataset_card",
     "collate": ".frames",
     "collate_labels": ".frames",
     "Frames": ".frames",
+    "reference": ".potentials",
 }
 __all__ = list(_WHERE)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from .card import list_datasets, nearest
+from .dataset_card import list_datasets, nearest
 from .frames import Frames
 from .store import file_hash
 

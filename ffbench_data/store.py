@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import yaml
 
-from .card import Card
+from .dataset_card import Card
 from .schema import content_hash, write_parquet
 
 

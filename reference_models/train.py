@@ -143,8 +143,10 @@ def train(
                 view = force_field(copy.deepcopy(averaged), cutoff=config.cutoff, elements=elements, card=card)
                 row |= callback(step, view) or {}
             curve.append(row)
-            log(f"{family}: {spent / 60:.1f} of {recipe.minutes:g} CPU min, step {step}, loss {row['loss']:.4f}, "
-                f"validation force MAE {1000 * force_mae:.1f} meV/A, energy MAE {1000 * energy_mae:.1f} meV")  # fmt: skip
+            log(
+                f"{family}: {spent / 60:.1f} of {recipe.minutes:g} CPU min, step {step}, loss {row['loss']:.4f}, "
+                f"validation MAE: force {1000 * force_mae:.1f} meV/A, energy {1000 * energy_mae:.1f} meV"
+            )
             if force_mae < best:
                 best = force_mae
                 about = {**card, "parameters": sum(p.numel() for p in module.parameters())}
