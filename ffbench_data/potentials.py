@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ase.calculators.calculator import Calculator, all_changes
 
-from .dataset_card import nearest
+from .datacard import known
 
 KNOWN = ("water", "alanine_dipeptide_obc", "ethanol_gfn2", "md17_gfn2")
 
@@ -31,8 +31,7 @@ def reference(name: str) -> Calculator:
 
     ValueError for a dataset without one, or when the engine is missing (extra ``generate``).
     """
-    if name not in KNOWN:
-        raise ValueError(f"dataset {name!r} has no reference potential{nearest(name, KNOWN)}")
+    known(name, KNOWN, "reference potential")
     try:
         return _Potential({"water": _water, "alanine_dipeptide_obc": _alanine}.get(name, _gfn2)())
     except ImportError as error:

@@ -29,7 +29,9 @@ class Verdict:
 
     @property
     def tone(self) -> str:
-        return {"finished": "good", "unstable": "bad", "incomplete": "warn", "no result": "warn"}.get(self.label, "none")
+        return {"finished": "good", "unstable": "bad", "incomplete": "warn", "no result": "warn"}.get(
+            self.label, "none"
+        )
 
 
 def verdict(task: TaskReport) -> Verdict:

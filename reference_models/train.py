@@ -203,7 +203,7 @@ def _resume(folder, module, averaged, optimizer, curve) -> tuple[int, float, flo
 
 
 def main() -> None:
-    from ffbench_data import card as dataset_card
+    from ffbench_data import card as datacard
     from ffbench_data import load_frames
 
     cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -220,7 +220,7 @@ def main() -> None:
     training, validation = (load_frames(name, config or None, split) for split in ("train", "val"))
     config_class, _ = FAMILIES[args.family]()
     changes = {k: type(getattr(config_class(), k))(v) for k, v in (item.split("=") for item in args.set)}
-    about = dataset_card(name)
+    about = datacard(name)
     card = {
         "training_data": f"{args.dataset} {about.version}, split train ({len(training)} frames)",
         "theory": about.theory,

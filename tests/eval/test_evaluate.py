@@ -162,7 +162,7 @@ def test_unknown_names_get_the_nearest_one():
         load_frames("ethanol_gfn", split="test")
     with pytest.raises(ValueError, match="did you mean 'bond_scans'"):
         load_frames("ethanol_gfn2", "bond_scan")
-    with pytest.raises(ValueError, match="no split 'tset'"):
+    with pytest.raises(ValueError, match="unknown split 'tset'"):
         load_frames("ethanol_gfn2", split="tset")
 
 
@@ -191,7 +191,7 @@ def run_cli(*arguments, cwd):
         ("fine.py:lod", "did you mean 'load'"),
         ("fine.py", "not a spec"),
         ("no_such_package:load", "cannot import"),
-        ("reference_models:painnn", "Known:"),
+        ("reference_models:painnn", "unknown reference model"),
     ],
 )
 def test_the_command_line_answers_a_bad_model_with_one_line_and_exit_code_2(tmp_path, spec, message):
@@ -214,7 +214,7 @@ def test_a_changed_byte_in_a_shard_is_refused(tmp_path):
     raw = bytearray(shard.read_bytes())
     raw[len(raw) // 2] ^= 1
     shard.write_bytes(raw)
-    with pytest.raises(ValueError, match="does not match its manifest"):
+    with pytest.raises(ValueError, match="was changed"):
         load_frames("ethanol_gfn2", split="test", root=tmp_path)
 
 
