@@ -26,20 +26,8 @@ RAMP = ["#162874", "#243f99", "#2260a9", "#1e88bc", "#33a7c2", "#59bfc0", "#8cd2
 def _style() -> str:
     light = {f"--f{k}": c for k, c in enumerate(RAMP)}
     dark = {f"--f{k}": c for k, c in enumerate(reversed(RAMP))}
-    light |= {
-        "--ink": "#20242a",
-        "--soft": "#5d6673",
-        "--line": "#d9dde3",
-        "--model": "#0b5cbf",
-        "--reference": "#c3bba6",
-    }
-    dark |= {
-        "--ink": "#e3e6ea",
-        "--soft": "#a0a9b5",
-        "--line": "#353b44",
-        "--model": "#6fb4ff",
-        "--reference": "#77705f",
-    }
+    light |= {"--ink": "#20242a", "--soft": "#5d6673", "--line": "#d9dde3", "--model": "#0b5cbf", "--reference": "#c3bba6"}
+    dark |= {"--ink": "#e3e6ea", "--soft": "#a0a9b5", "--line": "#353b44", "--model": "#6fb4ff", "--reference": "#77705f"}
     hues = ["#0b5cbf", "#c2511c", "#1b7f4f", "#8650b8", "#97720a", "#bd3a78", "#2f87a0", "#6b6f76"]
     bright = ["#6fb4ff", "#ff9a62", "#5fcf98", "#c39bf0", "#e0bb4a", "#f489ba", "#6dcbe3", "#b3b8bf"]
     light |= {f"--s{k}": c for k, c in enumerate(hues)}
@@ -206,11 +194,7 @@ def surface(name: str, curve: Curve, *, top: float, outline: Curve | None = None
     x, y, z = grid
     angles = "(rad)" in curve.x_label
     frame = _Frame(
-        curve,
-        _Axis(float(x[0]), float(x[-1]), angle=angles),
-        _Axis(float(y[0]), float(y[-1]), angle=angles),
-        [],
-        bar=True,
+        curve, _Axis(float(x[0]), float(x[-1]), angle=angles), _Axis(float(y[0]), float(y[-1]), angle=angles), [], bar=True
     )
     levels = [top * k / BANDS for k in range(BANDS)]
     shifted = z - min(0.0, float(z.min()))
@@ -347,9 +331,7 @@ class _Frame:
             out.append(f'<path class="{zero}" d="M{LEFT} {y:.1f}h{self.width}"/>')
             out.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_minus(name)}</text>')
         middle, centre = LEFT + self.width / 2, self.top + self.height / 2
-        out.append(
-            f'<text x="{middle:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{_label(self.curve.x_label, 60)}</text>'
-        )
+        out.append(f'<text x="{middle:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{_label(self.curve.x_label, 60)}</text>')
         out.append(
             f'<text transform="translate(13 {centre:.0f}) rotate(-90)" text-anchor="middle">'
             f"{_label(self.curve.y_label, 40)}</text>"
@@ -455,9 +437,7 @@ def _grid(curve: Curve):
 
 def _surface_top(curves: dict[str, Curve]) -> float:
     """One colour scale for all surfaces of a task, so that they can be compared."""
-    values = [
-        v for c in curves.values() if c.kind == "surface" for row in c.series.values() for v in row if v is not None
-    ]
+    values = [v for c in curves.values() if c.kind == "surface" for row in c.series.values() for v in row if v is not None]
     return min(CAP, max(values)) if values and max(values) > 0 else 1.0
 
 

@@ -12,43 +12,43 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STYLE = {"good": "green", "warn": "yellow", "bad": "red", "none": "dim"}
+WIDTHS = {"metric": 24, "value": 18, "95 % interval": 20, "n": 5, "noise floor (p95)": 17, "score": None}
 
 
 def print_table(report: Report, console: Console | None = None) -> None:
-    """Print every metric with its interval, noise floor and score, then one sentence per task.
+    """Print one sentence per task, then its metrics with interval, noise floor and score.
 
     >>> print_table(report)  # doctest: +SKIP
     """
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     console = console or Console(highlight=False)
-    table = Table(title=Text(f"{clean(report.model.name)} on {report.suite} {report.suite_version}"), box=None)
-    table.add_column("metric", ratio=None, min_width=20)
-    for head in ("value", "95 % interval", "n", "noise floor", "score"):
-        table.add_column(head, justify="right" if head in ("value", "n") else "left")
-    sentences = []
+    console.print(Text(f"{clean(report.model.name)} on {report.suite} {report.suite_version}", style="bold"))
     for task in report.tasks.values():
         said = verdict(task)
-        style = STYLE[said.tone]
         mark = " (indicative)" if task.indicative else ""
-        sentences.append(Text.assemble((said.label, style), f"  {clean(task.title)}: {said.sentence}"))
-        table.add_row(Text.assemble((clean(task.title) + mark, "bold"), "  ", (said.label, style)))
+        console.print()
+        console.print(Text.assemble((clean(task.title), "bold"), f"{mark}  ", (said.label, STYLE[said.tone])))
+        console.print(Padding(Text(said.sentence), (0, 0, 0, 2)))
+        if not task.metrics:
+            continue
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for head, width in WIDTHS.items():
+            table.add_column(head, width=width, justify="right" if head in ("value", "n") else "left")
         for name, metric in task.metrics.items():
             table.add_row(*(Text(cell) for cell in _row(name, metric)))
-        table.add_row()
-    console.print(table)
-    for sentence in sentences:
-        console.print(sentence, highlight=False)
+        console.print(Padding(table, (0, 0, 0, 2)))
 
 
 def _row(name: str, metric: Metric) -> list[str]:
     floor = "–"
     if metric.floor is not None:
-        floor = f"{number(metric.floor.median)}, p95 {number(metric.floor.p95)}"
+        floor = f"{number(metric.floor.median)} ({number(metric.floor.p95)})"
     return [
-        f"  {metric_name(name)}",
+        metric_name(name),
         f"{value_text(metric)} {unit_name(metric.unit) if metric.value is not None else ''}".strip(),
         interval_text(metric) if metric.value is not None else "–",
         str(metric.n) if metric.n else "–",

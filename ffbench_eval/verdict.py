@@ -29,9 +29,7 @@ class Verdict:
 
     @property
     def tone(self) -> str:
-        return {"finished": "good", "unstable": "bad", "incomplete": "warn", "no result": "warn"}.get(
-            self.label, "none"
-        )
+        return {"finished": "good", "unstable": "bad", "incomplete": "warn", "no result": "warn"}.get(self.label, "none")
 
 
 def verdict(task: TaskReport) -> Verdict:
@@ -73,12 +71,12 @@ def _ran(task: TaskReport, broken: int, ran: int) -> str:
     if task.kind != "molecular_dynamics" or not ran:
         return ""
     length = task.parameters.get("length_ps")
-    whole = f"{number(length)} ps" if isinstance(length, int | float) else "length"
+    whole = f"{length:g} ps" if isinstance(length, int | float) else "length"
     if not broken:
         who = "the one replica" if ran == 1 else f"all {ran} replicas"
         return f"{who} ran the full {whole} without breaking"
     time = task.metrics.get("stable_time")
-    mean = f", stable for {number(time.value)} of {whole} on average" if time and time.value is not None else ""
+    mean = f", stable for {value_text(time)} of {whole} on average" if time and time.value is not None else ""
     return f"{broken} of {_many(ran, 'replica')} broke before the end{mean}; observables use the stable parts only"
 
 
