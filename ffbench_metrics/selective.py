@@ -15,7 +15,7 @@ class ReliabilityDiagram(NamedTuple):
 
     probability: np.ndarray
     frequency: np.ndarray
-    count: np.ndarray
+    samples: np.ndarray
 
 
 def risk_coverage_curve(confidence: Any, residual: Any, *, generalised: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -210,7 +210,7 @@ def expected_calibration_error(probability: Any, outcome: Any, *, bins: int = 15
     """
     diagram = reliability_diagram(probability, outcome, bins=bins, scheme=scheme)
     gap = np.abs(diagram.probability - diagram.frequency)
-    return float((gap * diagram.count).sum() / diagram.count.sum())
+    return float((gap * diagram.samples).sum() / diagram.samples.sum())
 
 
 def reliability_diagram(

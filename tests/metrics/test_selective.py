@@ -99,7 +99,7 @@ def test_calibrated_probabilities_have_a_small_error_and_wrong_ones_their_gap():
     outcome = rng.random(50_000) < p
     assert expected_calibration_error(p, outcome) < 0.01
     assert expected_calibration_error(np.full(1000, 0.9), np.arange(1000) % 2) == pytest.approx(0.4)
-    assert reliability_diagram(p, outcome).count.max() <= 50_000 // 15 + 1
+    assert reliability_diagram(p, outcome).samples.max() <= 50_000 // 15 + 1
 
 
 def test_accuracy_at_coverage_and_spearman():
