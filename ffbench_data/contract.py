@@ -19,6 +19,8 @@ class AtomsBatch:
     - ``edge_index`` [2, E]: pairs (i, j) within the model's cutoff, both directions, and ``edge_shift`` [E, 3]
       integers, so that r_ij = positions[j] + edge_shift @ cell[system] - positions[i]. ``None`` until
       `ffbench_data.neighbors.with_edges` adds them.
+    - ``paired``: the second half of the edges is the reverse of the first, edge by edge, so that what depends on the
+      distance only needs to be computed for the first half. The MD engine gives such lists.
     """
 
     positions: Tensor
@@ -28,6 +30,7 @@ class AtomsBatch:
     pbc: Tensor
     edge_index: Tensor | None = None
     edge_shift: Tensor | None = None
+    paired: bool = False
 
     @property
     def n_systems(self) -> int:
@@ -49,6 +52,11 @@ class AtomsBatch:
         """r_ij [E, 3] (Angstrom) from i to j, differentiable in the positions."""
         if self.edge_index is None:
             raise ValueError("batch has no edges: call ffbench_data.neighbors.with_edges(batch, cutoff) first")
+        if self.paired:
+            half = self.edge_index.shape[1] // 2
+            shift = None if self.edge_shift is None else self.edge_shift[:half]
+            r = replace(self, edge_index=self.edge_index[:, :half], edge_shift=shift, paired=False).edge_vectors()
+            return torch.cat([r, -r])
         i, j = self.edge_index
         r = self.positions.index_select(0, j) - self.positions.index_select(0, i)
         if self.edge_shift is None:

@@ -21,11 +21,11 @@ class ModelForces:
 
     With ``cell`` [B, 3, 3] (constant pressure) the model's stress [B, 3, 3] is returned too.
     Open systems use all pairs; periodic ones a list with a skin, rebuilt when an atom has moved half the skin (or
-    on `rebuild`). Either way the model sees only edges within its cutoff. Positions reach a float32 model near the
-    origin: periodic ones wrapped into the cell, open ones relative to their centroid.
+    on `rebuild`). Either way the model sees only edges within its cutoff, in a ``paired`` list. Positions reach a
+    float32 model near the origin: periodic ones wrapped into the cell, open ones relative to their centroid.
 
-    ``compiled`` may replace the model call: it gets (positions [A, 3], edge_index [2, E], edge_shift [E, 3]) and
-    returns (energy [B], forces [A, 3]), or ``None`` when it cannot serve this list.
+    ``compiled`` may replace the model call: it gets (positions [A, 3], half of the edges [2, E/2] and their shifts
+    [E/2, 3] or ``None``) and returns (energy [B], forces [A, 3]), or ``None`` when it cannot serve this list.
     """
 
     def __init__(self, model: ForceField, system: System, replicas: int):
@@ -45,20 +45,20 @@ class ModelForces:
         self._pairs = None
         self._reference: Tensor | None = None
         if model.cutoff is not None and not self.periodic:
-            self._pairs = all_pairs(self.batch.n_atoms)
+            self._pairs = half_of(all_pairs(self.batch.n_atoms), None)[0]
 
     def rebuild(self) -> None:
         """Forget the edge list, so that it depends on the next positions only."""
         self._reference = None
 
     def __call__(self, positions: Tensor, cell: Tensor | None = None) -> tuple[Tensor, ...]:
-        x, index, shift = self.prepare(positions, cell)
+        x, half, shift = self.prepare(positions, cell)
         self.calls += 1
         if self.compiled is not None:
-            out = self.compiled(x, index, shift)
+            out = self.compiled(x, half, shift)
             if out is not None:
                 return out[0], out[1].view_as(positions)
-        batch = replace(self.batch, positions=x, edge_index=index, edge_shift=shift)
+        batch = with_pairs(replace(self.batch, positions=x), half, shift)
         if cell is None:
             prediction = self.model(batch)
             return prediction.energy.to(positions.dtype), prediction.forces.to(positions.dtype).view_as(positions)
@@ -72,7 +72,7 @@ class ModelForces:
         return tuple(part.to(positions.dtype) for part in out)
 
     def prepare(self, positions: Tensor, cell: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """(positions [A, 3] near the origin, edge_index, edge_shift) as the model gets them."""
+        """(positions [A, 3] near the origin, one edge of every pair within the cutoff, its shift)."""
         x = self._near_origin(positions, cell)
         if self.model.cutoff is None:
             return x, None, None
@@ -96,7 +96,7 @@ class ModelForces:
                 wrapped = replace(self.batch, positions=flat - self._offset)
                 if cell is not None:
                     wrapped = replace(wrapped, cell=cell)
-                self._listed, self._listed_shift = edges(wrapped, self.model.cutoff + SKIN)
+                self._listed, self._listed_shift = half_of(*edges(wrapped, self.model.cutoff + SKIN))
                 if cell is None:
                     self._shift_vectors = self._listed_shift.to(flat.dtype) @ self.system.cell
         elif cell is not None:
@@ -122,6 +122,27 @@ class ModelForces:
     def _shifts_in(self, cell: Tensor, index: Tensor, shift: Tensor) -> Tensor:
         cells = cell.index_select(0, self.batch.system_index.index_select(0, index[0]))
         return torch.einsum("ea,eab->eb", shift.to(cell.dtype), cells)
+
+
+def half_of(index: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One edge of every pair of a full directed list."""
+    i, j = index
+    keep = i < j
+    if shift is None:
+        return index[:, keep], torch.zeros(0, 3, dtype=torch.int64)
+    a, b, c = shift.unbind(1)
+    upward = (a > 0) | ((a == 0) & ((b > 0) | ((b == 0) & (c > 0))))
+    keep = keep | ((i == j) & upward)
+    return index[:, keep], shift[keep]
+
+
+def with_pairs(batch: AtomsBatch, half: Tensor | None, shift: Tensor | None) -> AtomsBatch:
+    """``batch`` with the edges of ``half`` and their reverses."""
+    if half is None:
+        return batch
+    index = torch.cat([half, half.flip(0)], 1)
+    shift = None if shift is None else torch.cat([shift, -shift])
+    return replace(batch, edge_index=index, edge_shift=shift, paired=True)
 
 
 def within(x: Tensor, index: Tensor, shift: Tensor | None, cutoff: float) -> tuple[Tensor, Tensor]:
