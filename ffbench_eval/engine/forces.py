@@ -32,7 +32,7 @@ class ModelForces:
         n = len(system.numbers)
         self.model, self.system, self.replicas = model, system, replicas
         self.periodic = bool(system.pbc.any())
-        self.compiled: Callable[..., tuple[Tensor, Tensor] | None] | None = None
+        self.compiled: Callable[..., tuple[Tensor, ...] | None] | None = None
         self.calls = 0
         device = system.masses.device
         self.batch = AtomsBatch(
@@ -42,10 +42,10 @@ class ModelForces:
             cell=system.cell.expand(replicas, 3, 3),
             pbc=system.pbc.expand(replicas, 3),
         )
-        self._pairs = None
+        self.pairs: Tensor | None = None
         self._reference: Tensor | None = None
         if model.cutoff is not None and not self.periodic:
-            self._pairs = half_of(all_pairs(self.batch.n_atoms), None)[0]
+            self.pairs = half_of(all_pairs(self.batch.n_atoms), None)[0]
 
     def rebuild(self) -> None:
         """Forget the edge list, so that it depends on the next positions only."""
@@ -68,16 +68,16 @@ class ModelForces:
                 "ensemble 'npt' is unsupported: the model returns no stress (ForceField.from_energy(..., stress=True) "
                 "derives it)"
             )
-        out = (prediction.energy, prediction.forces.view_as(positions), prediction.stress)
-        return tuple(part.to(positions.dtype) for part in out)
+        answer = (prediction.energy, prediction.forces.view_as(positions), prediction.stress)
+        return tuple(part.to(positions.dtype) for part in answer)
 
     def prepare(self, positions: Tensor, cell: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(positions [A, 3] near the origin, one edge of every pair within the cutoff, its shift)."""
         x = self._near_origin(positions, cell)
         if self.model.cutoff is None:
             return x, None, None
-        if self._pairs is not None:
-            return x, within(x, self._pairs, None, self.model.cutoff)[0], None
+        if self.pairs is not None:
+            return x, within(x, self.pairs, None, self.model.cutoff)[0], None
         vectors = self._shift_vectors if cell is None else self._shifts_in(cell, self._listed, self._listed_shift)
         index, rows = within(x, self._listed, vectors, self.model.cutoff)
         return x, index, self._listed_shift[rows]

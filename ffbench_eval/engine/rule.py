@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 from torch import Tensor
 
 Force = Callable[..., tuple[Tensor, ...]]
-Number = TypeVar("Number", float, Tensor)
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,6 @@ class Rule:
     barostat_relaxation: float = 1.0
 
 
-def per_atom(value: Number) -> Number:
+def per_atom(value: float | Tensor) -> Any:
     """A number as it is, one per replica [B] as [B, 1, 1]."""
     return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value

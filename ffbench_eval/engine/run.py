@@ -17,6 +17,7 @@ from ffbench_data.contract import ForceField
 from . import checkpoint
 from .barostat import scaled_cell
 from .bias import Hills, Restraints
+from .fastpath import Form, choose
 from .forces import ModelForces
 from .integrators import Integrator, integrator
 from .memory import memory_guard
@@ -32,6 +33,7 @@ from .watch import TEMPERATURE, Limits, Watch, new_watch, reason_texts, watched_
 __all__ = ["Outcome", "Protocol", "Start", "simulate"]
 
 CHECKPOINT_STEPS = 2000  # part of the protocol: the edge list is rebuilt there
+CERTAINLY_WORTH_IT = 10**12  # steps
 TAIL = 32  # consecutive steps kept of a replica before it failed
 log = logging.getLogger("ffbench.engine")
 
@@ -44,6 +46,7 @@ def simulate(
     *,
     seed: int,
     progress: Callable[[float], None] = lambda done: None,
+    compile: str = "auto",
 ) -> Outcome:
     """Simulate every replica of ``start`` with ``model``; the trajectory lands in ``folder``.
 
@@ -51,11 +54,15 @@ def simulate(
     (`read_failures`). ``progress`` gets the finished fraction at every saved frame. An interrupted call, repeated,
     continues from the last checkpoint and gives the same trajectory bit for bit on the CPU.
 
+    ``compile``: "auto" compiles the force call or the whole step when that pays off for this length and is possible,
+    "require" raises ValueError when it is not possible, "off" never does. A compiled form is checked against eager on
+    the start before it is trusted; the choice is made once per simulation and recorded in the outcome.
+
     `OutOfMemory` says how to split a batch that does not fit.
     """
     with memory_guard(len(start.positions)):
         run = Run(model, start, protocol, seed)
-        return run.to_the_end(folder, progress)
+        return run.to_the_end(Path(folder), progress, compile)
 
 
 class Run:
@@ -75,6 +82,7 @@ class Run:
         self.noise = Noise(seed, ids, n, model.device, dof=self.system.dof, draw=draw) if draw else None
         rule = protocol.metadynamics
         self.hills = Hills(rule, replicas, protocol.steps // rule.every + 1, model.device) if rule else None
+        self.form = Form()
         self.restraints = Restraints(protocol.restraints, model.device) if protocol.restraints else None
 
     def force(self, positions: Tensor, cell: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -100,9 +108,26 @@ class Run:
     def advance(self, state: State, watch: Watch, step: int) -> tuple[State, Watch]:
         """One step of all replicas."""
         noise = self.noise(step) if self.noise else None
+        if self.form.advance is not None:
+            return self.form.advance(state, watch, noise)
         return watched_step(self.integrator, state, watch, self.system, self.rule, self.force, self.limits, noise)
 
-    def to_the_end(self, folder: Path, progress: Callable[[float], None]) -> Outcome:
+    def resume_form(self, folder: Path, option: str, steps: int) -> None:
+        """Choose the form, or take the one that the checkpoint was made with; a form that is gone restarts the run."""
+        saved = checkpoint.latest(folder)
+        if saved is None:
+            self.form = choose(self, option, steps)
+            return
+        mode, note = saved[1]["mode"], saved[1]["note"]
+        self.form = Form(note=note) if mode == "eager" else choose(self, "auto", CERTAINLY_WORTH_IT)
+        if self.form.mode != mode:
+            log.warning(
+                "started again: the checkpoint was made in the form %r, here only %r works", mode, self.form.mode
+            )
+            checkpoint.clear(folder)
+            self.form.note = f"restarted, was {mode}: {self.form.note}"
+
+    def to_the_end(self, folder: Path, progress: Callable[[float], None], option: str) -> Outcome:
         protocol, system = self.protocol, self.system
         skip, total = protocol.equilibration_steps, protocol.equilibration_steps + protocol.steps
         step_ps = np.broadcast_to(np.asarray(protocol.time_step_fs, float) / 1000, len(self.start.positions))
@@ -110,6 +135,7 @@ class Run:
         about = (folder, self.start.numbers, self.start.cell, self.start.pbc)
         recorder = Recorder(*about, optional=optional)
 
+        self.resume_form(folder, option, total)
         saved = checkpoint.latest(folder)
         if saved is None:
             state, watch = self.first_state(), new_watch(len(self.start.positions), system.masses.device)
@@ -154,7 +180,7 @@ class Run:
                 recorder.flush(piece)
                 piece += 1
                 kept = {**state._asdict(), **watch._asdict(), **monitors.state()}
-                meta = {"piece": piece}
+                meta = {"piece": piece, "mode": self.form.mode, "note": self.form.note}
                 if self.hills is not None:
                     kept |= {"centres": self.hills.centres, "heights": self.hills.heights}
                     meta["hills"] = self.hills.count
@@ -174,6 +200,9 @@ class Run:
             hills=None if self.hills is None else _hill_rows(self.hills),
             force_calls=self.model_forces.calls,
             alive=watch.alive.cpu().numpy(),
+            mode=self.form.mode,
+            mode_note=self.form.note,
+            force_error=self.form.force_error,
             drift_eV_per_atom=monitors.drift.cpu().numpy() if has_conserved else np.full(len(ended), math.nan),
             displacement_A=monitors.displacement.cpu().numpy(),
         )
