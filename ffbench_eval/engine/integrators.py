@@ -1,7 +1,7 @@
 """Integrators as pure functions: ``step(state, system, rule, force, noise) -> State``.
 
-``force(positions) -> (energy [B], forces [B, N, 3])``; ``noise`` [B, N, 3] are standard normal numbers for the
-stochastic ones, ``None`` for the others. One name per ensemble in `INTEGRATORS`.
+``force(positions) -> (energy [B], forces [B, N, 3])``; ``noise`` are the standard random numbers of this step for the
+stochastic ones (see `Integrator.draw`), ``None`` for the others. One name per ensemble in `INTEGRATORS`.
 """
 
 from __future__ import annotations
@@ -9,87 +9,48 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .system import State, System, kinetic_energy
+from .barostat import npt
+from .noise import draw_atoms, draw_barostat, draw_rescaling
+from .rule import Force, Rule, per_atom
+from .system import State, System, degrees_of_freedom, kinetic_energy
+from .thermostats import (
+    bussi,
+    bussi_conserved,
+    nose_hoover,
+    nose_hoover_conserved,
+    nose_hoover_mdsim,
+    nose_hoover_mdsim_conserved,
+)
+from .verlet import velocity_verlet
 
-Force = Callable[[Tensor], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``dt`` time step; ``relaxation`` tau of the thermostat chain; ``friction`` of Langevin (engine units)."""
-
-    dt: float
-    relaxation: float = 1.0
-    friction: float = 0.0
+Step = Callable[[State, System, Rule, Force, Tensor | None], State]
+Draw = Callable[[np.random.Generator, int, int, int], np.ndarray]  # (generator, steps, atoms, dof)
 
 
 @dataclass(frozen=True)
 class Integrator:
-    step: Callable[[State, System, Rule, Force, Tensor | None], State]
+    """``thermostat_size`` columns of `State.thermostat`; ``draw`` the random numbers of a step, if any;
+    ``keeps_momentum``: the momentum is conserved, so it is removed at the start and not counted in ``dof``;
+    ``conserved`` the quantity [B] (eV) that stays constant, if there is one; ``npt``: the cell breathes."""
+
+    step: Step
     thermostat_size: int = 0
-    stochastic: bool = False
+    draw: Draw | None = None
+    keeps_momentum: bool = True
+    conserved: Callable[[State, System, Rule], Tensor] | None = None
+    npt: bool = False
+
+    def dof(self, n_atoms: int, periodic: bool) -> int:
+        return degrees_of_freedom(n_atoms, periodic=periodic, stochastic=not self.keeps_momentum)
 
 
-def velocity_verlet(state: State, system: System, rule: Rule, force: Force, noise: Tensor | None = None) -> State:
-    """NVE. v += dt/2 F/m; x += dt v; v += dt/2 F(x)/m (Swope et al., J. Chem. Phys. 76, 637 (1982))."""
-    half = 0.5 * rule.dt / system.masses
-    v = state.velocities + half * state.forces
-    x = state.positions + rule.dt * v
-    energy, forces = force(x)
-    return State(x, v + half * forces, forces, energy, state.thermostat)
-
-
-def nose_hoover(state: State, system: System, rule: Rule, force: Force, noise: Tensor | None = None) -> State:
-    """NVT by a Nose-Hoover chain of three thermostats that see the full-step kinetic energy.
-
-    Half a chain step, velocity Verlet, half a chain step (Martyna et al., Mol. Phys. 87, 1117 (1996)).
-    ``thermostat`` [B, 2 x 3] holds the chain's velocities, then its positions (for the conserved quantity).
-    Masses Q_1 = g kT tau^2, Q_k = kT tau^2 with g = ``system.dof`` and tau = ``rule.relaxation``.
-    """
-    v, chain = _chain_half_step(state.velocities, state.thermostat, system, rule)
-    state = velocity_verlet(state._replace(velocities=v), system, rule, force)
-    v, chain = _chain_half_step(state.velocities, chain, system, rule)
-    return state._replace(velocities=v, thermostat=chain)
-
-
-def nose_hoover_conserved(state: State, system: System, rule: Rule) -> Tensor:
-    """The quantity [B] (eV) that `nose_hoover` conserves: E + K + sum Q w^2 / 2 + g kT eta_1 + kT (eta_2 + ...)."""
-    w, eta = state.thermostat.chunk(2, dim=1)
-    q = _chain_masses(system, rule, w.shape[1])
-    chain = 0.5 * (q * w.square()).sum(1) + system.kt * (system.dof * eta[:, 0] + eta[:, 1:].sum(1))
-    return state.energy + kinetic_energy(state.velocities, system.masses) + chain
-
-
-def _chain_masses(system: System, rule: Rule, length: int) -> Tensor:
-    q = (system.kt * rule.relaxation**2)[:, None].repeat(1, length)
-    q[:, 0] *= system.dof
-    return q
-
-
-def _chain_half_step(velocities: Tensor, thermostat: Tensor, system: System, rule: Rule) -> tuple[Tensor, Tensor]:
-    w, eta = (list(part.unbind(1)) for part in thermostat.chunk(2, dim=1))
-    q = _chain_masses(system, rule, len(w)).unbind(1)
-    dt, kt, last = rule.dt, system.kt, len(w) - 1
-    twice_kinetic = 2 * kinetic_energy(velocities, system.masses)
-
-    def pull(k):
-        return (twice_kinetic - system.dof * kt if k == 0 else q[k - 1] * w[k - 1].square() - kt) / q[k]
-
-    w[last] = w[last] + pull(last) * (dt / 4)
-    for k in range(last - 1, -1, -1):
-        drag = torch.exp(w[k + 1] * (-dt / 8))
-        w[k] = (w[k] * drag + pull(k) * (dt / 4)) * drag
-    scale = torch.exp(w[0] * (-dt / 2))
-    twice_kinetic = twice_kinetic * scale.square()
-    eta = [e + wk * (dt / 2) for e, wk in zip(eta, w)]
-    for k in range(last):
-        drag = torch.exp(w[k + 1] * (-dt / 8))
-        w[k] = (w[k] * drag + pull(k) * (dt / 4)) * drag
-    w[last] = w[last] + pull(last) * (dt / 4)
-    return velocities * scale[:, None, None], torch.stack(w + eta, dim=1)
+def total_energy(state: State, system: System, rule: Rule) -> Tensor:
+    """Potential plus kinetic energy [B], eV."""
+    return state.energy + kinetic_energy(state.velocities, system.masses)
 
 
 def langevin(state: State, system: System, rule: Rule, force: Force, noise: Tensor | None = None) -> State:
@@ -99,9 +60,9 @@ def langevin(state: State, system: System, rule: Rule, force: Force, noise: Tens
     """
     if noise is None:
         raise ValueError("langevin needs noise [B, N, 3]")
-    dt = rule.dt
+    dt = per_atom(rule.dt)
     half = 0.5 * dt / system.masses
-    keep = torch.exp(torch.tensor(-rule.friction * dt, dtype=state.positions.dtype))
+    keep = per_atom(torch.exp(torch.as_tensor(-rule.friction * rule.dt, dtype=state.positions.dtype)))
     spread = ((1 - keep**2) * system.kt[:, None, None] / system.masses).sqrt()
     v = state.velocities + half * state.forces
     x = state.positions + 0.5 * dt * v
@@ -112,7 +73,18 @@ def langevin(state: State, system: System, rule: Rule, force: Force, noise: Tens
 
 
 INTEGRATORS = {
-    "nve": Integrator(velocity_verlet),
-    "nose_hoover": Integrator(nose_hoover, thermostat_size=6),
-    "langevin": Integrator(langevin, stochastic=True),
+    "nve": Integrator(velocity_verlet, conserved=total_energy),
+    "nose_hoover": Integrator(nose_hoover, 6, conserved=nose_hoover_conserved),
+    "nose_hoover_single": Integrator(nose_hoover, 2, conserved=nose_hoover_conserved),
+    "nose_hoover_mdsim": Integrator(nose_hoover_mdsim, 2, keeps_momentum=False, conserved=nose_hoover_mdsim_conserved),
+    "bussi": Integrator(bussi, 1, draw_rescaling, conserved=bussi_conserved),
+    "langevin": Integrator(langevin, draw=draw_atoms, keeps_momentum=False),
+    "npt": Integrator(npt, 2, draw_barostat, keeps_momentum=False, npt=True),
 }
+
+
+def integrator(name: str) -> Integrator:
+    """The integrator of an ensemble; ValueError lists the known names."""
+    if name not in INTEGRATORS:
+        raise ValueError(f"ensemble must be one of {', '.join(INTEGRATORS)}, got {name!r}")
+    return INTEGRATORS[name]
