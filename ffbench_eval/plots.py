@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, cast
 
 from markupsafe import Markup, escape
 
@@ -230,7 +231,7 @@ def surface(name: str, curve: Curve, *, top: float, outline: Curve | None = None
     contours = contour_generator(x, y, shifted, fill_type=FillType.OuterOffset)
     marks = []
     for k, low in enumerate(levels):  # each over the last, so that no seam shows between them
-        outer, offsets = contours.filled(low, float(shifted.max()) + top)
+        outer, offsets = cast(Any, contours.filled(low, float(shifted.max()) + top))
         d = "".join(
             "".join(_polygon(frame, part[a:b]) for a, b in pairwise(ends)) for part, ends in zip(outer, offsets)
         )
@@ -295,7 +296,10 @@ class _Axis:
             return cls(-math.pi, math.pi, angle=True)
         if 0 <= low < zero * top:
             low = 0.0
-        room = (top - low) or abs(top) or 1.0
+        if top - low < 1e-9 * max(abs(low), abs(top)):
+            middle = (low + top) / 2
+            low, top = middle - 0.05 * abs(middle), middle + 0.05 * abs(middle)
+        room = (top - low) or 1.0
         if pad:
             low, top = low - (0.05 * room if low != 0 else 0), top + 0.05 * room
         elif top == low:
@@ -314,8 +318,8 @@ class _Axis:
             return [(k * math.pi / 2, n) for k, n in zip(range(-2, 3), names) if k * math.pi / 2 <= self.high + 0.01]
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high))
-            step = max(1, math.ceil((last - first) / count))
-            return [(10.0**k, f"{10.0**k:g}") for k in range(first, last + 1, step)]
+            decades = range(first, last + 1, max(1, math.ceil((last - first) / count)))
+            return [(10.0**k, f"{10.0**k:g}") for k in decades]
         raw = (self.high - self.low) / count
         scale = 10.0 ** math.floor(math.log10(raw))
         step = next(m for m in (1, 2, 2.5, 5, 10) if m * scale >= raw * 0.999) * scale
@@ -404,7 +408,13 @@ def _legend_rows(entries, whole: int) -> list[list[tuple[str, str]]]:
 
 def _series(curve: Curve) -> list[tuple[str, list[tuple[float, float | None]]]]:
     chosen = list(curve.series.items())[:MAX_SERIES]
-    return [(name, list(zip(curve.x, values))) for name, values in chosen if curve.x and values]
+    x = [_tame(v) for v in curve.x]
+    return [(name, list(zip(x, [None if v is None else _tame(v) for v in y]))) for name, y in chosen if x and y]
+
+
+def _tame(value: float) -> float:
+    """Differences of values must not overflow."""
+    return min(1e100, max(-1e100, value))
 
 
 def _line_class(name: str, index: int) -> str:
@@ -516,8 +526,8 @@ def _describe(name: str, curve: Curve, series) -> str:
 def _empty(name: str, curve: Curve) -> Markup:
     text = f"{title(name)}: no data"
     return Markup(
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(text)}">'
-        f'<text x="{WIDTH / 2:.0f}" y="{HEIGHT / 2:.0f}" text-anchor="middle">no data</text></svg>'
+        f'<svg class="plot" viewBox="0 0 {WIDTH} 60" role="img" aria-label="{escape(text)}">'
+        f'<text x="{WIDTH // 2}" y="34" text-anchor="middle">no data</text></svg>'
     )
 
 

@@ -117,7 +117,8 @@ def _numbers(task: TaskReport) -> list[str]:
 
 
 def _against_floor(task: TaskReport, broken: int) -> list[str]:
-    inside, outside = [], []
+    inside: list[tuple[str, Metric]] = []
+    outside: list[tuple[str, Metric]] = []
     for name, m in task.metrics.items():
         if m.value is not None and m.floor is not None:
             (inside if m.value <= m.floor.p95 else outside).append((name, m))

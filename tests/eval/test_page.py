@@ -520,6 +520,17 @@ def test_line_goes_through_its_points():
     assert x[1] - x[0] == pytest.approx((x[2] - x[0]) / 3, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    "values", [[1e308, -1e308], [1.0, 1.0 + 1e-15], [0.0, 0.0], [-7.5e6, -7.5e6], [5e-324, 1e-300], [None, None], [2.0]]
+)
+@pytest.mark.parametrize("name", ["any", "scan_force_C-C", "scan_energy_C-C", "temperature", "force_parity"])
+def test_extreme_values_are_drawn(name, values):
+    curve = Curve(x_label="x", y_label="y", x=values if None not in values else [0, 1], series={"reference": values})
+    for kind in ("line", "points"):
+        (drawn,) = plots.charts({name: curve.model_copy(update={"kind": kind})}, target=300.0)
+        assert not re.search(r"\b(nan|inf)\b", drawn.svg)
+
+
 def test_surface_is_dark_where_it_is_low():
     grid = np.linspace(-math.pi, math.pi, 24, endpoint=False)
     f = {f"{q:.4g}": rounded(20 - 10 * np.cos(grid) - 10 * np.cos(q)) for q in grid}
