@@ -48,6 +48,7 @@ def render(report: Report) -> str:
         report=report,
         tasks=tasks,
         cards=_cards(report),
+        seen=any(card.seen_test_data for _, card in _cards(report)),
         link=_web_link(report.model.link),
         command=_command(report),
         datasets=_datasets(report),
@@ -86,7 +87,7 @@ def _typeset(text: str) -> Any:
     from markupsafe import Markup, escape
 
     safe = str(escape(text)).replace("&gt;= ", "≥ ")
-    safe = re.sub(r"(\d)e(-?\d+)", r"\1 × 10<sup>\2</sup>", safe)
+    safe = re.sub(r"(?<![\w.])(\d[\d.]*)e(-?\d+)\b", r"\1 × 10<sup>\2</sup>", safe)
     return Markup(re.sub(r"(^|[\s>])-(?=\d)", "\\1−", safe))
 
 

@@ -11,8 +11,9 @@ from .wording import clean, interval_text, metric_name, number, score_text, unit
 if TYPE_CHECKING:
     from rich.console import Console
 
-STYLE = {"good": "green", "warn": "yellow", "bad": "red", "none": "dim"}
-WIDTHS = {"metric": 24, "value": 18, "95 % interval": 20, "n": 5, "noise floor (p95)": 17, "score": None}
+STYLE = {"done": "cyan", "warn": "yellow", "bad": "red", "none": "dim"}
+HEADS = ("metric", "value", "95 % interval", "n", "floor/p95", "score")
+WIDE, NARROW = (30, 18, 30, 5, 15, 5), (20, 13, 16, 4, 13, 5)  # columns, from 110 characters on and below
 
 
 def print_table(report: Report, console: Console | None = None) -> None:
@@ -35,8 +36,8 @@ def print_table(report: Report, console: Console | None = None) -> None:
         console.print(Padding(Text(said.sentence), (0, 0, 0, 2)))
         if not task.metrics:
             continue
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        for head, width in WIDTHS.items():
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+        for head, width in zip(HEADS, WIDE if console.width >= 110 else NARROW):
             table.add_column(head, width=width, justify="right" if head in ("value", "n") else "left")
         for name, metric in task.metrics.items():
             table.add_row(*(Text(cell) for cell in _row(name, metric)))
@@ -46,12 +47,13 @@ def print_table(report: Report, console: Console | None = None) -> None:
 def _row(name: str, metric: Metric) -> list[str]:
     floor = "–"
     if metric.floor is not None:
-        floor = f"{number(metric.floor.median)} ({number(metric.floor.p95)})"
+        floor = f"{number(metric.floor.median)}/{number(metric.floor.p95)}"
+    missing = metric.value is None
     return [
         metric_name(name),
-        f"{value_text(metric)} {unit_name(metric.unit) if metric.value is not None else ''}".strip(),
-        interval_text(metric) if metric.value is not None else "–",
+        f"{value_text(metric)} {'' if missing else unit_name(metric.unit)}".strip(),
+        score_text(metric) if missing or metric.not_scored else interval_text(metric),
         str(metric.n) if metric.n else "–",
         floor,
-        score_text(metric),
+        "–" if metric.score is None else score_text(metric),
     ]

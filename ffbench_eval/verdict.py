@@ -29,7 +29,10 @@ class Verdict:
 
     @property
     def tone(self) -> str:
-        return {"finished": "good", "unstable": "bad", "incomplete": "warn", "no result": "warn"}.get(self.label, "none")
+        # A finished run is not a good model: no green here.
+        return {"finished": "done", "unstable": "bad", "incomplete": "warn", "no result": "warn"}.get(
+            self.label, "none"
+        )
 
 
 def verdict(task: TaskReport) -> Verdict:
@@ -45,7 +48,7 @@ def verdict(task: TaskReport) -> Verdict:
         return Verdict("no result", _sentence([_lost(task), "no number could be computed"]))
 
     broken, ran = _unstable(task)
-    parts = [_indicative(task), _ran(task, broken, ran), _lost(task), *_numbers(task), *_against_floor(task, broken)]
+    parts = [_indicative(task), _ran(task, broken, ran), *_numbers(task), *_against_floor(task, broken), _lost(task)]
     parts += [
         f"{metric_name(name)} not scored ({clean(m.not_scored)})" for name, m in task.metrics.items() if m.not_scored
     ]
@@ -73,7 +76,7 @@ def _ran(task: TaskReport, broken: int, ran: int) -> str:
     length = task.parameters.get("length_ps")
     whole = f"{length:g} ps" if isinstance(length, int | float) else "length"
     if not broken:
-        who = "the one replica" if ran == 1 else f"all {ran} replicas"
+        who = {1: "the one replica", 2: "both replicas"}.get(ran, f"all {ran} replicas")
         return f"{who} ran the full {whole} without breaking"
     time = task.metrics.get("stable_time")
     mean = f", stable for {value_text(time)} of {whole} on average" if time and time.value is not None else ""
@@ -105,11 +108,17 @@ def _numbers(task: TaskReport) -> list[str]:
         return [text]
     if _known(m.get("energy_drift")):
         return [f"energy drift {_quantity(m['energy_drift'])}"]
-    return []
+    bare = [
+        f"{metric_name(n)} {_quantity(v)}"
+        for n, v in m.items()
+        if v.value is not None and v.floor is None and (n.endswith("_error") or n.startswith("rdf_error_"))
+    ]
+    return [f"{', '.join(bare)}, with no noise floor to hold against it"] if bare else []
 
 
 def _against_floor(task: TaskReport, broken: int) -> list[str]:
-    inside, outside = [], []
+    inside: list[tuple[str, Metric]] = []
+    outside: list[tuple[str, Metric]] = []
     for name, m in task.metrics.items():
         if m.value is not None and m.floor is not None:
             (inside if m.value <= m.floor.p95 else outside).append((name, m))
@@ -124,7 +133,8 @@ def _against_floor(task: TaskReport, broken: int) -> list[str]:
 
 
 def _times(metric: Metric) -> str:
-    assert metric.value is not None and metric.floor is not None
+    assert metric.value is not None
+    assert metric.floor is not None
     if metric.floor.median <= 0:
         return f"{number(metric.value)} against {number(metric.floor.p95)}"
     return f"{metric.value / metric.floor.median:.3g} times its median"

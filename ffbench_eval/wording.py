@@ -23,7 +23,7 @@ NAMES = {
     "free_energy_error": "F(phi, psi) error",
     "free_energy_integral_error_phi": "F(phi) integral error",
     "free_energy_integral_error_psi": "F(psi) integral error",
-    "fsd": "FSD (force smoothness deviation)",
+    "fsd": "FSD",
     "fsd_compress": "FSD, compressed side",
     "fsd_stretch": "FSD, stretched side",
     "scan_force_mae": "force MAE along scans",
@@ -97,7 +97,9 @@ def value_text(metric: Metric) -> str:
     """
     if metric.value is None:
         return "no value"
-    return (">= " if censored(metric) else "") + number(metric.value, last_digit(metric))
+    if censored(metric):
+        return f">= {metric.value:g}"
+    return number(metric.value, last_digit(metric))
 
 
 def censored(metric: Metric) -> bool:
@@ -114,7 +116,7 @@ def interval_text(metric: Metric) -> str:
     if metric.interval is not None:
         place = last_digit(metric)
         return f"{number(metric.interval[0], place)} to {number(metric.interval[1], place)}"
-    return f"none: {why_no_interval(metric)}"
+    return clean(metric.interval_note) if censored(metric) else f"none: {why_no_interval(metric)}"
 
 
 def why_no_interval(metric: Metric) -> str:

@@ -49,7 +49,11 @@ def surface(scale, noise=0.0) -> Curve:
     grid = np.linspace(-math.pi, math.pi, 30, endpoint=False)
     phi, psi = np.meshgrid(grid, grid, indexing="ij")
     f = 20 - 20 * np.exp(-((np.cos(phi + 1.4) - 1) ** 2) - (np.cos(psi - 2.6) - 1) ** 2)
-    f = f - 14 * np.exp(-2 * (np.cos(phi - 1.0) - 1) ** 2 - 2 * (np.cos(psi - 0.6) - 1) ** 2) + 12 * np.sin(phi / 2) ** 2
+    f = (
+        f
+        - 14 * np.exp(-2 * (np.cos(phi - 1.0) - 1) ** 2 - 2 * (np.cos(psi - 0.6) - 1) ** 2)
+        + 12 * np.sin(phi / 2) ** 2
+    )
     f = scale * (f - f.min()) + noise * np.random.default_rng(0).random(f.shape)
     return Curve(
         kind="surface",
@@ -62,7 +66,9 @@ def surface(scale, noise=0.0) -> Curve:
 
 
 def dataset(name, config="default", split="test") -> DatasetUsed:
-    return DatasetUsed(name=name, config=config, split=split, version="1.0.0", content_sha256=f"{len(name) % 16:x}" * 64)
+    return DatasetUsed(
+        name=name, config=config, split=split, version="1.0.0", content_sha256=f"{len(name) % 16:x}" * 64
+    )
 
 
 def unit(*status, detail=(), wall_s=12.3) -> UnitReport:
@@ -134,7 +140,14 @@ def md(title, data, metrics, curves, units, length, **more) -> TaskReport:
 
 def ethanol_md() -> TaskReport:
     r = np.linspace(0.025, 9.975, 200)
-    peaks = [(1.09, 0.04, 1.6), (1.45, 0.05, 0.4), (1.8, 0.06, 0.5), (2.15, 0.07, 2.0), (2.6, 0.2, 0.6), (3.4, 0.3, 0.5)]
+    peaks = [
+        (1.09, 0.04, 1.6),
+        (1.45, 0.05, 0.4),
+        (1.8, 0.06, 0.5),
+        (2.15, 0.07, 2.0),
+        (2.6, 0.2, 0.6),
+        (3.4, 0.3, 0.5),
+    ]
     h = sum(a * gauss(r, c, w) for c, w, a in peaks)
     mine = sum(a * gauss(r, c + 0.015, 1.1 * w) for c, w, a in peaks)
     t = np.arange(0, 10, 0.1)
@@ -163,7 +176,10 @@ def ethanol_md() -> TaskReport:
             unit(
                 *["ok"] * 3,
                 *["unstable"] * 2,
-                detail=["replica 3: bond 2-5 stretched by 0.62 Å at 4.050 ps", "replica 4: temperature 2e5 K at 6.200 ps"],
+                detail=[
+                    "replica 3: bond 2-5 stretched by 0.62 Å at 4.050 ps",
+                    "replica 4: temperature 2e5 K at 6.200 ps",
+                ],
             )
         ],
         10.0,
@@ -275,14 +291,16 @@ def scans() -> TaskReport:
         curves[f"scan_force_{name}"] = line(
             a, f"bond length {name} (Å)", "|F - F(eq)| (eV/Å)", model=np.abs(np.gradient(mine, a)), reference=f
         )
-    error = "Traceback (most recent call last):\n  File \"model.py\", line 3, in load\nRuntimeError: " + EVIL
+    error = 'Traceback (most recent call last):\n  File "model.py", line 3, in load\nRuntimeError: ' + EVIL
     return TaskReport(
         kind="bsct",
         version="1",
         title="Ethanol, bond smoothness (8 scans)",
         dataset=dataset("ethanol_gfn2", "bond_scans"),
         parameters={"split": "test"},
-        units=[unit("ok", "ok", "ok", "model_error", detail=["scan C1-H3: energy not finite on 2 of 100 frames", error])],
+        units=[
+            unit("ok", "ok", "ok", "model_error", detail=["scan C1-H3: energy not finite on 2 of 100 frames", error])
+        ],
         metrics={
             "fsd": over([12.1, 15.0, 22.3], "1/Å", (3.2, 29.7)),
             "scan_force_mae": over([0.11, 0.2, 0.4], "eV/Å", (0.0, 0.6)),
@@ -319,7 +337,9 @@ def report() -> Report:
         DatasetUsed(name=EVIL, config=EVIL, split=EVIL, version=EVIL, content_sha256=EVIL),
         {EVIL: Metric(value=1e-300, unit=EVIL, interval_note=EVIL, not_scored=EVIL, n=1, values=[None])},
         {
-            EVIL: Curve(x_label=EVIL, y_label=EVIL, x=[0, 1], series={EVIL: [1.0, 1.0], "gap": [None, None]}, note=EVIL),
+            EVIL: Curve(
+                x_label=EVIL, y_label=EVIL, x=[0, 1], series={EVIL: [1.0, 1.0], "gap": [None, None]}, note=EVIL
+            ),
             "rdf_" + EVIL: Curve(x_label="", y_label="", x=[], series={}),
             "free_energy_surface": Curve(kind="surface", x_label="", y_label="", x=[0, 1], series={EVIL: [1, 2]}),
             "one_point": Curve(kind="points", x_label="", y_label="", x=[5.0], series={"model": [0.0]}),
@@ -387,7 +407,7 @@ class Reader(HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
     def handle_endtag(self, tag):
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        assert self.open[-1:] == [tag], f"</{tag}> closes {self.open[-3:]}"
         self.open.pop()
 
     def handle_data(self, data):
@@ -500,6 +520,17 @@ def test_line_goes_through_its_points():
     assert x[1] - x[0] == pytest.approx((x[2] - x[0]) / 3, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    "values", [[1e308, -1e308], [1.0, 1.0 + 1e-15], [0.0, 0.0], [-7.5e6, -7.5e6], [5e-324, 1e-300], [None, None], [2.0]]
+)
+@pytest.mark.parametrize("name", ["any", "scan_force_C-C", "scan_energy_C-C", "temperature", "force_parity"])
+def test_extreme_values_are_drawn(name, values):
+    curve = Curve(x_label="x", y_label="y", x=values if None not in values else [0, 1], series={"reference": values})
+    for kind in ("line", "points"):
+        (drawn,) = plots.charts({name: curve.model_copy(update={"kind": kind})}, target=300.0)
+        assert not re.search(r"\b(nan|inf)\b", drawn.svg)
+
+
 def test_surface_is_dark_where_it_is_low():
     grid = np.linspace(-math.pi, math.pi, 24, endpoint=False)
     f = {f"{q:.4g}": rounded(20 - 10 * np.cos(grid) - 10 * np.cos(q)) for q in grid}
@@ -551,7 +582,7 @@ def test_table_in_the_terminal(report):
     out = io.StringIO()
     print_table(report, Console(file=out, width=120, force_terminal=False))
     text = out.getvalue()
-    for shown in ("force MAE", "0.0598 to 0.0627", "needs 100 ps", ">= 10.0", "unstable", "[17]"):
+    for shown in ("force MAE", "0.0598 to 0.0627", "needs 100 ps", ">= 10 ps", "unstable", "[17]"):
         assert shown in text
     assert "\x1b" not in text
     assert "\u202e" not in text
