@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ase.calculators.calculator import Calculator, all_changes
 
 from .datacard import known
@@ -20,7 +22,8 @@ class _Potential(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        self.results["energy"], self.results["forces"] = self.potential(self.atoms.numbers, self.atoms.positions)
+        now: Any = atoms or self.atoms
+        self.results["energy"], self.results["forces"] = self.potential(now.numbers, now.positions)
 
 
 def reference(name: str) -> Calculator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -226,10 +227,9 @@ def _execute(planned: list[Planned], run: Path, workers: int, spec: str, quiet: 
             results |= run_side_by_side(waiting, run, workers, bars)
         else:
             for p, unit in waiting:
-                results[unit.address] = run_unit(
-                    unit, p.data, p.model, run, lambda done, p=p, unit=unit: bars.update(p, unit, done)
-                )
-                bars.update(p, unit, 1.0)
+                move = functools.partial(bars.update, p, unit)
+                results[unit.address] = run_unit(unit, p.data, p.model, run, move)
+                move(1.0)
     return results
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ..report import Curve, Metric, rounded
+from ..report import Curve, Metric, axis, rounded
 from ..statistics import over_replicas
 
 BATCH_ATOMS = 2048  # atoms per model call
@@ -114,7 +114,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
                 curves[f"scan_energy_{name}"] = Curve(
                     x_label=f"bond length {name} (Å)",
                     y_label="energy from equilibrium (eV)",
-                    x=rounded(x[shown]),
+                    x=axis(x[shown]),
                     series={
                         "model": rounded((energy - energy[eq])[shown]),
                         "reference": rounded((reference - reference[eq])[shown]),
@@ -125,7 +125,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
                 curves[f"scan_force_{name}"] = Curve(
                     x_label=f"bond length {name} (Å)",
                     y_label="|F - F(eq)| (eV/Å)",
-                    x=rounded(x[shown]),
+                    x=axis(x[shown]),
                     series={"model": rounded(far[shown]), "reference": rounded(far_reference[shown])},
                 )
     units = {
