@@ -1,108 +1,218 @@
-"""Find a dataset on this machine, check its hashes, load its frames."""
+"""Find a built data set, check its seal, and read it as `Frames` or as a `datasets.Dataset`."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
+from .datacard import card, known, list_datasets
+from .store import MANIFEST, file_sha256
 
-from .card import list_datasets, nearest
-from .frames import Frames
-from .store import file_hash
+if TYPE_CHECKING:
+    from .frames import Frames
 
 EMBEDDED = Path(__file__).parent / "embedded"
 
 
-@dataclass(frozen=True)
-class Split:
-    """One split of a dataset that is on this machine; hashes are checked when frames are read."""
-
-    folder: Path
-    name: str
-    config: str
-    split: str
-    version: str
-    content_sha256: str
-    path: Path
-    sha256: str
-
-    def frames(self) -> Frames:
-        stat = self.path.stat()
-        return _read(self.path, self.sha256, stat.st_mtime_ns, stat.st_size)
+def cache_folder() -> Path:
+    """Where `build` puts data sets: environment FFBENCH_DATA, else ``ffbench`` in the user's cache folder."""
+    if os.environ.get("FFBENCH_DATA"):
+        return Path(os.environ["FFBENCH_DATA"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ffbench"
 
 
-def roots(root: str | Path | None = None) -> list[Path]:
-    """Where datasets are looked for, first to last."""
-    if root is not None:
-        return [Path(root)]
-    places = [os.environ.get("FFBENCH_DATA"), Path.home() / ".cache" / "ffbench"]
-    return [Path(place) for place in places if place] + [EMBEDDED]
-
-
-def locate(
+def load_frames(
     name: str,
     config: str | None = None,
     split: str | None = None,
     *,
     root: str | Path | None = None,
     version: str | None = None,
-) -> Split:
-    """The split on disk. ValueError says what is unknown, or how to build what is missing."""
-    folder = next((r / name for r in roots(root) if (r / name / "manifest.json").exists()), None)
-    if folder is None:
-        if name in list_datasets():
-            where = f" in {root}" if root is not None else ""
-            raise ValueError(f"dataset {name!r} is not built{where}: run `ffbench data build {name}`")
-        raise ValueError(f"unknown dataset {name!r}{nearest(name, list_datasets())}")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    if version is not None and version != manifest["version"]:
-        raise ValueError(f"dataset {name!r} is on this machine in version {manifest['version']}, not {version}")
-    configs = manifest["configs"]
-    config = config or next(iter(configs))
-    if config not in configs:
-        raise ValueError(f"dataset {name!r} has no config {config!r}{nearest(config, configs)}")
-    split = split or next(iter(configs[config]))
-    if split not in configs[config]:
-        raise ValueError(f"{name}:{config} has no split {split!r}{nearest(split, configs[config])}")
-    shard = configs[config][split]
-    return Split(
-        folder,
-        name,
-        config,
-        split,
-        manifest["version"],
-        shard["content_sha256"],
-        folder / shard["path"],
-        shard["sha256"],
-    )
+) -> Frames | dict[str, Frames]:
+    """Labelled structures of one split as `Frames` (without a split: ``{split: Frames}``), energies in float64.
 
+    ``config`` defaults to the first on the data card. Looks in ``root`` (only there, if given), else in
+    FFBENCH_DATA, the user's cache and the data shipped with the package. The hash of every file is checked.
+    ValueError: unknown name, config or split, not built, another version, a changed byte.
 
-def load_frames(name, config=None, split=None, *, root=None, version=None) -> Frames:
-    """The zero-copy `Frames` of one split; see `locate` for the errors.
-
-    >>> load_frames("ethanol_gfn2", split="test")
-    Frames(1000 frames, 9000 atoms)
+    >>> frames = load_frames("ethanol_gfn2", split="test")  # doctest: +SKIP
+    >>> frames.positions.shape[1]  # doctest: +SKIP
+    3
     """
-    return locate(name, config, split, root=root, version=version).frames()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from .frames import Frames
+
+    folder, manifest, config = _find(name, config, split, root, version)
+    if split is None:
+        names = [s["split"] for s in manifest["splits"] if s["config"] == config]
+        return {s: load_frames(name, config, s, root=root, version=version) for s in names}  # type: ignore[misc]
+    shards = [_checked(folder, s, manifest) for s in _shards(manifest, config, split)]
+    # One thread: the decode is bound by memory, and workers run side by side.
+    return Frames(pa.concat_tables(pq.read_table(p, use_threads=False) for p in shards).combine_chunks())
 
 
-def load_dataset(name, config=None, split=None, *, root=None, version=None):
-    """The same rows as a `datasets.Dataset` (all splits of the config as a `DatasetDict` without ``split``)."""
+def stream_frames(
+    name: str,
+    config: str | None = None,
+    split: str = "train",
+    *,
+    batch_size: int = 1000,
+    root: str | Path | None = None,
+    version: str | None = None,
+) -> Iterator[Frames]:
+    """The frames of a split in order, ``batch_size`` at a time, in constant memory. Errors as in `load_frames`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from .frames import Frames
+
+    folder, manifest, config = _find(name, config, split, root, version)
+    for shard in _shards(manifest, config, split):
+        for batch in pq.ParquetFile(_checked(folder, shard, manifest)).iter_batches(batch_size, use_threads=False):
+            yield Frames(pa.Table.from_batches([batch]))
+
+
+def load_dataset(
+    name: str,
+    config: str | None = None,
+    split: str | None = None,
+    *,
+    root: str | Path | None = None,
+    version: str | None = None,
+    **options: Any,
+):
+    """The same frames as a `datasets.Dataset` (without a split: a `DatasetDict`). Arguments as in `load_frames`.
+
+    ``options`` go to `datasets.load_dataset` (``streaming=True``, ``cache_dir=...``). Mind that
+    ``with_format("torch")`` rounds energies to float32.
+    """
     import datasets
 
-    found = locate(name, config, split, root=root, version=version)
-    found.frames()  # refuses a changed file
-    return datasets.load_dataset(str(found.folder), found.config, split=split)
+    folder, manifest, config = _find(name, config, split, root, version)
+    for shard in _shards(manifest, config, split):
+        _checked(folder, shard, manifest)
+    return datasets.load_dataset(str(folder), config, split=split, **options)
 
 
-@lru_cache(maxsize=64)
-def _read(path: Path, sha256: str, mtime_ns: int, size: int) -> Frames:
-    if file_hash(path) != sha256:
+def dataset_folder(name: str, *, root: str | Path | None = None, version: str | None = None) -> Path:
+    """The folder of a built data set. Errors as in `load_frames`."""
+    return _find(name, None, None, root, version, any_config=True)[0]
+
+
+def data_file(name: str, path: str, *, root: str | Path | None = None, version: str | None = None) -> Path:
+    """An extra file of a data set (reference observables, noise floors), with its hash checked."""
+    folder, manifest, _ = _find(name, None, None, root, version, any_config=True)
+    files = {f["path"]: f for f in manifest["files"]}
+    return _checked(folder, files[known(path, files, "file", f" of {name}")], manifest)
+
+
+def provenance(
+    name: str,
+    config: str | None = None,
+    split: str | None = None,
+    *,
+    root: str | Path | None = None,
+    version: str | None = None,
+) -> dict[str, Any]:
+    """What a report says about its data: dataset, version, config, frames and content hash of each split."""
+    _, manifest, config = _find(name, config, split, root, version)
+    rows = [s for s in manifest["splits"] if s["config"] == config and split in (None, s["split"])]
+    return {
+        "dataset": name,
+        "version": manifest["version"],
+        "config": config,
+        "splits": {s["split"]: {"frames": s["frames"], "content_sha256": s["content_sha256"]} for s in rows},
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a built data set; ValueError if the folder is none."""
+    try:
+        manifest = json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict) or not {"name", "version", "splits", "shards", "files"} <= set(manifest):
+            raise ValueError("keys are missing")
+    except OSError as error:
+        raise ValueError(f"{folder} is not a built dataset: {error.strerror} ({MANIFEST})") from None
+    except ValueError as error:
+        raise ValueError(f"{Path(folder) / MANIFEST} is damaged: {error}") from None
+    return manifest
+
+
+def _candidates(name: str, root: str | Path | None) -> list[Path]:
+    if root is not None:
+        root = Path(root).expanduser()
+        return [root / name, root]
+    return [cache_folder() / name, Path("~/.cache/ffbench").expanduser() / name, EMBEDDED / name]
+
+
+def _find(name, config, split, root, version, *, any_config=False):
+    """(folder, manifest, config) of the first place that has what is asked."""
+    places = [p for p in dict.fromkeys(_candidates(name, root)) if (p / MANIFEST).is_file()]
+    found = [(p, m) for p in places for m in [read_manifest(p)] if m["name"] == name]
+    if root is None or not found:
+        known(name, list_datasets(), "dataset")
+    of_card = card(name) if name in list_datasets() else None
+    wanted = version or (of_card and of_card.version)
+    fitting = [(p, m) for p, m in found if wanted in (None, m["version"])]
+    if found and not fitting:
+        there = ", ".join(f"{m['version']} in {p}" for p, m in found)
+        raise ValueError(f"{name}: version {wanted} was asked for, found {there}; pass version= or build it again")
+    if not fitting:
+        where = f" under root={str(root)!r}" if root is not None else ""
+        raise ValueError(f"dataset {name!r} is not built{where}: run `ffbench data build {name}`")
+    if any_config:
+        return (*fitting[0], None)
+
+    def default(manifest):
+        configs = list(dict.fromkeys(s["config"] for s in manifest["splits"]))
+        first = of_card.default_config if of_card else configs[0]
+        return first if first in configs else configs[0]
+
+    for folder, manifest in fitting:
+        asked = config or default(manifest)
+        if _shards(manifest, asked, split):
+            return folder, manifest, asked
+    splits = [(s["config"], s["split"]) for _, m in fitting for s in m["splits"]]
+    configs = list(dict.fromkeys(c for c, _ in splits))
+    asked = config or default(fitting[0][1])
+    if asked in configs:
+        known(split, dict.fromkeys(s for c, s in splits if c == asked), "split", f" of {name}:{asked}")
+    if of_card:
+        known(asked, of_card.configs, "config", f" of {name}")
         raise ValueError(
-            f"{path} does not match its manifest (sha256): the file was changed or damaged; build it again"
+            f"config {asked!r} of {name} is not built (there is: {', '.join(configs)}): run `ffbench data build {name}`"
         )
-    return Frames(pq.read_table(path))
+    known(asked, configs, "config", f" of {name}")
+
+
+def _shards(manifest, config, split) -> list[dict[str, Any]]:
+    return [s for s in manifest["shards"] if s["config"] == config and split in (None, s["split"])]
+
+
+def _checked(folder: Path, entry: dict[str, Any], manifest: dict[str, Any]) -> Path:
+    """The path of a file of the manifest, after its size and hash were compared."""
+    path = folder / entry["path"]
+    again = f"build it again with `ffbench data build {manifest['name']}`"
+    try:
+        stat = path.stat()
+    except OSError:
+        raise ValueError(f"{manifest['name']} {manifest['version']}: {path} is missing; {again}") from None
+    # The change time cannot be set by hand, so a file with a restored date is hashed anew.
+    digest = _sha256(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if digest != entry["sha256"]:
+        raise ValueError(
+            f"{manifest['name']} {manifest['version']}: {path} was changed "
+            f"(sha256 {digest[:12]}, expected {entry['sha256'][:12]}); {again}"
+        )
+    return path
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: str, size: int, modified: int, changed: int) -> str:
+    return file_sha256(Path(path))

@@ -148,7 +148,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _mount() -> None:
     """Sub-commands that live in other rooms."""
-    if not any(group.name == "data" for group in app.registered_groups):
+    from importlib.util import find_spec
+
+    if find_spec("ffbench_data.cli") and not any(group.name == "data" for group in app.registered_groups):
         from ffbench_data.cli import app as data
 
         app.add_typer(data, name="data", help="Datasets: list, build, check, push.")

@@ -123,20 +123,21 @@ def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned
 
 
 def load_task_data(task: Task) -> TaskData:
-    from ffbench_data.load import locate
-
+    """The frames of a task's split, the reference that ships with the dataset, and their hashes."""
+    from ffbench_data.load import dataset_folder, load_frames, provenance
     from ffbench_data.observables import read_reference
 
-    split = getattr(task.parameters, "split", "test")
-    found = locate(task.dataset, task.config, split)
+    split = task.parameters.split
+    frames = load_frames(task.dataset, task.config, split)
+    source = provenance(task.dataset, task.config, split)
     used = DatasetUsed(
         name=task.dataset,
-        config=found.config,
+        config=source["config"],
         split=split,
-        version=found.version,
-        content_sha256=found.content_sha256,
+        version=source["version"],
+        content_sha256=source["splits"][split]["content_sha256"],
     )
-    return TaskData(found.frames(), read_reference(found.folder), used)
+    return TaskData(frames, read_reference(dataset_folder(task.dataset)), used)
 
 
 def _first_answer(model: ForceField, data: TaskData, task: Task) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from ffbench_data.contract import ForceField
+from ffbench_data.datacard import known
 
 from .report import ModelCard
-from .suite import did_you_mean
 
 Models = Mapping[str, ForceField] | ForceField
 
@@ -59,8 +59,9 @@ def _from_spec(spec: str) -> Any:
         return reference_models.load(name)
     module = _module(place, spec)
     if not hasattr(module, name):
-        public = [k for k, v in vars(module).items() if not k.startswith("_") and callable(v)]
-        raise ValueError(f"model {spec!r}: {place} has no {name!r}{did_you_mean(name, public)}")
+        known(
+            name, [k for k, v in vars(module).items() if not k.startswith("_") and callable(v)], "name", f" in {place}"
+        )
     made = getattr(module, name)
     if isinstance(made, (ForceField, Mapping)):
         return made

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ffbench_data.datacard import known, parse_name
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -46,12 +47,11 @@ def load_suite(name: str | Path, *, tasks: list[str] | None = None) -> Suite:
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.exists():
-        raise ValueError(f"unknown suite {str(name)!r}{did_you_mean(str(name), list_suites())}")
+        known(str(name), list_suites(), "suite")
     raw = yaml.safe_load(path.read_text())
     rows = raw["tasks"]
     for wanted in tasks or []:
-        if wanted not in rows:
-            raise ValueError(f"suite {raw['name']!r} has no task {wanted!r}{did_you_mean(wanted, rows)}")
+        known(wanted, rows, "task", f" of suite {raw['name']}")
     chosen = {k: v for k, v in rows.items() if not tasks or k in tasks}
     return Suite(
         raw["name"],
@@ -67,10 +67,9 @@ def _task(path: Path, name: str, row: dict) -> Task:
     from .kinds import KINDS
 
     kind = row.pop("kind", None)
-    if kind not in KINDS:
-        raise ValueError(f"{path.name}: task {name!r}: unknown kind {kind!r}{did_you_mean(str(kind), KINDS)}")
-    dataset, _, config = row.pop("dataset").partition(":")
-    known = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
+    known(str(kind), KINDS, "kind", f" of task {name!r} in {path.name}")
+    dataset, config = parse_name(row.pop("dataset"))
+    about = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
     try:
         parameters = KINDS[kind].Parameters.model_validate(row)
     except ValidationError as error:
@@ -80,19 +79,11 @@ def _task(path: Path, name: str, row: dict) -> Task:
     return Task(
         name=name,
         kind=kind,
-        version=str(known.get("version", "1")),
-        title=known.get("title", name),
+        version=str(about.get("version", "1")),
+        title=about.get("title", name),
         dataset=dataset,
-        config=config or None,
+        config=config,
         parameters=parameters,
-        indicative=known.get("indicative", False),
-        note=known.get("note", ""),
+        indicative=about.get("indicative", False),
+        note=about.get("note", ""),
     )
-
-
-def did_you_mean(word: str, known) -> str:
-    """``"; did you mean 'x'? Known: ..."`` for error messages."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{hint} Known: {', '.join(known)}" if hint else f". Known: {', '.join(known)}"

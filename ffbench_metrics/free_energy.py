@@ -250,7 +250,7 @@ def _gaussians(grid: np.ndarray, centre: np.ndarray, sigma: np.ndarray) -> np.nd
 def _hill_columns(hills: Any) -> dict[str, np.ndarray]:
     names = getattr(getattr(hills, "dtype", None), "names", None)
     if isinstance(hills, Mapping) or names:
-        present = set(hills) if isinstance(hills, Mapping) else set(names)
+        present = set(hills) if isinstance(hills, Mapping) else set(names or ())
         missing = [name for name in _HILL_FIELDS if name not in present]
         if missing:
             raise ValueError(f"hills lack the fields {', '.join(missing)}")

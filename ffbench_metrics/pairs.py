@@ -1,8 +1,8 @@
 """Counts of interatomic distances per bin: the one kernel behind h(r), g(r) and the sliding-window stability.
 
-Layout: planes [3, atoms, frames], so that one subtraction works on contiguous rows of many frames. Fractional
-    coordinates
-are kept as 32-bit integers in units of cell / 2^32: their difference wraps by itself to the nearest image, exactly.
+Layout: planes [3, atoms, frames], so that one subtraction works on contiguous rows of many frames. Nearest images are
+worked in float32 for speed; the few distances within a rounding error of a bin edge are then worked again in float64,
+so that the counts are those of float64.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,9 @@ import numpy as np
 
 from ffbench_metrics._check import at_least, checked, index, positive, whole
 
-_ELEMENTS = 16_384  # distances worked on at once: the buffers stay inside the second-level cache
-_FLUSH = 1 << 20  # bin numbers gathered before they are counted per frame
+_ELEMENTS = 32_768  # distances worked on at once: the buffers stay in the cache
+_EDGE = 1e-9  # in bins: distances on an edge, as in crystals, belong to the bin above in spite of rounding errors
+_FLUSH = 1 << 18  # bin numbers gathered before they are counted per frame
 
 
 def distance_counts(positions: Any, *, r_max: float = 10.0, bins: int = 500, r_min: float = 0.0) -> np.ndarray:
@@ -126,11 +127,10 @@ def open_chunks(
     """Yield counts per frame [C, bins], or the sum [bins] of a chunk of frames, of an open system."""
     n = positions.shape[1]
     histogram = _Histogram(r_min, r_max, bins, per_frame)
-    for chunk in _frames(positions, n):
-        # float32 differences keep their digits only near the origin
-        planes = (chunk - chunk.mean(axis=1, keepdims=True, dtype=np.float64)).transpose(2, 1, 0).astype(np.float32)
+    for chunk in _frames(positions, n, per_frame):
+        planes = chunk.transpose(2, 1, 0).astype(np.float64, order="C")
         histogram.start(planes.shape[2])
-        difference, square = np.empty((2, n, planes.shape[2]), np.float32)
+        difference, square = np.empty((2, n, planes.shape[2]))
         for i in range(n - 1):
             rows = n - 1 - i
             d, d2 = difference[:rows], square[:rows]
@@ -165,50 +165,110 @@ def periodic_chunks(
     images = np.zeros(3, int) if nearest_image else np.floor(reach + 0.5).astype(int)
     histogram = _Histogram(r_min, r_max, bins, per_frame)
     start = 0
-    for chunk in _frames(positions, len(a) if b is None else len(b)):
+    for chunk in _frames(positions, len(a) if b is None else len(b), per_frame):
         frames = slice(start, start + len(chunk)) if len(cell) > 1 else slice(None)
         start += len(chunk)
-        edges = lower[frames].transpose(1, 2, 0).astype(np.float32)  # [3, 3, C] or [3, 3, 1]
-        skew = bool(np.abs(edges[np.tril_indices(3, -1)]).max() > 1e-6 * edges.max())
-        planes_a = _fixed_point(chunk[:, a], inverse[frames])
-        planes_b = planes_a if b is None else _fixed_point(chunk[:, b], inverse[frames])
-        shape = planes_b.shape[1:]
-        integer = np.empty(shape, np.int32)
-        fractions = np.empty((3, *shape), np.float32)
-        work, square = np.empty((2, *shape), np.float32)
-        histogram.start(shape[1])
-        for i in range(len(a) - 1 if b is None else len(a)):
-            others = planes_b[:, i + 1 :] if b is None else planes_b
-            if b is not None and (same := np.flatnonzero(b == a[i])).size:
-                others = np.delete(others, same, axis=1)
-            m = others.shape[1]
-            if m == 0:
-                continue
-            f = fractions[:, :m]
-            for axis in range(3):
-                np.subtract(others[axis], planes_a[axis, i], out=integer[:m])
-                np.copyto(f[axis], integer[:m])
-            if images.any():
-                vectors, frame = _all_images(f * np.float32(2.0**-32), images, reach)
-                per_pair = edges if edges.shape[2] == 1 else edges[:, :, frame]
-                lengths = _lengths(vectors, per_pair, skew, np.empty_like(vectors[0]), np.empty_like(vectors[0]))
-                histogram.add(lengths, frame)
-            else:
-                histogram.add(_lengths(f, edges * np.float32(2.0**-32), skew, work[:m], square[:m]))
+        edges = lower[frames].transpose(1, 2, 0)  # [3, 3, C] or [3, 3, 1]
+        skew = np.abs(edges[np.tril_indices(3, -1)]).max() / edges.max()
+        planes_a = _fractional(chunk[:, a], inverse[frames])
+        planes_b = planes_a if b is None else _fractional(chunk[:, b], inverse[frames])
+        histogram.start(planes_b.shape[2])
+        rows = [np.flatnonzero(b != atom) for atom in a] if b is not None and np.isin(a, b).any() else None
+        if images.any():
+            _count_all_images(planes_a, planes_b, b is None, rows, edges, skew, images, reach, histogram)
+        else:
+            _count_nearest(planes_a, planes_b, b is None, rows, edges, skew, histogram)
         yield histogram.finish()
 
 
-def _frames(positions: np.ndarray, rows: int) -> Iterator[np.ndarray]:
-    size = max(1, 2 * _ELEMENTS // rows)
+def _count_nearest(
+    planes_a: np.ndarray,
+    planes_b: np.ndarray,
+    same: bool,
+    rows: list[np.ndarray] | None,
+    edges: np.ndarray,
+    skew: float,
+    histogram: "_Histogram",
+) -> None:
+    """Count the nearest images of one chunk of frames.
+
+    Fractional coordinates as 32-bit integers in units of cell / 2^32: differences wrap to the nearest image by
+    themselves.
+    """
+    fixed_a = _fixed_point(planes_a)
+    fixed_b = fixed_a if same else _fixed_point(planes_b)
+    shape = planes_b.shape[1:]
+    integer = np.empty(shape, np.int32)
+    f = np.empty((3, *shape), np.float32)
+    work, square = np.empty((2, *shape), np.float32)
+    units = (edges * (histogram.scale * 2.0**-32)).astype(np.float32)
+    doubt = np.float32(16 * 2.0**-24 * histogram.scale * np.abs(edges).sum(axis=0).max())
+    doubtful = []
+    for i in range(len(planes_a[0]) - same):
+        others = fixed_b[:, i + 1 :] if same else fixed_b if rows is None else fixed_b[:, rows[i]]
+        m = others.shape[1]
+        for axis in range(3):
+            np.subtract(others[axis], fixed_a[axis, i], out=integer[:m])
+            np.copyto(f[axis, :m], integer[:m])
+        # a skew below 1e-7 is less than the doubt; the exact lengths below have it
+        place = _lengths(f[:, :m], units, skew > 1e-7, work[:m], square[:m])  # in bins from 0
+        if histogram.r_min:
+            place -= np.float32(histogram.r_min * histogram.scale)
+        gap = np.subtract(place, np.rint(place, out=work[:m]), out=work[:m])
+        near = np.flatnonzero(np.abs(gap, out=gap) < doubt)
+        doubtful.append((np.full(len(near), i), near, histogram.add_places(place, near)))
+    first, near, counted = (np.concatenate(part) for part in zip(*doubtful))
+    row, frame = np.divmod(near, shape[1])
+    if same:
+        row += first + 1
+    elif rows is not None:
+        row = np.array([rows[i][r] for i, r in zip(first, row)], dtype=np.intp)
+    vectors = planes_b[:, row, frame] - planes_a[:, first, frame]
+    vectors -= np.rint(vectors)
+    exact_edges = edges if edges.shape[2] == 1 else edges[:, :, frame]
+    lengths = _lengths(vectors, exact_edges, skew > 0, np.empty(len(row)), np.empty(len(row)))
+    histogram.move(counted, histogram.bins_of(lengths), frame)
+
+
+def _count_all_images(
+    planes_a: np.ndarray,
+    planes_b: np.ndarray,
+    same: bool,
+    rows: list[np.ndarray] | None,
+    edges: np.ndarray,
+    skew: float,
+    images: np.ndarray,
+    reach: np.ndarray,
+    histogram: "_Histogram",
+) -> None:
+    """Count every image within reach, in float64, for one chunk of frames."""
+    for i in range(len(planes_a[0]) - same):
+        others = planes_b[:, i + 1 :] if same else planes_b if rows is None else planes_b[:, rows[i]]
+        f = others - planes_a[:, i, None]
+        f -= np.rint(f)
+        vectors, frame = _all_images(f, images, reach)
+        per_pair = edges if edges.shape[2] == 1 else edges[:, :, frame]
+        size = vectors.shape[1]
+        histogram.add(_lengths(vectors, per_pair, skew > 0, np.empty(size), np.empty(size)), frame)
+
+
+def _frames(positions: np.ndarray, rows: int, per_frame: bool) -> Iterator[np.ndarray]:
+    # counts per frame spread over many more bins, which must stay in the cache too
+    size = max(1, _ELEMENTS // (3 * rows if per_frame else rows))
     for start in range(0, len(positions), size):
         yield positions[start : start + size]
 
 
-def _fixed_point(positions: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Fractional coordinates modulo 1 as int32 planes [3, atoms, frames] in units of 2^-32."""
+def _fractional(positions: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """Fractional coordinates within [0, 1] as planes [3, atoms, frames]."""
     fractional = positions @ inverse
     fractional -= np.floor(fractional)
-    return (fractional * 2.0**32).astype(np.int64).astype(np.uint32).view(np.int32).transpose(2, 1, 0).copy()
+    return np.ascontiguousarray(fractional.transpose(2, 1, 0))
+
+
+def _fixed_point(planes: np.ndarray) -> np.ndarray:
+    """Fractional coordinates modulo 1 as int32 in units of 2^-32."""
+    return (planes * 2.0**32).astype(np.int64).astype(np.uint32).view(np.int32)
 
 
 def _add_square(d: np.ndarray, d2: np.ndarray, *, first: bool) -> None:
@@ -239,9 +299,9 @@ def _all_images(f: np.ndarray, images: np.ndarray, reach: np.ndarray) -> tuple[n
             continue
         kept = []
         for n in range(-images[axis], images[axis] + 1):
-            at = np.flatnonzero(np.abs(vectors[axis] + np.float32(n)) <= reach[axis])
+            at = np.flatnonzero(np.abs(vectors[axis] + n) <= reach[axis])
             part = vectors[:, at]
-            part[axis] += np.float32(n)
+            part[axis] += n
             kept.append((part, frame[at]))
         vectors = np.concatenate([part for part, _ in kept], axis=1)
         frame = np.concatenate([at for _, at in kept])
@@ -256,7 +316,7 @@ class _Histogram:
         self.r_min = float(r_min)
         if not 0.0 <= self.r_min < positive("r_max", r_max):
             raise ValueError(f"r_min must lie between 0 and r_max={r_max}, got {r_min}")
-        self.scale = np.float32(self.bins / (float(r_max) - self.r_min))
+        self.scale = self.bins / (float(r_max) - self.r_min)
         self.per_frame = per_frame
 
     def start(self, frames: int) -> None:
@@ -267,12 +327,36 @@ class _Histogram:
         self.waiting: list[np.ndarray] = []
         self.number_waiting = 0
 
-    def add(self, lengths: np.ndarray, frame: np.ndarray | None = None) -> None:
+    def bins_of(self, lengths: np.ndarray) -> np.ndarray:
+        """Bin number of each length (overwritten)."""
         if self.r_min:
-            lengths = np.where(lengths < self.r_min, np.float32(np.inf), lengths - np.float32(self.r_min))
+            lengths = np.where(lengths < self.r_min, np.inf, lengths - self.r_min)
         np.multiply(lengths, self.scale, out=lengths)
-        np.minimum(lengths, np.float32(self.bins), out=lengths)
-        where = lengths.astype(np.intp)
+        np.add(lengths, _EDGE, out=lengths)
+        return np.minimum(lengths, self.bins, out=lengths).astype(np.intp)
+
+    def add(self, lengths: np.ndarray, frame: np.ndarray | None = None) -> None:
+        """Count lengths [..., C] of consecutive frames, or [M] with the frame of each; they are overwritten."""
+        self._queue(self.bins_of(lengths), frame)
+
+    def add_places(self, place: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """Count lengths [..., C] given in bins from r_min (overwritten); return the bins of those at `near`."""
+        if self.r_min:
+            np.copyto(place, self.bins, where=place < 0)
+        where = np.minimum(place, np.float32(self.bins), out=place).astype(np.intp)
+        counted = where.ravel()[near]
+        self._queue(where, None)
+        return counted
+
+    def move(self, old: np.ndarray, new: np.ndarray, frame: np.ndarray) -> None:
+        """Take counts from old bins and give them to new ones."""
+        self._flush()
+        at = np.flatnonzero(old != new)
+        offset = self.offset[frame[at]] if self.per_frame else 0
+        np.subtract.at(self.counts, old[at] + offset, 1)
+        np.add.at(self.counts, new[at] + offset, 1)
+
+    def _queue(self, where: np.ndarray, frame: np.ndarray | None) -> None:
         if self.per_frame:
             where += self.offset if frame is None else self.offset[frame]
         self.waiting.append(where.ravel())

@@ -183,7 +183,7 @@ def coordination_number(positions: Any, cell: Any, cutoff: float, *, index_a: An
     """
     positions, cell, a, b = _periodic_input(positions, cell, index_a, index_b)
     chunks = periodic_chunks(positions, cell, a, b, 0.0, cutoff, 1, nearest_image=False, per_frame=False)
-    total = float(sum(chunks)[0])
+    total = float(sum(int(chunk[0]) for chunk in chunks))
     return total * (2.0 if b is None else 1.0) / (len(a) * len(positions))
 
 

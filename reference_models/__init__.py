@@ -43,7 +43,7 @@ def load(name: str):
         found: Mapping[str, Path] = {p.stem.split("@")[1]: p for p in sorted(SHIPPED.glob(f"{name}@*.safetensors"))}
         if found:
             return {dataset: read(path) for dataset, path in found.items()}
-    from ffbench_data.card import nearest
+    from ffbench_data.datacard import known
 
-    known = set(list_models()) | {m.split("@")[0] for m in list_models()}
-    raise ValueError(f"no shipped model {name!r}{nearest(name, known)}")
+    shipped = sorted({m.split("@")[0] for m in list_models()}) + list_models()
+    return known(name, [s for s in shipped if s != name], "reference model")

@@ -143,8 +143,10 @@ def train(
                 view = force_field(copy.deepcopy(averaged), cutoff=config.cutoff, elements=elements, card=card)
                 row |= callback(step, view) or {}
             curve.append(row)
-            log(f"{family}: {spent / 60:.1f} of {recipe.minutes:g} CPU min, step {step}, loss {row['loss']:.4f}, "
-                f"validation force MAE {1000 * force_mae:.1f} meV/A, energy MAE {1000 * energy_mae:.1f} meV")  # fmt: skip
+            log(
+                f"{family}: {spent / 60:.1f} of {recipe.minutes:g} CPU min, step {step}, loss {row['loss']:.4f}, "
+                f"validation MAE: force {1000 * force_mae:.1f} meV/A, energy {1000 * energy_mae:.1f} meV"
+            )
             if force_mae < best:
                 best = force_mae
                 about = {**card, "parameters": sum(p.numel() for p in module.parameters())}
@@ -201,7 +203,7 @@ def _resume(folder, module, averaged, optimizer, curve) -> tuple[int, float, flo
 
 
 def main() -> None:
-    from ffbench_data import card as dataset_card
+    from ffbench_data import card as datacard
     from ffbench_data import load_frames
 
     cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -218,7 +220,7 @@ def main() -> None:
     training, validation = (load_frames(name, config or None, split) for split in ("train", "val"))
     config_class, _ = FAMILIES[args.family]()
     changes = {k: type(getattr(config_class(), k))(v) for k, v in (item.split("=") for item in args.set)}
-    about = dataset_card(name)
+    about = datacard(name)
     card = {
         "training_data": f"{args.dataset} {about.version}, split train ({len(training)} frames)",
         "theory": about.theory,

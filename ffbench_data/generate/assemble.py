@@ -53,7 +53,7 @@ def blocks_table(rows: list[dict]) -> pa.Table:
 
 def write(name: str, tables: dict, facts: dict, extra: dict[str, pa.Table]) -> None:
     """The Hub-shaped dataset with its reference observables."""
-    from ..card import card
+    from ..datacard import card
     from ..store import write_dataset
 
     def parquet(table):

@@ -44,6 +44,18 @@ def test_counts_equal_brute_force_over_all_images(cell, r_max):
     np.testing.assert_array_equal(pair_distance_counts(x, cell, r_max=r_max, bins=40), expected)
 
 
+def test_counts_of_many_pairs_are_those_of_double_precision():
+    x = np.random.default_rng(9).uniform(-40, 40, (30, 150, 3)).astype(np.float32)
+    cell = np.array([[13.0, 0, 0], [1.5, 12.5, 0], [-2.0, 1.0, 14.0]])
+    i, j = np.triu_indices(150, 1)
+    f = (x[:, j].astype(float) - x[:, i]) @ np.linalg.inv(cell)
+    d = np.linalg.norm((f - np.round(f)) @ cell, axis=-1)
+    expected = np.stack([np.histogram(frame, 2000, (0, 6.0))[0] for frame in d])
+    np.testing.assert_array_equal(pair_distance_counts(x, cell, bins=2000), expected)
+    _, g = rdf(x, cell, bins=2000)
+    assert (g > 0).sum() == (expected.sum(0) > 0).sum()
+
+
 def test_counts_follow_a_cell_that_changes_per_frame():
     x = np.random.default_rng(1).uniform(0, 10, (3, 20, 3))
     cells = np.stack([TRICLINIC, 1.02 * TRICLINIC, 0.97 * TRICLINIC])
