@@ -19,6 +19,8 @@ class AtomsBatch:
     - ``edge_index`` [2, E]: pairs (i, j) within the model's cutoff, both directions, and ``edge_shift`` [E, 3]
       integers, so that r_ij = positions[j] + edge_shift @ cell[system] - positions[i]. ``None`` until
       `ffbench_data.neighbors.with_edges` adds them.
+    - ``paired``: the second half of the edges is the reverse of the first, edge by edge, so that what depends on the
+      distance only needs to be computed for the first half. The MD engine gives such lists.
     """
 
     positions: Tensor
@@ -28,6 +30,7 @@ class AtomsBatch:
     pbc: Tensor
     edge_index: Tensor | None = None
     edge_shift: Tensor | None = None
+    paired: bool = False
 
     @property
     def n_systems(self) -> int:
@@ -49,6 +52,11 @@ class AtomsBatch:
         """r_ij [E, 3] (Angstrom) from i to j, differentiable in the positions."""
         if self.edge_index is None:
             raise ValueError("batch has no edges: call ffbench_data.neighbors.with_edges(batch, cutoff) first")
+        if self.paired:
+            half = self.edge_index.shape[1] // 2
+            shift = None if self.edge_shift is None else self.edge_shift[:half]
+            r = replace(self, edge_index=self.edge_index[:, :half], edge_shift=shift, paired=False).edge_vectors()
+            return torch.cat([r, -r])
         i, j = self.edge_index
         r = self.positions.index_select(0, j) - self.positions.index_select(0, i)
         if self.edge_shift is None:
@@ -111,12 +119,15 @@ class ForceField:
             object.__setattr__(self, "elements", tuple(sorted(int(z) for z in self.elements)))
 
     @classmethod
-    def from_energy(cls, fn: Callable[[AtomsBatch], Any], cutoff: float | None, **stated: Any) -> ForceField:
+    def from_energy(
+        cls, fn: Callable[[AtomsBatch], Any], cutoff: float | None, *, stress: bool = False, **stated: Any
+    ) -> ForceField:
         """A conservative model from an energy function; forces by automatic differentiation.
 
-        ``fn(batch)`` returns the energy [B] (eV), or a mapping with ``energy`` and optional ``embedding``.
+        ``fn(batch)`` returns the energy [B] (eV), or a mapping with ``energy`` and optional ``embedding``. With
+        ``stress`` (fully periodic systems only) the stress dE/d(strain) / V is derived as well.
         """
-        return cls(_Gradient(fn), cutoff, **stated)
+        return cls(_Gradient(fn, stress), cutoff, **stated)
 
     @property
     def name(self) -> str:
@@ -137,23 +148,34 @@ class ForceField:
 
 
 class _Gradient(torch.nn.Module):
-    """Adds forces = -dE/dx to an energy function."""
+    """Adds forces = -dE/dx to an energy function, and on request the stress."""
 
-    def __init__(self, fn):
+    def __init__(self, fn, stress: bool = False):
         super().__init__()
         self.energy_fn = fn
+        self.stress = stress
 
     def forward(self, batch: AtomsBatch) -> Prediction:
         with torch.enable_grad():
             positions = batch.positions.detach().requires_grad_(True)
-            out = self.energy_fn(replace(batch, positions=positions))
+            inputs = [positions]
+            strained = replace(batch, positions=positions)
+            if self.stress:
+                strain = torch.zeros_like(batch.cell).requires_grad_(True)
+                inputs.append(strain)
+                bend = 0.5 * (strain + strain.mT)
+                moved = torch.einsum("aj,ajk->ak", positions, bend.index_select(0, batch.system_index))
+                strained = replace(strained, positions=positions + moved, cell=batch.cell + batch.cell @ bend)
+            out = self.energy_fn(strained)
             extra = dict(out) if isinstance(out, Mapping) else {}
             energy = extra.pop("energy", out)
             if not isinstance(energy, Tensor) or not energy.requires_grad:
                 raise ValueError("the energy does not depend on the positions: no forces can be derived")
             # Under training the graph is kept, so that a loss on forces can be differentiated again.
             training = self.training and any(p.requires_grad for p in self.parameters())
-            (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=training)
+            gradient, *virial = torch.autograd.grad(energy.sum(), inputs, create_graph=training)
+        if virial:
+            extra["stress"] = virial[0] / torch.linalg.det(batch.cell).abs()[:, None, None]
         if not training:
             energy, extra = energy.detach(), {k: v.detach() for k, v in extra.items()}
         return Prediction(energy=energy, forces=-gradient, **extra)

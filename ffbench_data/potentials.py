@@ -20,7 +20,7 @@ def reference(name: str) -> Calculator:
     ``water`` (SPC/Fw, any number of molecules in O, H, H order in an orthorhombic cell of at least 12 Angstrom),
     ``alanine_dipeptide_obc`` (AMBER-03 + OBC, the atom order of the data set), ``ethanol_gfn2`` and ``md17_gfn2``
     (GFN2-xTB, any neutral closed-shell molecule). ValueError for a data set without one (every DFT data set),
-    ImportError if OpenMM or tblite is missing.
+    or when OpenMM or tblite is missing.
 
     >>> calculator = reference("ethanol_gfn2")  # doctest: +SKIP
     """
@@ -71,7 +71,7 @@ def _needs(module: str, name: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(module) is None:
-        raise ImportError(f"reference({name!r}) needs {module}: pip install 'ffbench[generate]'")
+        raise ValueError(f"reference({name!r}) needs {module}: pip install 'ffbench[generate]'")
 
 
 def _openmm(context) -> Callable:

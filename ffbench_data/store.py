@@ -37,14 +37,16 @@ def write_dataset(
 
     ``extra_files`` maps a relative path to bytes, or to a function that writes the path it is given.
     ``provenance`` (how it was built) is kept in the manifest. An older ``folder`` is replaced. ValueError for a
-    config the card does not know, or a table with other columns than `ffbench_data.schema.COLUMNS`.
+    config the card does not know, or a table that does not begin with the columns `ffbench_data.schema.COLUMNS`.
     """
     folder = Path(folder)
     for config, splits in tables.items():
         known(config, card.configs, "config", f" of {card.name}")
         for split, table in splits.items():
             known(split, card.configs[config].splits, "split", f" of {card.name}:{config}")
-            if not table.schema.equals(COLUMNS):
+            if table.schema.names[: len(COLUMNS)] != COLUMNS.names or not table.select(COLUMNS.names).schema.equals(
+                COLUMNS
+            ):
                 raise ValueError(f"{card.name}:{config}/{split}: columns or types differ from ffbench_data.schema")
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -86,6 +88,7 @@ def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> 
                 )
             splits.append(
                 {"config": config, "split": split, "frames": table.num_rows, "atoms": _atoms(table)}
+                | ({"extra_columns": extra} if (extra := features_yaml(table.schema)[len(COLUMNS) :]) else {})
                 | {"memory_bytes": table.nbytes, "content_sha256": content_hash(table)}
             )
     for path, content in extra_files.items():
@@ -160,7 +163,7 @@ def readme(card: Card, manifest: Mapping[str, Any]) -> str:
         "dataset_info": [
             {
                 "config_name": name,
-                "features": features_yaml(),
+                "features": features_yaml() + splits[0].get("extra_columns", []),
                 "splits": [
                     {"name": s["split"], "num_bytes": s["memory_bytes"], "num_examples": s["frames"]} for s in splits
                 ],

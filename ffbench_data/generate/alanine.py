@@ -6,6 +6,7 @@ also the fastest). Well-tempered metadynamics on phi and psi: hills of 1.2 kJ/mo
 factor 6.
 
     python -m ffbench_data.generate.alanine FOLDER --runs 2 --ps 10000
+    python -m ffbench_data.generate.alanine FLOOR_FOLDER --runs 24 --ps 500 --from-minima
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ ATOMS = [
     ("H2", "H", "NME", 18, 16, 14, 1.09, 109.5, 180),
     ("H3", "H", "NME", 18, 16, 14, 1.09, 109.5, -60),
 ]
+# The six lowest minima of the reference surface (phi, psi in degrees), where scored runs start.
+MINIMA = [(-72, -24), (-78, 162), (-156, 162), (-156, -54), (72, -42), (60, -138)]
 PHI = (4, 6, 8, 14)  # C-N-CA-C
 PSI = (6, 8, 14, 16)  # N-CA-C-N
 
@@ -176,9 +179,11 @@ def main() -> None:
     cli.add_argument("folder", type=Path)
     cli.add_argument("--runs", type=int, default=2)
     cli.add_argument("--ps", type=float, default=10000.0)
+    cli.add_argument("--from-minima", action="store_true", help="start run k at minimum k mod 6")
     args = cli.parse_args()
     for run in range(args.runs):
-        simulate(args.folder, run=run, ps=args.ps)
+        more = {"start": MINIMA[run % len(MINIMA)], "seed": 20261122} if args.from_minima else {}
+        simulate(args.folder, run=run, ps=args.ps, **more)
 
 
 if __name__ == "__main__":

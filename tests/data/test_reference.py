@@ -57,5 +57,5 @@ def test_no_reference_and_missing_engine(monkeypatch):
     with pytest.raises(ValueError, match="unknown reference potential 'md17'"):
         reference("md17")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'ffbench\[generate\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'ffbench\[generate\]'"):
         reference("water")

@@ -1,0 +1,86 @@
+"""Reference observables that ship with a dataset: what the truth itself gives, and how far its runs differ.
+
+They live in the dataset's folder under ``reference/``: ``reference.json`` (bonds, starting frames, scalars with their
+errors), ``blocks.parquet`` (histogram counts per run and block of time), ``hills.parquet`` and
+``free_energy.parquet`` (metadynamics).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Histogram counts of one observable: ``counts`` is one [blocks, bins] array per independent run; every block
+    holds ``frames`` frames over ``block_ps``; ``r_max`` Angstrom."""
+
+    counts: list[np.ndarray]
+    block_ps: float
+    frames: int
+    r_max: float
+
+    @property
+    def total(self) -> np.ndarray:
+        """Counts [bins] pooled over everything."""
+        return np.sum([c.sum(0) for c in self.counts], axis=0)
+
+    @property
+    def n_frames(self) -> int:
+        return self.frames * sum(len(c) for c in self.counts)
+
+
+@dataclass(frozen=True)
+class Reference:
+    folder: Path
+    facts: dict[str, Any]
+
+    def blocks(self, observable: str, length_ps: float | None = None) -> Blocks:
+        """The stored blocks of ``observable``; of several block lengths, the longest that still gives at least 20
+        windows of ``length_ps`` (default: the longest)."""
+        table = pq.read_table(self.folder / "blocks.parquet", filters=[("observable", "=", observable)])
+        if not len(table):
+            raise ValueError(f"no reference for {observable!r} in {self.folder}")
+        rows = table.to_pylist()
+        choices = []
+        for block_ps in sorted({r["block_ps"] for r in rows}, reverse=True):
+            mine = [r for r in rows if r["block_ps"] == block_ps]
+            runs = sorted({r["run"] for r in mine})
+            counts = [np.array([r["counts"] for r in mine if r["run"] == run], np.int64) for run in runs]
+            choices.append(Blocks(counts, block_ps, mine[0]["frames"], mine[0]["r_max"]))
+        if length_ps is not None:
+            for blocks in choices:
+                per_window = max(1, round(length_ps / blocks.block_ps))
+                fits = blocks.block_ps <= length_ps * 1.05
+                if fits and sum(len(c) // per_window for c in blocks.counts) >= 20:
+                    return blocks
+            return choices[-1] if length_ps < choices[0].block_ps else choices[0]
+        return choices[0]
+
+    @property
+    def hills(self) -> list[np.ndarray]:
+        """Hills [H, 3] (phi, psi in rad, height in kJ/mol as added), one array per independent run."""
+        table = pq.read_table(self.folder / "hills.parquet")
+        run = table["run"].to_numpy()
+        rows = np.stack([table[k].to_numpy() for k in ("phi", "psi", "height")], 1)
+        return [rows[run == r] for r in np.unique(run)]
+
+    @property
+    def free_energy(self) -> np.ndarray:
+        """F(phi, psi) [bins, bins] in kJ/mol, minimum 0."""
+        values = pq.read_table(self.folder / "free_energy.parquet")["kJ_per_mol"].to_numpy()
+        return values.reshape(round(len(values) ** 0.5), -1)
+
+
+@lru_cache(maxsize=32)
+def read_reference(folder: Path) -> Reference | None:
+    """The reference of a dataset's folder, or ``None`` if it has none."""
+    path = Path(folder) / "reference" / "reference.json"
+    return Reference(path.parent, json.loads(path.read_text())) if path.exists() else None

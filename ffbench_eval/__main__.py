@@ -1,0 +1,5 @@
+"""``python -m ffbench_eval`` is the command ``ffbench``."""
+
+from .cli import main
+
+main()

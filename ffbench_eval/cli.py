@@ -1,0 +1,160 @@
+"""The command line. Bodies import late, so that ``ffbench --help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Can this machine-learned force field be trusted in a simulation?",
+)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="reference_models:NAME, path/to/file.py:function or package.module:factory")
+    ],
+    suite: Annotated[str, typer.Option(help="suite name or YAML file")] = "mini",
+    task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
+    out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<model>-<suite>]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
+    workers: Annotated[int, typer.Option(help="worker processes")] = 0,
+    seed: Annotated[int, typer.Option(help="seed of the run")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="throw away what the run folder holds")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and its cost, run nothing")] = False,
+) -> None:
+    """Score a model on a suite; writes report.json and report.html into the run folder."""
+    from . import evaluation
+    from .table import print_table
+
+    if dry_run:
+        _plan(model, suite, task, seed)
+        return
+    report = evaluation.evaluate(
+        model, suite, device=device, out=out, seed=seed, workers=workers, resume=not fresh, tasks=task
+    )
+    print_table(report)
+    run = out or Path("runs") / f"{evaluation._slug(report.model.name)}-{report.suite}"
+    typer.echo(f"\nReport: {run / 'report.html'} (numbers: {run / 'report.json'})")
+    typer.echo("Next: score your own model with `ffbench evaluate path/to/file.py:function`, see README.md.")
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="as for evaluate")],
+    suite: Annotated[str, typer.Option(help="suite name or YAML file")] = "mini",
+    task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
+) -> None:
+    """Print the tasks and units of a suite with a cost estimate for this model and machine."""
+    _plan(model, suite, task, 0)
+
+
+def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from . import evaluation, models
+    from .suite import load_suite
+
+    chosen, _ = models.resolve(model)
+    planned = evaluation.plan(chosen, load_suite(suite, tasks=task), seed)
+    evaluation.estimate(planned, Path("-"))
+    table = Table("task", "kind", "dataset", "units", "about")
+    for p in planned:
+        cost = p.why_not or evaluation.duration(p.seconds)
+        table.add_row(p.task.name, p.task.kind, p.task.dataset, str(len(p.units)), cost)
+    table.add_row(
+        "all", "", "", str(sum(len(p.units) for p in planned)), evaluation.duration(sum(p.seconds for p in planned))
+    )
+    Console().print(table)
+
+
+@app.command()
+def show(run: Annotated[Path, typer.Argument(help="run folder or report.json")]) -> None:
+    """Print the table of a finished run and write its page again."""
+    from .report import Report
+    from .table import print_table
+
+    report = Report.load(run)
+    print_table(report)
+    page = (run if run.is_dir() else run.parent) / "report.html"
+    typer.echo(f"\nPage: {report.to_html(page)}")
+
+
+@app.command()
+def models() -> None:
+    """List the shipped reference models."""
+    import reference_models
+
+    for name in reference_models.list_models():
+        typer.echo(name)
+
+
+@app.command()
+def suites() -> None:
+    """List the shipped suites and their tasks."""
+    from .suite import list_suites, load_suite
+
+    for name in list_suites():
+        suite = load_suite(name)
+        typer.echo(f"{suite.name} {suite.version}: {suite.description}")
+        for task in suite.tasks:
+            typer.echo(f"  {task.name}: {task.title}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and what that costs."""
+    from importlib import metadata, util
+
+    import torch
+
+    typer.echo(f"ffbench {metadata.version('ffbench') if util.find_spec('ffbench_eval') else '?'}")
+    typer.echo(f"torch {torch.__version__}, {torch.get_num_threads()} threads, CUDA {torch.cuda.is_available()}")
+    for module, extra, use in (
+        ("openmm", "generate", "water and alanine dipeptide generators and reference potentials"),
+        ("tblite", "generate", "GFN2-xTB generator and reference potential"),
+        ("distributed", "dask", "--workers"),
+    ):
+        state = "installed" if util.find_spec(module) else f"missing: pip install 'ffbench[{extra}]'"
+        typer.echo(f"{module}: {state} ({use})")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: one line for an error, exit code 2; the traceback with ``--debug``."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    _mount()
+    try:
+        app(arguments, standalone_mode=True)
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        typer.echo(f"ffbench: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("ffbench: stopped; run the same command again to go on where it was", err=True)
+        sys.exit(130)
+
+
+def _mount() -> None:
+    """Sub-commands that live in other rooms."""
+    from importlib.util import find_spec
+
+    if find_spec("ffbench_data.cli") and not any(group.name == "data" for group in app.registered_groups):
+        from ffbench_data.cli import app as data
+
+        app.add_typer(data, name="data", help="Datasets: list, build, check, push.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""From a tensor function to machine code: trace, AOTInductor, a cache of artefacts by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger("ffbench.engine")
+Tensors = tuple[Tensor, ...]
+
+
+class NotCompilable(Exception):
+    """Why a function cannot be compiled here, in one line."""
+
+
+def trace(function: Callable[..., Tensors], arguments: Sequence[Tensor]) -> torch.fx.GraphModule:
+    """The function as a graph of fixed shapes, derivatives included.
+
+    Traced without values, so that a function which looks at one (a list whose length depends on the positions)
+    raises `NotCompilable` instead of being frozen at the first one.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    try:
+        with torch.no_grad():
+            return make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
+    except Exception as error:  # whatever a foreign model raises on tensors without values
+        raise NotCompilable(f"the model cannot be traced: {_one_line(error)}") from error
+
+
+def artefact(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], folder: Path | None = None) -> Path:
+    """Where the compiled graph is or will be: a name from its code, weights, shapes, torch and processor."""
+    digest = hashlib.blake2b(digest_size=16)
+    about = [graph.code, torch.__version__, str(torch.get_num_threads()), _processor()]
+    about += [f"{tuple(a.shape)} {a.dtype} {a.device}" for a in arguments]
+    for part in about:
+        digest.update(part.encode())
+    constants = {**graph.state_dict(), **{k: v for k, v in vars(graph).items() if isinstance(v, Tensor)}}
+    for name in sorted(constants):
+        value = constants[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return (folder or cache_folder()) / f"{digest.hexdigest()}.pt2"
+
+
+def build(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], path: Path) -> Callable[..., Tensors]:
+    """Load ``path``, made first if it is not there. NotCompilable when the compiler is missing or fails."""
+    if not path.exists():
+        if compiler() is None:
+            raise NotCompilable("no C++ compiler (g++ or clang++) was found")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch, torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            part = str(Path(scratch) / "part.pt2")
+            try:
+                program = torch.export.export(_Flat(graph), tuple(arguments), strict=False)
+                torch._inductor.aoti_compile_and_package(program, package_path=part)
+            except Exception as error:
+                raise NotCompilable(f"the compiler failed: {_one_line(error)}") from error
+            os.replace(part, path)
+    try:
+        loaded = torch._inductor.aoti_load_package(str(path))
+    except Exception as error:
+        raise NotCompilable(f"{path.name} cannot be loaded: {_one_line(error)}") from error
+
+    def call(*values: Tensor) -> Tensors:
+        with torch.no_grad():
+            return tuple(loaded(*values))
+
+    return call
+
+
+def compiler() -> str | None:
+    """The C++ compiler that would be used."""
+    names = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+def cache_folder() -> Path:
+    """Compiled artefacts: ``compiled`` under FFBENCH_CACHE or the user's cache folder."""
+    home = os.environ.get("FFBENCH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ffbench"
+    return Path(home) / "compiled"
+
+
+class _Flat(torch.nn.Module):
+    """The graph as a module that answers with a tuple."""
+
+    def __init__(self, graph: torch.fx.GraphModule):
+        super().__init__()
+        self.traced = graph
+
+    def forward(self, *values: Tensor) -> Tensors:
+        return tuple(self.traced(*values))
+
+
+def _processor() -> str:
+    """The machine code is made for this processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+    except OSError:
+        return platform.platform() + platform.processor()
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]

@@ -1,0 +1,94 @@
+"""Hills in PLUMED's HILLS format (METAD), so that its tools read ours and ours read its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .units import KJ_PER_MOL
+
+
+def read_hills(path: str | os.PathLike) -> np.ndarray:
+    """The hills of a PLUMED HILLS file, as `ffbench_metrics.free_energy_from_hills` takes them.
+
+    Returns a structured array [H] with one field per column of the file, in the file's units: ``time``, the
+    variables (``phi``, ``psi``; rad), their widths ``sigma_*``, ``height`` and ``biasf``. PLUMED's ``height`` (kJ/mol
+    unless the run chose otherwise) already carries the factor biasf / (biasf - 1). ValueError names the file and the
+    line that is not a hill.
+
+    Source: PLUMED 2, METAD.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "HILLS"
+    >>> rows = np.array([[0.5, -1.0, 0.0124]])  # phi, psi (rad), height as added (eV)
+    >>> write_hills(path, hill_table(rows, sigma=0.35, bias_factor=6.0, every_ps=1.0))
+    >>> hills = read_hills(path)
+    >>> hills.dtype.names
+    ('time', 'phi', 'psi', 'sigma_phi', 'sigma_psi', 'height', 'biasf')
+    >>> hills["phi"].tolist(), hills["height"].round(3).tolist()
+    ([0.5], [1.436])
+    """
+    fields: list[str] = []
+    rows = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        if line.startswith("#!"):
+            words = line.split()
+            if words[1:2] == ["FIELDS"]:
+                fields = words[2:]
+            continue
+        if line.strip():
+            try:
+                rows.append(tuple(float(word) for word in line.split()))
+            except ValueError:
+                raise ValueError(f"{path} line {number} is not a hill: {line[:80]!r}") from None
+            if len(rows[-1]) != len(fields):
+                columns = f"{len(rows[-1])} columns, its FIELDS line names {len(fields)}"
+                raise ValueError(f"{path} line {number} has {columns}")
+    if "height" not in fields or not any(name.startswith("sigma_") for name in fields):
+        raise ValueError(f"{path} is not a HILLS file: it has no FIELDS line with sigma_* and height")
+    return np.array(rows, dtype=[(name, float) for name in fields])
+
+
+def hill_table(
+    hills: np.ndarray,
+    *,
+    sigma: float | Sequence[float],
+    bias_factor: float,
+    every_ps: float,
+    names: Sequence[str] = ("phi", "psi"),
+    energy_unit_eV: float = KJ_PER_MOL,
+) -> np.ndarray:
+    """Hills [H, D + 1] of an `Outcome` (variables in rad or Angstrom, height as added in eV) as `read_hills` has them.
+
+    Time in ps, one hill ``every_ps``; heights in kJ/mol times bias_factor / (bias_factor - 1), as PLUMED writes them.
+    ValueError if ``names`` or ``sigma`` do not match the number of variables.
+    """
+    rows = np.asarray(hills, float)
+    count, variables = len(rows), rows.shape[1] - 1
+    sigmas = np.broadcast_to(np.asarray(sigma, float), variables) if np.ndim(sigma) == 0 else np.asarray(sigma, float)
+    if len(names) != variables or len(sigmas) != variables:
+        raise ValueError(f"hills have {variables} variables, got {len(names)} names and {len(sigmas)} sigmas")
+    columns = {"time": every_ps * np.arange(1, count + 1)}
+    columns |= {name: rows[:, d] for d, name in enumerate(names)}
+    columns |= {f"sigma_{name}": np.full(count, sigmas[d]) for d, name in enumerate(names)}
+    columns["height"] = rows[:, -1] * bias_factor / (bias_factor - 1) / energy_unit_eV
+    columns["biasf"] = np.full(count, bias_factor)
+    table = np.zeros(count, dtype=[(name, float) for name in columns])
+    for name, values in columns.items():
+        table[name] = values
+    return table
+
+
+def write_hills(path: str | os.PathLike, hills: np.ndarray, *, periodic: Sequence[str] | None = None) -> None:
+    """Write hills (of `hill_table` or `read_hills`) as PLUMED's HILLS; ``periodic`` variables (default: all) are
+    angles in [-pi, pi]."""
+    names = list(hills.dtype.names or ())
+    variables = [name.removeprefix("sigma_") for name in names if name.startswith("sigma_")]
+    lines = [f"#! FIELDS {' '.join(names)}", "#! SET multivariate false", "#! SET kerneltype gaussian"]
+    for name in variables if periodic is None else periodic:
+        lines += [f"#! SET min_{name} -pi", f"#! SET max_{name} pi"]
+    lines += [" ".join(f"{x:22.16g}" for x in row) for row in hills.tolist()]
+    Path(path).write_text("\n".join(lines) + "\n")

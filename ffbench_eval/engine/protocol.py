@@ -1,0 +1,118 @@
+"""What to simulate (`Start`), how (`Protocol`) and what came of it (`Outcome`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .bias import MetadynamicsRule, Restraint
+from .monitors import RdfWatch
+
+BAR = 6.241509074460763e-07  # one bar in eV/Angstrom^3
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How to simulate.
+
+    ``ensemble``: nve, nose_hoover (a chain of three), nose_hoover_single, nose_hoover_mdsim (as published: all 3N
+    degrees of freedom, relaxation of 20 steps whatever ``relaxation_fs`` says), bussi, langevin, npt (isotropic,
+    needs the model's stress, never for scores). ``temperature_K`` and ``time_step_fs`` are one number or one per
+    replica; ``length_ps``, ``equilibrate_ps`` and ``save_every_fs`` count with the longest step, so a replica with a
+    shorter one covers less time.
+
+    A replica is retired when, on a saved frame, a bond of ``bonds`` [(i, j, length)] is off by more than
+    ``bond_tolerance`` (Angstrom), its g(r) fails ``rdf``, the conserved quantity has moved by more than
+    ``drift_limit_eV_per_atom`` or an atom by more than ``displacement_limit_A`` from its start; and, in any step, when
+    something is not finite, the temperature exceeds 1e5 K or an atom moves more than ``step_limit_A``.
+    """
+
+    ensemble: str
+    temperature_K: float | tuple[float, ...]
+    time_step_fs: float | tuple[float, ...]
+    length_ps: float
+    save_every_fs: float
+    relaxation_fs: float = 100.0
+    friction_per_ps: float = 1.0
+    equilibrate_ps: float = 0.0
+    bonds: tuple[tuple[int, int, float], ...] = ()
+    bond_tolerance: float = 0.5
+    metadynamics: MetadynamicsRule | None = None
+    restraints: tuple[Restraint, ...] = ()
+    rdf: RdfWatch | None = None
+    drift_limit_eV_per_atom: float | None = None
+    displacement_limit_A: float | None = None
+    step_limit_A: float | None = None
+    pressure_bar: float = 1.0
+    compressibility_per_bar: float = 4.5e-5
+    barostat_relaxation_fs: float = 1000.0
+    save_velocities: bool = False
+
+    def __post_init__(self):
+        for name in ("temperature_K", "time_step_fs"):
+            if not np.all(np.asarray(getattr(self, name)) > 0):
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    @property
+    def longest_step_fs(self) -> float:
+        return float(np.max(self.time_step_fs))
+
+    @property
+    def steps(self) -> int:
+        return round(self.length_ps * 1000 / self.longest_step_fs)
+
+    @property
+    def equilibration_steps(self) -> int:
+        return round(self.equilibrate_ps * 1000 / self.longest_step_fs)
+
+    @property
+    def save_every(self) -> int:
+        return max(1, round(self.save_every_fs / self.longest_step_fs))
+
+
+@dataclass(frozen=True)
+class Start:
+    """``positions`` [B, N, 3] Angstrom, ``numbers`` [N], ``masses`` [N] amu, ``cell`` [3, 3], ``pbc`` [3].
+
+    ``replica_ids`` [B] choose the random numbers (default 0..B-1), so that a part of a batch, run alone, draws what
+    it would have drawn in the whole.
+    """
+
+    positions: np.ndarray
+    numbers: np.ndarray
+    masses: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray
+    replica_ids: tuple[int, ...] | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return self.replica_ids if self.replica_ids is not None else tuple(range(len(self.positions)))
+
+    def part(self, replicas: slice) -> Start:
+        """Some of the replicas, with the random numbers they have in the whole."""
+        return replace(self, positions=self.positions[replicas], replica_ids=self.ids[replicas])
+
+
+@dataclass
+class Outcome:
+    """Per replica: ``end_ps`` simulated and ``reason`` it stopped early ("" if it did not); ``hills`` per replica
+    [H, D + 1] (rad or Angstrom, height in eV as added); ``force_calls`` made in this process.
+
+    ``mode`` is ``eager``, ``force`` (compiled force call) or ``step`` (compiled whole step), ``mode_note`` why, and
+    ``force_error`` the largest relative force error of the compiled call against eager. ``drift_eV_per_atom`` [B] of
+    the conserved quantity over the run (NaN where the ensemble has none) and ``displacement_A`` [B], the largest
+    distance of an atom from its start (drift of the centre of mass removed), both over saved frames.
+    """
+
+    end_ps: list[float]
+    reason: list[str]
+    hills: list[np.ndarray] | None = None
+    force_calls: int = 0
+    alive: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    mode: str = "eager"
+    mode_note: str = ""
+    force_error: float | None = None
+    drift_eV_per_atom: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    displacement_A: np.ndarray = field(default_factory=lambda: np.zeros(0))

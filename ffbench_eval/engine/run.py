@@ -1,0 +1,280 @@
+"""Run one batch of replicas: integrate, watch, save, checkpoint; go on where an earlier run stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffbench_data.contract import ForceField
+
+from . import checkpoint
+from .barostat import scaled_cell
+from .bias import Hills, Restraints
+from .fastpath import Form, choose
+from .forces import ModelForces
+from .integrators import Integrator, integrator
+from .memory import memory_guard
+from .monitors import FrameLimits, FrameMonitors
+from .noise import Noise
+from .protocol import BAR, Outcome, Protocol, Start
+from .rule import Rule
+from .system import State, System, draw_velocities, kinetic_energy, kinetic_temperature
+from .trajectory import Recorder
+from .units import FS
+from .watch import TEMPERATURE, Limits, Watch, new_watch, reason_texts, watched_step
+
+__all__ = ["Outcome", "Protocol", "Start", "simulate"]
+
+CHECKPOINT_STEPS = 2000  # part of the protocol: the edge list is rebuilt there
+CERTAINLY_WORTH_IT = 10**12  # steps
+TAIL = 32  # consecutive steps kept of a replica before it failed
+log = logging.getLogger("ffbench.engine")
+
+
+def simulate(
+    model: ForceField,
+    start: Start,
+    protocol: Protocol,
+    folder: Path,
+    *,
+    seed: int,
+    progress: Callable[[float], None] = lambda done: None,
+    compile: str = "auto",
+) -> Outcome:
+    """Simulate every replica of ``start`` with ``model``; the trajectory lands in ``folder``.
+
+    A replica that fails is frozen at its last good step; the others go on unchanged, and its last steps are kept
+    (`read_failures`). ``progress`` gets the finished fraction at every saved frame. An interrupted call, repeated,
+    continues from the last checkpoint and gives the same trajectory bit for bit on the CPU.
+
+    ``compile``: "auto" compiles the force call or the whole step when that pays off for this length and is possible,
+    "require" raises ValueError when it is not possible, "off" never does. A compiled form is checked against eager on
+    the start before it is trusted; the choice is made once per simulation and recorded in the outcome.
+
+    `OutOfMemory` says how to split a batch that does not fit.
+    """
+    with memory_guard(len(start.positions)):
+        run = Run(model, start, protocol, seed)
+        return run.to_the_end(Path(folder), progress, compile)
+
+
+class Run:
+    """A simulation being set up and advanced; `simulate` is its front."""
+
+    def __init__(self, model: ForceField, start: Start, protocol: Protocol, seed: int):
+        self.start, self.protocol, self.seed = start, protocol, seed
+        self.integrator = integrator(protocol.ensemble)
+        self.system = make_system(start, protocol, self.integrator, model.device)
+        self.rule = make_rule(protocol, model.device)
+        self.limits = Limits(step=protocol.step_limit_A)
+        replicas, n = start.positions.shape[:2]
+        if self.integrator.npt and not bool(self.system.pbc.all()):
+            raise ValueError("ensemble 'npt' needs a cell that is periodic in all directions")
+        self.model_forces = ModelForces(model, self.system, replicas)
+        draw, ids = self.integrator.draw, list(start.ids)
+        self.noise = Noise(seed, ids, n, model.device, dof=self.system.dof, draw=draw) if draw else None
+        rule = protocol.metadynamics
+        self.hills = Hills(rule, replicas, protocol.steps // rule.every + 1, model.device) if rule else None
+        self.form = Form()
+        self.restraints = Restraints(protocol.restraints, model.device) if protocol.restraints else None
+
+    def force(self, positions: Tensor, cell: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The model's energy and the forces of model and bias; at constant pressure the model's stress too."""
+        energy, forces, *stress = self.model_forces(positions, cell)
+        for bias in (self.hills, self.restraints):
+            if bias is not None:
+                forces = forces + bias.energy_and_forces(positions)[1]
+        return (energy, forces, *stress)
+
+    def first_state(self) -> State:
+        x = torch.as_tensor(self.start.positions, dtype=torch.float64, device=self.system.masses.device)
+        seeds = [[self.seed, b, 0] for b in self.start.ids]
+        v = draw_velocities(x, self.system, seeds, momentum_free=self.integrator.keeps_momentum)
+        thermostat = x.new_zeros(len(x), self.integrator.thermostat_size)
+        if self.integrator.npt:
+            energy, forces, stress = self.force(x, scaled_cell(self.system, thermostat[:, 0]))
+            thermostat[:, 1] = stress.diagonal(dim1=-2, dim2=-1).mean(-1)
+        else:
+            energy, forces = self.force(x)
+        return State(x, v, forces, energy, thermostat)
+
+    def advance(self, state: State, watch: Watch, step: int) -> tuple[State, Watch]:
+        """One step of all replicas."""
+        noise = self.noise(step) if self.noise else None
+        if self.form.advance is not None:
+            return self.form.advance(state, watch, noise)
+        return watched_step(self.integrator, state, watch, self.system, self.rule, self.force, self.limits, noise)
+
+    def resume_form(self, folder: Path, option: str, steps: int) -> None:
+        """Choose the form, or take the one that the checkpoint was made with; a form that is gone restarts the run."""
+        saved = checkpoint.latest(folder)
+        if saved is None:
+            self.form = choose(self, option, steps)
+            return
+        mode, note = saved[1]["mode"], saved[1]["note"]
+        self.form = Form(note=note) if mode == "eager" else choose(self, "auto", CERTAINLY_WORTH_IT)
+        if self.form.mode != mode:
+            log.warning(
+                "started again: the checkpoint was made in the form %r, here only %r works", mode, self.form.mode
+            )
+            checkpoint.clear(folder)
+            self.form.note = f"restarted, was {mode}: {self.form.note}"
+
+    def to_the_end(self, folder: Path, progress: Callable[[float], None], option: str) -> Outcome:
+        protocol, system = self.protocol, self.system
+        skip, total = protocol.equilibration_steps, protocol.equilibration_steps + protocol.steps
+        step_ps = np.broadcast_to(np.asarray(protocol.time_step_fs, float) / 1000, len(self.start.positions))
+        optional = ("velocities",) * protocol.save_velocities + ("cell_scale",) * self.integrator.npt
+        about = (folder, self.start.numbers, self.start.cell, self.start.pbc)
+        recorder = Recorder(*about, optional=optional)
+
+        self.resume_form(folder, option, total)
+        saved = checkpoint.latest(folder)
+        if saved is None:
+            state, watch = self.first_state(), new_watch(len(self.start.positions), system.masses.device)
+            step = piece = 0
+        else:
+            tensors = {k: v.to(system.masses.device) for k, v in saved[0].items()}
+            state = State(*(tensors[name] for name in State._fields))
+            watch = Watch(*(tensors[name] for name in Watch._fields))
+            step, piece = saved[1]["step"], saved[1]["piece"]
+        monitors = self._monitors()
+        if saved is not None:
+            monitors.restore(tensors)
+            if self.hills is not None:
+                self.hills.centres, self.hills.heights = tensors["centres"], tensors["heights"]
+                self.hills.count = saved[1]["hills"]
+        for late in folder.glob("trajectory-*.parquet"):
+            if int(late.stem.split("-")[1]) >= piece:
+                late.unlink()
+
+        every = protocol.metadynamics.every if protocol.metadynamics else 0
+        tail: deque[tuple[int, State]] = deque(maxlen=TAIL + protocol.save_every)
+        stride = max(1, protocol.save_every * state.positions.nbytes // 2**23)  # at most tens of MB
+        alive, any_alive = watch.alive, bool(watch.alive.any())
+        while step < total and any_alive:
+            state, watch = self.advance(state, watch, step)
+            step += 1
+            if step % stride == 0:
+                tail.append((step, state))
+            if every and step > skip and (step - skip) % every == 0:
+                assert self.hills is not None
+                self.hills.deposit(state.positions, system.kt, watch.alive)
+            if step % protocol.save_every == 0 or step == total:
+                if step % protocol.save_every == 0:
+                    watch = monitors.check(state.positions, self._conserved(state), watch)
+                for b in (alive & ~watch.alive).nonzero().flatten().tolist():
+                    self._keep_tail(Recorder(*about, f"failure-{b:04d}", optional), tail, b, int(watch.failed_at[b]))
+                alive, any_alive = watch.alive, bool(watch.alive.any())
+                if step > skip and step % protocol.save_every == 0:
+                    self._record(recorder, state, step - skip, step_ps, alive.cpu().numpy())
+                    progress(step / total)
+            if step % CHECKPOINT_STEPS == 0 and step < total:
+                recorder.flush(piece)
+                piece += 1
+                kept = {**state._asdict(), **watch._asdict(), **monitors.state()}
+                meta = {"piece": piece, "mode": self.form.mode, "note": self.form.note}
+                if self.hills is not None:
+                    kept |= {"centres": self.hills.centres, "heights": self.hills.heights}
+                    meta["hills"] = self.hills.count
+                checkpoint.save(folder, step, kept, meta)
+                self.model_forces.rebuild()
+                tail.clear()  # a resumed run cannot know it either
+        recorder.flush(piece)
+        progress(1.0)
+
+        ended = np.where(watch.alive.cpu(), total, watch.failed_at.cpu()) - skip
+        reasons = {TEMPERATURE: self.limits.temperature_K, **monitors.reason_limits()}
+        reasons[4] = self.limits.step or 0.0
+        has_conserved = self.integrator.conserved is not None
+        return Outcome(
+            end_ps=[max(0.0, float(t)) for t in ended * step_ps],
+            reason=reason_texts(watch, reasons),
+            hills=None if self.hills is None else _hill_rows(self.hills),
+            force_calls=self.model_forces.calls,
+            alive=watch.alive.cpu().numpy(),
+            mode=self.form.mode,
+            mode_note=self.form.note,
+            force_error=self.form.force_error,
+            drift_eV_per_atom=monitors.drift.cpu().numpy() if has_conserved else np.full(len(ended), math.nan),
+            displacement_A=monitors.displacement.cpu().numpy(),
+        )
+
+    def _monitors(self) -> FrameMonitors:
+        p = self.protocol
+        if p.drift_limit_eV_per_atom is not None and self.integrator.conserved is None:
+            raise ValueError(f"drift_limit_eV_per_atom: ensemble {p.ensemble!r} has no conserved quantity")
+        limits = FrameLimits(p.bonds, p.bond_tolerance, p.rdf, p.drift_limit_eV_per_atom, p.displacement_limit_A)
+        start = torch.as_tensor(self.start.positions, dtype=torch.float64, device=self.system.masses.device)
+        return FrameMonitors(limits, self.system, start, p.save_every * p.longest_step_fs / 1000)
+
+    def _conserved(self, state: State) -> Tensor | None:
+        quantity = self.integrator.conserved
+        return None if quantity is None else quantity(state, self.system, self.rule)
+
+    def _record(self, recorder: Recorder, state: State, step: int, step_ps: np.ndarray, alive: np.ndarray) -> None:
+        def numpy(values: Tensor) -> np.ndarray:
+            return values.detach().cpu().numpy()
+
+        recorder.add(
+            step,
+            step * step_ps,
+            numpy(state.positions),
+            numpy(state.energy),
+            numpy(kinetic_energy(state.velocities, self.system.masses)),
+            numpy(kinetic_temperature(state, self.system)),
+            alive,
+            velocities=numpy(state.velocities) * FS if "velocities" in recorder.optional else None,
+            cell_scale=np.exp(numpy(state.thermostat[:, 0]) / 3) if "cell_scale" in recorder.optional else None,
+        )
+
+    def _keep_tail(self, recorder: Recorder, tail: deque, replica: int, failed_at: int) -> None:
+        only = np.arange(len(self.start.positions)) == replica
+        step_ps = np.broadcast_to(np.asarray(self.protocol.time_step_fs, float) / 1000, len(only))
+        for step, state in [entry for entry in tail if entry[0] <= failed_at][-TAIL:]:
+            self._record(recorder, state, step - self.protocol.equilibration_steps, step_ps, only)
+        recorder.flush(0)
+
+
+def make_system(start: Start, protocol: Protocol, integrator: Integrator, device) -> System:
+    """The constants of a simulation as tensors on ``device``. ValueError when the protocol does not fit the batch."""
+    replicas, n = start.positions.shape[:2]
+    for name in ("temperature_K", "time_step_fs"):
+        value = np.asarray(getattr(protocol, name))
+        if value.ndim and len(value) != replicas:
+            raise ValueError(f"{name} needs one number or one per replica ({replicas}), got {len(value)}")
+    f64 = {"dtype": torch.float64, "device": device}
+    return System(
+        numbers=torch.as_tensor(np.asarray(start.numbers, np.int64), device=device),
+        masses=torch.as_tensor(start.masses, **f64)[:, None],
+        cell=torch.as_tensor(start.cell, **f64),
+        pbc=torch.as_tensor(start.pbc, device=device),
+        temperature=torch.as_tensor(np.broadcast_to(protocol.temperature_K, replicas).copy(), **f64),
+        dof=integrator.dof(n, bool(np.any(start.pbc))),
+    )
+
+
+def make_rule(protocol: Protocol, device) -> Rule:
+    """The protocol's times and rates in engine units."""
+    step = protocol.time_step_fs
+    dt = torch.tensor(step, dtype=torch.float64, device=device) * FS if isinstance(step, tuple) else float(step) * FS
+    return Rule(
+        dt=dt,
+        relaxation=20 * dt if protocol.ensemble == "nose_hoover_mdsim" else protocol.relaxation_fs * FS,
+        friction=protocol.friction_per_ps / (1000 * FS),
+        pressure=protocol.pressure_bar * BAR,
+        compressibility=protocol.compressibility_per_bar / BAR,
+        barostat_relaxation=protocol.barostat_relaxation_fs * FS,
+    )
+
+
+def _hill_rows(hills: Hills) -> list[np.ndarray]:
+    centres, heights = (part.cpu().numpy() for part in hills.of_walkers())
+    return [row[row[:, -1] > 0] for row in np.concatenate([centres, heights[..., None]], -1)]

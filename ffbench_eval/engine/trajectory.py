@@ -1,0 +1,142 @@
+"""Trajectories in Parquet pieces, one row per replica and saved frame, loadable with `datasets`.
+
+Columns: ``replica``, ``step``, ``time_ps``, ``positions`` [N, 3] float32 (Angstrom, unwrapped), ``potential_energy``
+(eV), ``temperature`` (K), ``total_energy`` (eV); if saved, ``velocities`` [N, 3] float32 (Angstrom/fs) and, at constant
+pressure, ``cell_scale`` (length of the cell's edges over the starting ones). The schema metadata key ``ffbench`` holds
+atomic numbers, cell and pbc as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+NUMBERS = ("potential_energy", "total_energy", "temperature")  # one float64 per frame
+
+
+@dataclass
+class Recorder:
+    """Collects saved frames and writes one piece ``<stem>-<piece>.parquet`` per checkpoint."""
+
+    folder: Path
+    numbers: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray
+    stem: str = "trajectory"
+    optional: tuple[str, ...] = ()  # of "velocities", "cell_scale"
+    rows: list[dict] = field(default_factory=list)
+
+    def add(
+        self, step, time_ps, positions, potential, kinetic, temperature, alive, *, velocities=None, cell_scale=None
+    ) -> None:
+        """One saved frame of every replica that is ``alive``; arrays have a leading replica axis."""
+        for b in np.flatnonzero(alive):
+            row = {
+                "replica": int(b),
+                "step": step,
+                "time_ps": float(time_ps[b]),
+                "positions": positions[b].astype(np.float32),
+                "potential_energy": float(potential[b]),
+                "total_energy": float(potential[b] + kinetic[b]),
+                "temperature": float(temperature[b]),
+            }
+            if "velocities" in self.optional:
+                row["velocities"] = velocities[b].astype(np.float32)
+            if "cell_scale" in self.optional:
+                row["cell_scale"] = float(cell_scale[b])
+            self.rows.append(row)
+
+    def flush(self, piece: int) -> None:
+        """Write the collected rows as the next piece, atomically."""
+        meta = {"numbers": self.numbers.tolist(), "cell": self.cell.tolist(), "pbc": self.pbc.tolist()}
+        columns = {
+            "replica": pa.array([r["replica"] for r in self.rows], pa.int32()),
+            "step": pa.array([r["step"] for r in self.rows], pa.int64()),
+            "time_ps": pa.array([r["time_ps"] for r in self.rows], pa.float64()),
+            "positions": self._vectors("positions"),
+            **{k: pa.array([r[k] for r in self.rows], pa.float64()) for k in NUMBERS},
+        }
+        if "velocities" in self.optional:
+            columns["velocities"] = self._vectors("velocities")
+        if "cell_scale" in self.optional:
+            columns["cell_scale"] = pa.array([r["cell_scale"] for r in self.rows], pa.float64())
+        table = pa.table(columns).replace_schema_metadata({"ffbench": json.dumps(meta)})
+        path = self.folder / f"{self.stem}-{piece:05d}.parquet"
+        part = path.with_suffix(".part")
+        floats = [f"{name}.list.element.list.element" for name in ("positions", "velocities") if name in columns]
+        pq.write_table(table, part, compression="zstd", use_dictionary=False, use_byte_stream_split=floats)
+        os.replace(part, path)
+        self.rows.clear()
+
+    def _vectors(self, name: str) -> pa.ListArray:
+        flat = np.concatenate([r[name] for r in self.rows]) if self.rows else np.zeros((0, 3), np.float32)
+        offsets = pa.array(np.arange(len(self.rows) + 1, dtype=np.int32) * len(self.numbers))
+        return pa.ListArray.from_arrays(offsets, pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), 3))
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """All saved frames of one replica: ``time_ps`` [T], ``positions`` [T, N, 3], ``potential_energy``,
+    ``total_energy`` [T] eV, ``temperature`` [T] K; ``numbers`` [N], ``cell`` [3, 3], ``pbc`` [3]. Where saved:
+    ``velocities`` [T, N, 3] Angstrom/fs; ``cell_scale`` [T], the factor on ``cell`` in each frame."""
+
+    numbers: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray
+    time_ps: np.ndarray
+    positions: np.ndarray
+    potential_energy: np.ndarray
+    total_energy: np.ndarray
+    temperature: np.ndarray
+    velocities: np.ndarray | None = None
+    cell_scale: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.time_ps)
+
+    def between(self, start_ps: float, end_ps: float) -> Trajectory:
+        """The frames with start_ps < time <= end_ps."""
+        keep = (self.time_ps > start_ps + 1e-9) & (self.time_ps <= end_ps + 1e-9)
+        per_frame = [k for k in self.__dataclass_fields__ if k not in ("numbers", "cell", "pbc")]
+        return replace(self, **{k: v[keep] for k in per_frame if (v := getattr(self, k)) is not None})
+
+
+def read_trajectories(folder: Path) -> list[Trajectory]:
+    """The trajectory of every replica in a unit's folder."""
+    table = _read(sorted(Path(folder).glob("trajectory-*.parquet")), folder)
+    replica = table["replica"].to_numpy()
+    return [_trajectory(table, replica == b) for b in range(int(replica.max()) + 1 if len(replica) else 0)]
+
+
+def read_failures(folder: Path) -> dict[int, Trajectory]:
+    """The last good steps, consecutive, of every replica that failed: {replica: trajectory}."""
+    paths = sorted(Path(folder).glob("failure-*.parquet"))
+    tables = {int(p.stem.split("-")[1]): _read([p], folder) for p in paths}
+    return {b: _trajectory(table, np.ones(len(table), bool)) for b, table in tables.items()}
+
+
+def _read(pieces: list[Path], folder: Path) -> pa.Table:
+    if not pieces:
+        raise ValueError(f"{folder} holds no trajectory")
+    return pa.concat_tables([pq.read_table(p) for p in pieces])
+
+
+def _trajectory(table: pa.Table, rows: np.ndarray) -> Trajectory:
+    meta = json.loads(table.schema.metadata[b"ffbench"])
+    names = ("time_ps", *NUMBERS, *(["cell_scale"] if "cell_scale" in table.column_names else []))
+    vectors = ("positions", *(["velocities"] if "velocities" in table.column_names else []))
+    n = len(meta["numbers"])
+    flat = {k: table[k].combine_chunks().flatten().flatten().to_numpy().reshape(len(table), n, 3) for k in vectors}
+    return Trajectory(
+        np.array(meta["numbers"]),
+        np.array(meta["cell"], float).reshape(3, 3),
+        np.array(meta["pbc"], bool),
+        **{k: v[rows] for k, v in flat.items()},
+        **{k: table[k].to_numpy()[rows] for k in names},
+    )

@@ -1,0 +1,371 @@
+"""``evaluate(model, suite)``: suite -> units -> results on disk -> metrics -> report."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ffbench_data.contract import ForceField
+
+from . import models as model_room
+from .execute import Result, Unit, load_result, make_unit, run_unit
+from .report import DatasetUsed, Environment, Report, TaskReport, UnitReport
+from .suite import Suite, Task, load_suite
+
+
+@dataclass
+class TaskData:
+    """What a task measures on: its frames, the dataset's reference observables and where they come from."""
+
+    frames: Any
+    reference: Any
+    used: DatasetUsed
+
+
+@dataclass
+class Planned:
+    """A task, its units, its data and the model that answers it (``None``: unsupported, and why)."""
+
+    task: Task
+    data: TaskData
+    model: ForceField | None
+    units: list[Unit]
+    why_not: str = ""
+    seconds: float = 0.0
+
+
+def evaluate(
+    model: Any,
+    suite: str | Suite = "mini",
+    *,
+    device: str | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    resume: bool = True,
+    tasks: list[str] | None = None,
+    quiet: bool = False,
+) -> Report:
+    """Score ``model`` on ``suite`` and write ``report.json`` and ``report.html`` into the run folder.
+
+    - ``model``: a `ForceField`, a mapping from dataset name to `ForceField`, an ASE calculator, or a spec string
+      (``reference_models:painn``, ``path/to/file.py:function``).
+    - ``suite``: a shipped suite's name, a YAML file or a `Suite`; ``tasks`` keeps only the named tasks.
+    - ``device``: ``"cuda"``, ``"cpu"``; default: a GPU if there is one.
+    - ``out``: the run folder, default ``runs/<model>-<suite>``. Finished units in it are kept (``resume``); a folder
+      of another model is refused.
+    - ``workers``: processes that work side by side (needs the extra ``dask``); 0 works in this one.
+
+    Raises ValueError (one line) for anything wrong with the arguments or with the model's first answer.
+
+    >>> report = evaluate(my_model, "mini")  # doctest: +SKIP
+    >>> report.tasks["ethanol_accuracy"].metrics["force_mae"].value  # doctest: +SKIP
+    """
+    begun = time.perf_counter()
+    models, spec = model_room.resolve(model)
+    suite = suite if isinstance(suite, Suite) else load_suite(suite, tasks=tasks)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    models = _on_device(models, device)
+    planned = plan(models, suite, seed)
+    name = _name(models)
+    run = Path(out) if out else Path("runs") / f"{_slug(name)}-{suite.name}"
+    _claim(run, models, spec, suite, resume)
+
+    estimate(planned, run)
+    if not quiet:
+        _announce(planned, run, workers)
+    results = _execute(planned, run, workers, spec, quiet)
+    report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
+    report.to_json(run / "report.json")
+    report.to_html(run / "report.html")
+    return report
+
+
+def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned]:
+    """Every task of the suite with its data, model and units. Asks each model once about each dataset."""
+    from .kinds import KINDS
+
+    planned = []
+    asked: set[tuple[int, str]] = set()
+    for task in suite.tasks:
+        data = load_task_data(task)
+        model = model_room.for_dataset(models, task.dataset, task.config)
+        why_not = ""
+        if model is None:
+            why_not = f"no model for dataset {task.dataset}"
+        elif model.elements is not None:
+            missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
+            why_not = f"unsupported elements: {missing}" if missing else ""
+        units: list[Unit] = []
+        if not why_not:
+            if (id(model), task.dataset) not in asked:
+                _first_answer(model, data, task)
+                asked.add((id(model), task.dataset))
+            mark = model_room.fingerprint(model)
+            units = [
+                make_unit(task, inputs, seed=seed, dataset_hash=data.used.content_sha256, fingerprint=mark)
+                for inputs in KINDS[task.kind].plan(task, data, seed)
+            ]
+        planned.append(Planned(task, data, None if why_not else model, units, why_not))
+    return planned
+
+
+def load_task_data(task: Task) -> TaskData:
+    """The frames of a task's split, the reference that ships with the dataset, and their hashes."""
+    from ffbench_data.load import dataset_folder, load_frames, provenance
+    from ffbench_data.observables import read_reference
+
+    split = task.parameters.split
+    frames = load_frames(task.dataset, task.config, split)
+    source = provenance(task.dataset, task.config, split)
+    used = DatasetUsed(
+        name=task.dataset,
+        config=source["config"],
+        split=split,
+        version=source["version"],
+        content_sha256=source["splits"][split]["content_sha256"],
+    )
+    return TaskData(frames, read_reference(dataset_folder(task.dataset)), used)
+
+
+def _first_answer(model: ForceField, data: TaskData, task: Task) -> None:
+    """One call before any work: a wrong shape or a NaN is the user's to know now, not after an hour."""
+    from ffbench_data.frames import collate
+
+    where = f"model {model.name!r} on {task.dataset}"
+    try:
+        out = model(collate(data.frames, indices=[0]))
+    except Exception as error:
+        raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
+    for field in ("energy", "forces"):
+        if not bool(torch.isfinite(getattr(out, field)).all()):
+            raise ValueError(f"{where}: {field} of the first {data.used.split} frame are not finite")
+
+
+def estimate(planned: list[Planned], run: Path) -> None:
+    """Fill in seconds per task from a few timed calls of this model on this machine; finished units cost nothing."""
+    from ffbench_data.frames import collate
+
+    from .kinds import KINDS
+
+    timed: dict[tuple, float] = {}
+    for p in planned:
+        if p.model is None:
+            continue
+        for unit in p.units:
+            if load_result(unit, run):
+                continue
+            systems, calls = KINDS[p.task.kind].calls(p.task, unit.inputs, p.data)
+            key = (id(p.model), p.task.dataset, systems)
+            if key not in timed:
+                batch = collate(p.data.frames, indices=np.arange(systems) % len(p.data.frames))
+                p.model(batch)
+                best = float("inf")
+                for _ in range(3):
+                    t = time.perf_counter()
+                    p.model(batch)
+                    best = min(best, time.perf_counter() - t)
+                timed[key] = best
+            p.seconds += 1.15 * calls * timed[key]
+
+
+def _announce(planned: list[Planned], run: Path, workers: int) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    total = sum(p.seconds for p in planned)
+    longest = max((p.seconds for p in planned), default=0)
+    wall = max(longest, total / workers) if workers > 1 else total
+    units = sum(len(p.units) for p in planned)
+    console.print(f"{len(planned)} tasks, {units} units, about {duration(wall)} on this machine -> {run}")
+    for p in planned:
+        what = p.why_not or (f"about {duration(p.seconds)}" if p.seconds else "done before")
+        console.print(f"  {p.task.title}: {what}")
+
+
+def duration(seconds: float) -> str:
+    """A rounded time for people.
+
+    >>> duration(75), duration(4000)
+    ('75 s', '67 min')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _execute(planned: list[Planned], run: Path, workers: int, spec: str, quiet: bool) -> dict[str, Result]:
+    from .progress import Bars
+
+    todo = [(p, u) for p in planned for u in p.units]
+    results = {}
+    with Bars(planned, hidden=quiet) as bars:
+        waiting = []
+        for p, unit in todo:
+            done = load_result(unit, run)
+            if done:
+                results[unit.address] = done
+                bars.update(p, unit, 1.0)
+            else:
+                waiting.append((p, unit))
+        if workers > 1:
+            from .parallel import run_side_by_side
+
+            results |= run_side_by_side(waiting, run, workers, bars)
+        else:
+            for p, unit in waiting:
+                results[unit.address] = run_unit(
+                    unit, p.data, p.model, run, lambda done, p=p, unit=unit: bars.update(p, unit, done)
+                )
+                bars.update(p, unit, 1.0)
+    return results
+
+
+def assemble(
+    planned: list[Planned],
+    results: dict[str, Result],
+    models: model_room.Models,
+    spec: str,
+    suite: Suite,
+    seed: int,
+    device: str,
+    wall_s: float,
+) -> Report:
+    """The report of finished units; units without a result are ``not_run``."""
+    from .kinds import KINDS
+
+    tasks = {}
+    for p in planned:
+        finished = [results[u.address] for u in p.units if u.address in results]
+        metrics, curves = KINDS[p.task.kind].score(p.task, finished, p.data) if finished else ({}, {})
+        units = []
+        for u in p.units:
+            r = results.get(u.address)
+            units.append(
+                UnitReport(address=u.address, status=["not_run"], wall_s=0.0)
+                if r is None
+                else UnitReport(
+                    address=u.address,
+                    status=_run_lengths(r.status) if p.task.kind == "accuracy" else r.status,
+                    detail=r.detail,
+                    wall_s=r.wall_s,
+                    force_calls=r.force_calls,
+                )
+            )
+        if p.why_not:
+            units = [UnitReport(address="", status=["unsupported"], detail=[p.why_not], wall_s=0.0)]
+        tasks[p.task.name] = TaskReport(
+            kind=p.task.kind,
+            version=p.task.version,
+            title=p.task.title,
+            dataset=p.data.used,
+            parameters=p.task.parameters.model_dump(mode="json"),
+            indicative=p.task.indicative,
+            note=p.task.note,
+            units=units,
+            metrics=metrics,
+            curves=curves,
+        )
+    by_dataset = models if isinstance(models, Mapping) else {}
+    cards = {k: model_room.card(m, spec) for k, m in by_dataset.items()}
+    main = next(iter(cards.values())).model_copy(update={"name": _name(models)}) if cards else None
+    return Report(
+        suite=suite.name,
+        suite_version=suite.version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=seed,
+        model=main or model_room.card(models, spec),
+        models=cards,
+        environment=environment(device),
+        wall_s=round(wall_s, 1),
+        tasks=tasks,
+    ).sealed()
+
+
+def _run_lengths(status: list[str]) -> list[str]:
+    """Hundreds of equal frame states are one: a chunk is ``ok`` unless a frame is not."""
+    return [s for s in dict.fromkeys(status) if s != "ok"] or ["ok"]
+
+
+def environment(device: str) -> Environment:
+    names = ("numpy", "scipy", "torch", "ase", "vesin", "pyarrow", "openmm", "tblite")
+    packages = {}
+    for name in names:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    try:
+        version = metadata.version("ffbench")
+    except metadata.PackageNotFoundError:
+        version = "uninstalled"
+    return Environment(
+        python=platform.python_version(),
+        ffbench=version,
+        packages=packages,
+        system=platform.system(),
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
+    )
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _claim(run: Path, models: model_room.Models, spec: str, suite: Suite, resume: bool) -> None:
+    """Mark the run folder as this model's; refuse one that belongs to another."""
+    by_dataset = models if isinstance(models, Mapping) else {"": models}
+    mark = {k: model_room.fingerprint(m) for k, m in by_dataset.items()}
+    path = run / "run.json"
+    if path.exists():
+        old = json.loads(path.read_text())
+        if not resume:
+            shutil.rmtree(run)
+        elif old["models"] != mark:
+            raise ValueError(
+                f"out: {run} holds the run of another model ({old['name']}, or other weights); "
+                "choose another folder with out=/--out, or start over with resume=False/--fresh"
+            )
+    elif run.exists() and any(run.iterdir()):
+        raise ValueError(f"out: {run} exists and is not a run folder; choose another one")
+    run.mkdir(parents=True, exist_ok=True)
+    record = {"name": _name(models), "spec": spec, "models": mark, "suite": suite.name}
+    path.write_text(json.dumps(record, indent=1))
+
+
+def _on_device(models: model_room.Models, device: str) -> model_room.Models:
+    if isinstance(models, Mapping):
+        return {k: m.to(device) if device != "cpu" else m for k, m in models.items()}
+    return models.to(device) if device != "cpu" else models
+
+
+def _name(models: model_room.Models) -> str:
+    if isinstance(models, ForceField):
+        return models.name
+    families = {str(m.card.get("family") or m.name) for m in models.values()}
+    return families.pop() if len(families) == 1 else "+".join(sorted(families))
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "model"

@@ -1,0 +1,220 @@
+"""The report: one JSON per run, checked by these models. Imports no torch, so that the leaderboard can use it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA_VERSION = "1"
+MAX_POINTS = 200  # per curve
+MAX_BYTES = 1_000_000
+
+Status = Literal[
+    "ok", "unstable", "unsupported", "out_of_memory", "model_error", "harness_error", "not_run"
+]  # what each replica, scan or chunk ends in
+
+
+class Strict(BaseModel):
+    """Unknown keys, NaN and infinity are refused; nothing changes after it was made."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class Floor(Strict):
+    """Errors of independent runs of the truth against the pooled rest of the reference, at this length."""
+
+    median: float
+    p95: float
+    runs: int
+    length_ps: float
+
+
+class Metric(Strict):
+    """One number with its uncertainty.
+
+    ``values`` are the independent samples (replicas, scans, blocks of frames) that ``aggregate`` turns into ``value``
+    and ``interval`` (95 %). ``score`` is 1 at the noise floor and 0 at the ``trivial`` baseline's error.
+    """
+
+    value: float | None
+    unit: str
+    interval: tuple[float, float] | None = None
+    interval_note: str = ""
+    n: int = 0
+    better: Literal["lower", "higher", "neither"] = "lower"
+    aggregate: str = "mean"
+    version: str = "1"
+    values: list[float | None] = Field(default_factory=list)
+    floor: Floor | None = None
+    trivial: float | None = None
+    score: float | None = None
+    not_scored: str = ""
+
+
+class Curve(Strict):
+    """A small plot: one x axis, named series; ``y`` may hold ``None`` for gaps."""
+
+    kind: Literal["line", "points", "surface"] = "line"
+    x_label: str
+    y_label: str
+    x: list[float]
+    series: dict[str, list[float | None]]
+    note: str = ""
+
+
+class UnitReport(Strict):
+    """One finished unit: its address, how long it took and the state each of its members ended in."""
+
+    address: str
+    status: list[Status]
+    detail: list[str] = Field(default_factory=list)
+    wall_s: float
+    force_calls: int = 0
+
+
+class DatasetUsed(Strict):
+    name: str
+    config: str
+    split: str
+    version: str
+    content_sha256: str
+
+
+class TaskReport(Strict):
+    kind: str
+    version: str
+    title: str
+    dataset: DatasetUsed
+    parameters: dict[str, Any]
+    indicative: bool = False
+    note: str = ""
+    units: list[UnitReport] = Field(default_factory=list)
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    curves: dict[str, Curve] = Field(default_factory=dict)
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many members ended in each state."""
+        count: dict[str, int] = {}
+        for unit in self.units:
+            for s in unit.status:
+                count[s] = count.get(s, 0) + 1
+        return count
+
+
+class ModelCard(Strict):
+    """What the model states. ``fingerprint`` identifies its weights and answers."""
+
+    name: str
+    version: str = ""
+    spec: str = ""
+    family: str = ""
+    parameters: int | None = None
+    conservative: bool | None = None
+    cutoff_angstrom: float | None = None
+    elements: list[int] | None = None
+    dtype: str = ""
+    training_data: str = ""
+    theory: str = ""
+    licence: str = ""
+    link: str = ""
+    seen_test_data: bool | None = None
+    fingerprint: str = ""
+
+
+class Environment(Strict):
+    python: str
+    ffbench: str
+    packages: dict[str, str]
+    system: str
+    processor: str
+    cores: int
+    threads: int
+    device: str
+
+
+class Report(Strict):
+    """Everything a run found out. `load`, `to_json` and `to_html` are its doors."""
+
+    schema_version: Literal["1"] = SCHEMA_VERSION
+    suite: str
+    suite_version: str
+    created: str
+    seed: int
+    model: ModelCard
+    models: dict[str, ModelCard] = Field(default_factory=dict)
+    environment: Environment
+    wall_s: float
+    tasks: dict[str, TaskReport]
+    content_sha256: str = ""
+
+    @classmethod
+    def load(cls, path: str | Path) -> Report:
+        """Read and check a report (a ``report.json`` or a run folder). ValueError names the first wrong field."""
+        path = Path(path)
+        path = path / "report.json" if path.is_dir() else path
+        if not path.exists():
+            raise ValueError(f"no report at {path}")
+        try:
+            report = cls.model_validate(json.loads(path.read_text(), parse_constant=_refuse))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"{path}: {where}: {first['msg']} ({error.error_count()} problems)") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from None
+        if report.content_sha256 and report.content_sha256 != report.hash():
+            raise ValueError(f"{path}: content_sha256 does not match: the file was changed after it was written")
+        return report
+
+    def hash(self) -> str:
+        """sha256 of the canonical JSON without the hash itself."""
+        plain = self.model_dump(mode="json", exclude={"content_sha256"})
+        return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def sealed(self) -> Report:
+        return self.model_copy(update={"content_sha256": self.hash()})
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write atomically; returns the path."""
+        path = Path(path)
+        text = self.sealed().model_dump_json(indent=1)
+        part = path.with_suffix(".part")
+        part.write_text(text)
+        os.replace(part, path)
+        return path
+
+    def to_html(self, path: str | Path) -> Path:
+        """A self-contained page with the tables and plots; returns the path."""
+        from .html import render
+
+        path = Path(path)
+        path.write_text(render(self))
+        return path
+
+
+def _refuse(constant: str):
+    raise ValueError(f"{constant} is not allowed in a report")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a report."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
+
+
+def rounded(values, digits: int = 5) -> list[float | None]:
+    """Numbers with few digits for curves; NaN and infinity become ``None``.
+
+    >>> rounded([1.23456789, float("nan")])
+    [1.2346, None]
+    """
+    out: list[float | None] = []
+    for v in values:
+        v = float(v)
+        out.append(float(f"{v:.{digits}g}") if v == v and abs(v) != float("inf") else None)
+    return out

@@ -1,0 +1,89 @@
+"""Suites: named, versioned lists of tasks in ``ffbench_eval/suites/*.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ffbench_data.datacard import known, parse_name
+
+SUITES = Path(__file__).parent / "suites"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question put to a model: a task kind and its checked parameters."""
+
+    name: str
+    kind: str
+    version: str
+    title: str
+    dataset: str
+    config: str | None
+    parameters: Any  # the kind's pydantic model
+    indicative: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    version: str
+    description: str
+    tasks: tuple[Task, ...]
+
+
+def list_suites() -> list[str]:
+    return sorted(p.stem for p in SUITES.glob("*.yaml"))
+
+
+def load_suite(name: str | Path, *, tasks: list[str] | None = None) -> Suite:
+    """A shipped suite by name, or one from a YAML file; ``tasks`` keeps only those named.
+
+    ValueError for an unknown suite or task (with the nearest name) and for a parameter that the kind does not know.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
+    if not path.exists():
+        known(str(name), list_suites(), "suite")
+    raw = yaml.safe_load(path.read_text())
+    rows = raw["tasks"]
+    for wanted in tasks or []:
+        known(wanted, rows, "task", f" of suite {raw['name']}")
+    chosen = {k: v for k, v in rows.items() if not tasks or k in tasks}
+    return Suite(
+        raw["name"],
+        str(raw["version"]),
+        raw.get("description", ""),
+        tuple(_task(path, name, dict(row)) for name, row in chosen.items()),
+    )
+
+
+def _task(path: Path, name: str, row: dict) -> Task:
+    from pydantic import ValidationError
+
+    from .kinds import KINDS
+
+    kind = row.pop("kind", None)
+    known(str(kind), KINDS, "kind", f" of task {name!r} in {path.name}")
+    dataset, config = parse_name(row.pop("dataset"))
+    about = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
+    try:
+        parameters = KINDS[kind].Parameters.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{path.name}: task {name!r}: {where}: {first['msg']}") from None
+    return Task(
+        name=name,
+        kind=kind,
+        version=str(about.get("version", "1")),
+        title=about.get("title", name),
+        dataset=dataset,
+        config=config,
+        parameters=parameters,
+        indicative=about.get("indicative", False),
+        note=about.get("note", ""),
+    )

@@ -1,0 +1,61 @@
+"""TorchSim models (`torch_sim.models.interface.ModelInterface`) behind the contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ffbench_data.contract import AtomsBatch, ForceField, Prediction
+
+
+def from_torchsim(
+    model: Any, *, cutoff: float | None = None, elements=None, conservative: bool = True, card=None
+) -> ForceField:
+    """A model from a TorchSim ``ModelInterface``, called on the whole batch at once.
+
+    Such a model makes its own neighbour list, so ``cutoff`` is only stated. dtype and device are the model's.
+    ImportError says how to install TorchSim (it needs Python 3.12); ValueError names an object that is no such model.
+
+    Source: TorchSim 0.6 (`torch_sim.state.SimState`: cells as columns, one ``system_idx`` per atom).
+    """
+    try:
+        import torch_sim
+    except ImportError as error:
+        raise ImportError("TorchSim models need the package torch-sim-atomistic (Python 3.12 or newer)") from error
+    for needed in ("dtype", "device"):
+        if not callable(model) or not hasattr(model, needed):
+            raise ValueError(f"model must be a TorchSim ModelInterface, got {type(model).__name__}")
+    if not getattr(model, "compute_forces", True):
+        raise ValueError("the TorchSim model does not compute forces: make it with compute_forces=True")
+    card = {"name": type(model).__name__, "own_cutoff": cutoff, **(card or {})}
+    call = _TorchSimCall(model, torch_sim.SimState)
+    return ForceField(call, None, elements, model.dtype, conservative, card, torch.device(model.device))
+
+
+class _TorchSimCall:
+    def __init__(self, model: Any, state: Any):
+        self.model, self.state = model, state
+
+    def __call__(self, batch: AtomsBatch) -> Prediction:
+        from ase.data import atomic_masses
+
+        masses = torch.as_tensor(atomic_masses, dtype=batch.positions.dtype, device=batch.positions.device)
+        periodic = batch.pbc.any(0)
+        if not bool((batch.pbc == periodic).all()):
+            raise ValueError("TorchSim needs the same pbc for every system of a batch")
+        state = self.state(
+            positions=batch.positions,
+            masses=masses[batch.atomic_numbers],
+            cell=batch.cell.mT.contiguous(),
+            pbc=periodic,
+            atomic_numbers=batch.atomic_numbers,
+            system_idx=batch.system_index,
+        )
+        out = self.model(state)
+        stress = out.get("stress")
+        return Prediction(
+            energy=out["energy"].detach(),
+            forces=out["forces"].detach(),
+            stress=None if stress is None else stress.detach(),
+        )

@@ -1,0 +1,167 @@
+"""One honest sentence per task: what ran, what it says, and what it cannot say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .report import Metric, TaskReport
+from .wording import clean, interval_text, metric_name, number, unit_name, value_text
+
+MEMBER = {"molecular_dynamics": "replica", "bsct": "scan", "accuracy": "chunk of frames"}
+MEANING = {
+    "ok": "ran to its end",
+    "unstable": "the simulation broke; how and when is said below",
+    "unsupported": "the model does not cover this system",
+    "out_of_memory": "this machine was too small, which says nothing about the model's physics",
+    "model_error": "the model raised an error or gave numbers that are not finite",
+    "harness_error": "a fault of ffbench or of this machine, not of the model",
+    "not_run": "never started",
+}
+LOST = ("unsupported", "out_of_memory", "model_error", "harness_error", "not_run")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``label`` is one of finished, unstable, incomplete, no result, unsupported, not run."""
+
+    label: str
+    sentence: str
+
+    @property
+    def tone(self) -> str:
+        # A finished run is not a good model: no green here.
+        return {"finished": "done", "unstable": "bad", "incomplete": "warn", "no result": "warn"}.get(
+            self.label, "none"
+        )
+
+
+def verdict(task: TaskReport) -> Verdict:
+    """The verdict on one task, from its statuses and metrics alone."""
+    counts = task.statuses
+    states = set(counts)
+    if states <= {"not_run"}:
+        return Verdict("not run", "Nothing of this task was run: there is no result, good or bad.")
+    if states == {"unsupported"}:
+        why = next((d for unit in task.units for d in unit.detail), "")
+        return Verdict("unsupported", f"Not measured: {_first_line(why) or MEANING['unsupported']}.")
+    if not any(m.value is not None for m in task.metrics.values()):
+        return Verdict("no result", _sentence([_lost(task), "no number could be computed"]))
+
+    broken, ran = _unstable(task)
+    parts = [_indicative(task), _ran(task, broken, ran), *_numbers(task), *_against_floor(task, broken), _lost(task)]
+    parts += [
+        f"{metric_name(name)} not scored ({clean(m.not_scored)})" for name, m in task.metrics.items() if m.not_scored
+    ]
+    label = "unstable" if broken else "incomplete" if states & set(LOST) else "finished"
+    return Verdict(label, _sentence(parts))
+
+
+def _unstable(task: TaskReport) -> tuple[int, int]:
+    """(replicas that broke, replicas that ran). A liquid's g(r) criterion shows in the metric, not in the status."""
+    counts = task.statuses
+    fraction = task.metrics.get("stable_fraction")
+    if fraction is not None and fraction.values:
+        return sum(not v for v in fraction.values), len(fraction.values)
+    broken = counts.get("unstable", 0)
+    return broken, broken + counts.get("ok", 0)
+
+
+def _indicative(task: TaskReport) -> str:
+    return "indicative only" if task.indicative else ""
+
+
+def _ran(task: TaskReport, broken: int, ran: int) -> str:
+    if task.kind != "molecular_dynamics" or not ran:
+        return ""
+    length = task.parameters.get("length_ps")
+    whole = f"{length:g} ps" if isinstance(length, int | float) else "length"
+    if not broken:
+        who = {1: "the one replica", 2: "both replicas"}.get(ran, f"all {ran} replicas")
+        return f"{who} ran the full {whole} without breaking"
+    time = task.metrics.get("stable_time")
+    mean = f", stable for {value_text(time)} of {whole} on average" if time and time.value is not None else ""
+    return f"{broken} of {_many(ran, 'replica')} broke before the end{mean}; observables use the stable parts only"
+
+
+def _lost(task: TaskReport) -> str:
+    counts = task.statuses
+    member = MEMBER.get(task.kind, "unit")
+    lost = [f"{_many(counts[s], member)} ended in {s} ({MEANING[s]})" for s in LOST if counts.get(s) and s != "not_run"]
+    if counts.get("not_run"):
+        lost.append(f"{_many(counts['not_run'], member)} not run")
+    return "; ".join(lost)
+
+
+def _numbers(task: TaskReport) -> list[str]:
+    """The headline number of kinds that have no noise floor."""
+    m = task.metrics
+    if task.kind == "accuracy" and _known(m.get("force_mae")):
+        force = m["force_mae"]
+        text = f"force MAE {_quantity(force)}, 95 % interval {interval_text(force)}, on {_many(force.n, 'frame')}"
+        if force.trivial:
+            text += f" (predicting no forces gives {number(force.trivial)})"
+        return [text]
+    if task.kind == "bsct" and _known(m.get("fsd")):
+        text = f"FSD {_quantity(m['fsd'])} over {_many(m['fsd'].n, 'scan')}"
+        if _known(m.get("scan_force_mae")):  # FSD mixes smoothness with accuracy: never alone
+            text += f" with a force MAE of {_quantity(m['scan_force_mae'])}"
+        return [text]
+    if _known(m.get("energy_drift")):
+        return [f"energy drift {_quantity(m['energy_drift'])}"]
+    bare = [
+        f"{metric_name(n)} {_quantity(v)}"
+        for n, v in m.items()
+        if v.value is not None and v.floor is None and (n.endswith("_error") or n.startswith("rdf_error_"))
+    ]
+    return [f"{', '.join(bare)}, with no noise floor to hold against it"] if bare else []
+
+
+def _against_floor(task: TaskReport, broken: int) -> list[str]:
+    inside: list[tuple[str, Metric]] = []
+    outside: list[tuple[str, Metric]] = []
+    for name, m in task.metrics.items():
+        if m.value is not None and m.floor is not None:
+            (inside if m.value <= m.floor.p95 else outside).append((name, m))
+    parts = []
+    if outside:
+        times = [f"{metric_name(n)} ({_times(m)})" for n, m in outside]
+        parts.append(f"above the noise floor: {', '.join(times)}")
+    if inside:
+        where = "inside the noise floor" + ("" if broken else ", not told apart from the truth at this length")
+        parts.append(f"{where}: {', '.join(metric_name(n) for n, _ in inside)}")
+    return parts
+
+
+def _times(metric: Metric) -> str:
+    assert metric.value is not None
+    assert metric.floor is not None
+    if metric.floor.median <= 0:
+        return f"{number(metric.value)} against {number(metric.floor.p95)}"
+    return f"{metric.value / metric.floor.median:.3g} times its median"
+
+
+def _known(metric: Metric | None) -> bool:
+    return metric is not None and metric.value is not None
+
+
+def _quantity(metric: Metric) -> str:
+    return f"{value_text(metric)} {unit_name(metric.unit)}".strip()
+
+
+def _many(count: int, what: str) -> str:
+    """
+    >>> _many(1, "scan"), _many(2, "chunk of frames")
+    ('1 scan', '2 chunks of frames')
+    """
+    head, _, tail = what.partition(" ")
+    return f"{count} {head}{'' if count == 1 else 's'}{' ' + tail if tail else ''}"
+
+
+def _first_line(text: str) -> str:
+    lines = [line for line in clean(text).splitlines() if line.strip()]
+    return lines[0].strip().rstrip(".")[:200] if lines else ""
+
+
+def _sentence(parts: list[str]) -> str:
+    text = "; ".join(p for p in parts if p)
+    return text[:1].upper() + text[1:] + "."

@@ -1,0 +1,166 @@
+"""The error that independent runs of the truth have against each other: no finite run can be expected to do better."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ffbench_metrics._check import checked, positive, whole
+
+
+def noise_floor(
+    block_counts: Sequence[Any],
+    length: int,
+    error: Callable[[np.ndarray, np.ndarray], Any],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Distribution of error(a run of the truth of a given length, the reference pooled WITHOUT that run).
+
+    Args:
+        block_counts: one array [blocks, ...] per independent run, at least two runs: histogram counts per block of
+            frames (any trailing shape, the same in all runs). Blocks should span at least 5 autocorrelation times.
+        length: of the run to be judged, in blocks.
+        error: from (counts, reference_counts), each the MEAN over blocks and of the trailing shape, to a number or [m]
+            numbers (one per observable). Normalise inside it, for g(r) with the frames per block.
+        resamples: number of draws.
+        seed: of the random numbers.
+
+    Returns:
+        [resamples] or [resamples, m], in the unit of the error. Each draw picks a run, then a contiguous window of
+        `length` blocks where the run is long enough, and blocks with replacement where it is not.
+
+    Raises:
+        ValueError: fewer than two runs (split a single run into its halves and say so beside the number).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> runs = [rng.poisson(100, (20, 4)) for _ in range(3)]
+        >>> floor = noise_floor(runs, 5, lambda a, b: np.abs(a - b).mean(), resamples=200)
+        >>> floor.shape, bool(2 < np.median(floor) < 5)
+        ((200,), True)
+    """
+    runs = [np.asarray(counts, dtype=np.float64) for counts in block_counts]
+    if len(runs) < 2:
+        raise ValueError(f"block_counts has {len(runs)} run; at least 2 are needed (split a single run into halves)")
+    for k, counts in enumerate(runs):
+        if counts.ndim < 1 or len(counts) == 0 or counts.shape[1:] != runs[0].shape[1:]:
+            raise ValueError(
+                f"block_counts[{k}] has shape {list(counts.shape)}; every run needs [blocks, ...] shaped "
+                f"{list(runs[0].shape[1:])}"
+            )
+        if not np.isfinite(counts).all():
+            raise ValueError(f"block_counts[{k}] holds NaN or infinite values")
+    blocks = whole("length", length)
+    totals = [counts.sum(axis=0) for counts in runs]
+    everything, number = sum(totals), sum(len(counts) for counts in runs)
+    references = [(everything - total) / (number - len(counts)) for total, counts in zip(totals, runs)]
+    # windows by differences of cumulative sums: the draw costs the same at every length
+    cumulative = [np.concatenate([np.zeros_like(counts[:1]), np.cumsum(counts, axis=0)]) for counts in runs]
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(whole("resamples", resamples)):
+        k = int(rng.integers(len(runs)))
+        available = len(runs[k])
+        if blocks <= available:
+            start = int(rng.integers(available - blocks + 1))
+            mean = (cumulative[k][start + blocks] - cumulative[k][start]) / blocks
+        else:
+            times = np.bincount(rng.integers(available, size=blocks), minlength=available)
+            mean = np.tensordot(times, runs[k], axes=1) / blocks
+        draws.append(np.asarray(error(mean, references[k]), dtype=np.float64))
+    return np.stack(draws)
+
+
+def replica_floor(
+    observables: Any,
+    error: Callable[[np.ndarray, np.ndarray], Any],
+    *,
+    average: Callable[[np.ndarray], Any] | None = None,
+) -> np.ndarray:
+    """Noise floor of what cannot be resampled in blocks (D, metadynamics F): every run against all the others.
+
+    Args:
+        observables: [R, ...] one value or surface per independent run of the shipped length, R >= 2 (at least 20 for a
+            pass mark).
+        error: from (one run's value, reference value) to a number.
+        average: from [R - 1, ...] to the reference; None: the mean over runs.
+
+    Returns:
+        [R] errors.
+
+    Example:
+        >>> replica_floor([1.0, 2.0, 3.0], lambda a, b: abs(a - b))
+        array([1.5, 0. , 1.5])
+    """
+    values = np.asarray(observables, dtype=np.float64)
+    if values.ndim == 0 or len(values) < 2:
+        raise ValueError(f"observables must have shape [R, ...] with R >= 2 runs, got {list(values.shape)}")
+    pool = (lambda rest: rest.mean(axis=0)) if average is None else average
+    return np.array(
+        [error(values[k], pool(np.delete(values, k, axis=0))) for k in range(len(values))], dtype=np.float64
+    )
+
+
+def floor_percentile(error: float, floor: Any) -> float:
+    """Where an error lies in the noise floor: percent of the floor's draws below it (ties count half).
+
+    Args:
+        error: of the run to be judged.
+        floor: [n] draws of `noise_floor`.
+
+    Returns:
+        0 to 100; the truth is uniform over it, a value near 100 means worse than the truth can be.
+
+    Example:
+        >>> floor_percentile(2.0, [1.0, 2.0, 3.0, 4.0])
+        37.5
+    """
+    draws = checked("floor", floor, "n")
+    if not np.isfinite(error):
+        return 100.0
+    return float(100.0 * ((draws < error).mean() + 0.5 * (draws == error).mean()))
+
+
+def floor_quantile(floor: Any, *, observables: int = 1, level: float = 0.05) -> float:
+    """Pass mark: the 1 - level / m quantile of the floor when m observables are judged together (Bonferroni).
+
+    Args:
+        floor: [n] draws.
+        observables: m.
+        level: probability that the truth fails any of them.
+
+    Returns:
+        In the unit of the error: the truth passes below it.
+
+    Example:
+        >>> round(floor_quantile(np.arange(101.0)), 6), round(floor_quantile(np.arange(101.0), observables=5), 6)
+        (95.0, 99.0)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    return float(np.quantile(checked("floor", floor, "n"), 1.0 - level / whole("observables", observables)))
+
+
+def normalised_score(error: float, floor_median: float, trivial: float) -> float:
+    """Score of an error: 1 at (or below) the median of the noise floor, 0 at (or above) a named trivial baseline.
+
+    Args:
+        error: of the model; infinite scores 0.
+        floor_median: median of `noise_floor` at the same length.
+        trivial: error of the trivial baseline (ideal gas, flat surface), above the median.
+
+    Returns:
+        clip((trivial - error) / (trivial - floor_median), 0, 1), best 1.
+
+    Example:
+        >>> [normalised_score(error, 0.5, 1.5) for error in (1.0, 0.2, 9.0)]
+        [0.5, 1.0, 0.0]
+    """
+    positive("trivial", trivial)
+    if not 0 <= floor_median < trivial:
+        raise ValueError(f"floor_median {floor_median} must lie between 0 and trivial {trivial}")
+    if np.isnan(error):
+        raise ValueError("error is NaN; a failed run is scored by its state, not by a number")
+    return float(np.clip((trivial - error) / (trivial - floor_median), 0.0, 1.0))

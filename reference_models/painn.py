@@ -1,0 +1,69 @@
+"""PaiNN: scalar and vector features with equivariant messages (Schütt, Unke and Gastegger, ICML 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ffbench_data.contract import AtomsBatch
+
+from .pairs import bessel, cosine_cutoff, half_edges
+
+
+@dataclass(frozen=True)
+class Config:
+    """``features`` per atom, ``layers`` of message and update, ``cutoff`` Angstrom, ``radial`` basis functions."""
+
+    features: int = 48
+    layers: int = 3
+    cutoff: float = 5.0
+    radial: int = 16
+
+
+class PaiNN(nn.Module):
+    """``forward(batch)`` -> {"energy": [B] in units of the training scale, "embedding": [A, features]}."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        f = config.features
+        self.embedding = nn.Embedding(100, f)
+        self.filters = nn.Linear(config.radial, 3 * f * config.layers)
+        self.messages = nn.ModuleList(
+            nn.Sequential(nn.Linear(f, f), nn.SiLU(), nn.Linear(f, 3 * f)) for _ in range(config.layers)
+        )
+        self.mixers = nn.ModuleList(nn.Linear(f, 2 * f, bias=False) for _ in range(config.layers))
+        self.updates = nn.ModuleList(
+            nn.Sequential(nn.Linear(2 * f, f), nn.SiLU(), nn.Linear(f, 3 * f)) for _ in range(config.layers)
+        )
+        self.readout = nn.Sequential(nn.Linear(f, f // 2), nn.SiLU(), nn.Linear(f // 2, 1))
+
+    def forward(self, batch: AtomsBatch) -> dict[str, Tensor]:
+        i, j, r = half_edges(batch)
+        d = r.square().sum(-1).sqrt()
+        direction = (r / d.unsqueeze(-1)).unsqueeze(-1)
+        # All layers' filters at once, one row per pair; both directions use the same row.
+        weights = self.filters(bessel(d, self.config.cutoff, self.config.radial))
+        weights = weights * cosine_cutoff(d, self.config.cutoff).unsqueeze(-1)
+        s = self.embedding(batch.atomic_numbers)
+        v = s.new_zeros(s.shape[0], 3, s.shape[1])
+        into, outof = torch.cat([i, j]), torch.cat([j, i])
+        both = torch.cat([direction, -direction])
+        for message, mix, update, w in zip(
+            self.messages, self.mixers, self.updates, weights.chunk(self.config.layers, dim=-1)
+        ):
+            m = message(s).index_select(0, outof) * torch.cat([w, w])
+            ds, along, carry = m.chunk(3, dim=-1)
+            dv = both * along.unsqueeze(1) + v.index_select(0, outof) * carry.unsqueeze(1)
+            s = s + torch.zeros_like(s).index_add(0, into, ds)
+            v = v + torch.zeros_like(v).index_add(0, into, dv)
+            a, b = mix(v).chunk(2, dim=-1)
+            norm = (b.square().sum(1) + 1e-8).sqrt()
+            dss, dvv, dsv = update(torch.cat([s, norm], dim=-1)).chunk(3, dim=-1)
+            s = s + dss + dsv * (a * b).sum(1)
+            v = v + a * dvv.unsqueeze(1)
+        per_atom = self.readout(s).squeeze(-1)
+        energy = per_atom.new_zeros(batch.n_systems).index_add(0, batch.system_index, per_atom)
+        return {"energy": energy, "embedding": s}

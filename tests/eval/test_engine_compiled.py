@@ -1,0 +1,196 @@
+"""The compiled forms: ghosts, the choice between forms, equality with eager."""
+
+import numpy as np
+import pytest
+import torch
+
+from ffbench_data.contract import ForceField
+from ffbench_eval.engine import compiled, fastpath
+from ffbench_eval.engine import run as engine_run
+from ffbench_eval.engine.run import Protocol, Run, simulate
+from ffbench_eval.engine.static import Padded, capacity_for, listed_call, open_call
+from ffbench_eval.engine.trajectory import read_trajectories
+from ffbench_eval.engine.watch import new_watch
+from tests.eval.engine_systems import F64, cluster, crystal, morse
+
+OPEN = Protocol("langevin", 300.0, 1.0, 0.06, 5.0)
+
+
+def steep():
+    """A pair energy that is anything but zero beyond its cutoff."""
+
+    def energy(batch):
+        d = batch.edge_vectors().norm(dim=-1)
+        i = batch.system_index.index_select(0, batch.edge_index[0])
+        return d.new_zeros(batch.n_systems).index_add(0, i, (d - 1.2) ** 2 + 0.1 * d**5)
+
+    return ForceField.from_energy(energy, cutoff=1.6, dtype=F64)
+
+
+def test_pairs_beyond_the_cutoff_go_to_the_ghosts():
+    run = Run(steep(), cluster(), OPEN, 0)
+    x = torch.tensor(cluster().positions)
+    energy, forces = open_call(run.model_forces)(run.model_forces.prepare(x)[0])
+    expected_energy, expected = run.model_forces(x)
+    torch.testing.assert_close(energy, expected_energy)
+    torch.testing.assert_close(forces.view_as(expected), expected)
+
+
+def test_unused_places_of_a_padded_list_change_nothing_and_overflow_is_refused():
+    run = Run(morse(), crystal(), Protocol("nve", 300.0, 1.0, 0.05, 5.0), 0)
+    x = torch.tensor(crystal().positions) + 0.05 * torch.randn(2, 32, 3, dtype=F64)
+    flat, half, shift = run.model_forces.prepare(x)
+    padded = Padded(listed_call(run.model_forces), run.model_forces, capacity_for(half.shape[1]))
+    assert padded.capacity > half.shape[1]
+    energy, forces = padded(flat, half, shift)
+    expected_energy, expected = run.model_forces(x)
+    torch.testing.assert_close(energy, expected_energy)
+    torch.testing.assert_close(forces.view_as(expected), expected)
+    padded.capacity = half.shape[1] - 1
+    assert padded(flat, half, shift) is None
+    assert padded.overflows == 1
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nose_hoover", "nose_hoover_mdsim", "bussi", "langevin"])
+def test_the_traced_step_is_the_eager_step(ensemble):
+    run = Run(morse(), cluster(), Protocol(ensemble, (100.0, 200.0, 300.0), (0.5, 1.0, 1.5), 0.05, 5.0), 0)
+    function, arguments = fastpath._whole_step(run)
+    graph = compiled.trace(function, arguments)
+    form = fastpath._step_form(run, graph, arguments)
+    state, watch = run.first_state(), new_watch(3)
+    state = state._replace(energy=state.energy * torch.tensor([1.0, float("nan"), 1.0]))
+    eager, eager_watch = state, watch
+    for step in range(5):
+        noise = run.noise(step) if run.noise else None
+        state, watch = form.advance(state, watch, noise)
+        eager, eager_watch = run.advance(eager, eager_watch, step)
+    for a, b in zip((*state, *watch), (*eager, *eager_watch)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert fastpath.force_error(run, form) < 1e-10
+
+
+def test_a_traced_step_retires_a_replica_as_the_eager_one_does():
+    def energy(batch):
+        atoms = batch.positions[:15].view(3, 5, 3)
+        e = 0.5 * (atoms**2).sum((1, 2))
+        return torch.where(atoms[:, 0, 0] > 0.1, torch.nan, e)
+
+    run = Run(ForceField.from_energy(energy, None, dtype=F64), cluster(), Protocol("nve", 3000.0, 1.0, 0.05, 5.0), 0)
+    function, arguments = fastpath._whole_step(run)
+    form = fastpath._step_form(run, compiled.trace(function, arguments), arguments)
+    state, watch = run.first_state(), new_watch(3)
+    eager, eager_watch = state, watch
+    for step in range(60):
+        state, watch = form.advance(state, watch, None)
+        eager, eager_watch = run.advance(eager, eager_watch, step)
+    assert not watch.alive.all()
+    for a, b in zip((*state, *watch), (*eager, *eager_watch)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def looks_at_a_value(batch):
+    d = batch.edge_vectors().norm(dim=-1)
+    i = batch.system_index[batch.edge_index[0]]
+    scale = 2.0 if float(d.max()) > 1.5 else 1.0
+    return d.new_zeros(batch.n_systems).index_add(0, i, scale * d**2)
+
+
+def test_a_model_that_cannot_be_traced_runs_eagerly_and_says_why(tmp_path, monkeypatch):
+    model = ForceField.from_energy(looks_at_a_value, cutoff=4.0, dtype=F64)
+    monkeypatch.setattr(fastpath, "WORTH_TRACING_S", 0.0)
+    outcome = simulate(model, cluster(), OPEN, tmp_path, seed=0)
+    assert outcome.mode == "eager"
+    assert "cannot be traced" in outcome.mode_note
+    with pytest.raises(ValueError, match="compile='require', but the model cannot be traced"):
+        simulate(model, cluster(), OPEN, tmp_path, seed=0, compile="require")
+
+
+def test_short_runs_missing_compilers_and_bad_options(tmp_path, monkeypatch):
+    monkeypatch.setenv("FFBENCH_CACHE", str(tmp_path / "cache"))
+    assert "not worth it" in simulate(morse(), cluster(), OPEN, tmp_path, seed=0).mode_note
+    assert simulate(morse(), cluster(), OPEN, tmp_path, seed=0, compile="off").mode_note == "compilation is off"
+    with pytest.raises(ValueError, match="compile must be one of auto, off, require, got 'yes'"):
+        simulate(morse(), cluster(), OPEN, tmp_path, seed=0, compile="yes")
+    monkeypatch.setattr(fastpath, "compiler", lambda: None)
+    with pytest.raises(ValueError, match=r"no C\+\+ compiler"):
+        simulate(morse(), cluster(), OPEN, tmp_path, seed=0, compile="require")
+
+
+def test_a_wrong_artefact_is_not_trusted(tmp_path, monkeypatch):
+    def wrong(graph, arguments, path):
+        return lambda *values: tuple(1.01 * t if t.is_floating_point() else t for t in graph(*values))
+
+    monkeypatch.setattr(fastpath, "build", wrong)
+    with pytest.raises(ValueError, match="the compiled forces differ from eager by"):
+        simulate(morse(), cluster(), OPEN, tmp_path, seed=0, compile="require")
+
+
+def traced_only(graph, arguments, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("made")
+    return lambda *values: tuple(graph(*values))
+
+
+@pytest.mark.parametrize("start", [cluster(), crystal()], ids=["step", "force"])
+def test_the_form_is_kept_when_a_killed_run_goes_on(tmp_path, monkeypatch, start):
+    monkeypatch.setenv("FFBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(engine_run, "CHECKPOINT_STEPS", 20)
+    monkeypatch.setattr(fastpath, "build", traced_only)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done):
+        if done > 0.55:
+            raise Killed
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole = simulate(morse(), start, OPEN, tmp_path / "whole", seed=3, compile="require")
+    with pytest.raises(Killed):
+        simulate(morse(), start, OPEN, tmp_path / "cut", seed=3, progress=kill, compile="require")
+    cut = simulate(morse(), start, OPEN, tmp_path / "cut", seed=3)
+    assert whole.mode == cut.mode == ("step" if start.pbc.sum() == 0 else "force")
+    assert "from the cache" in cut.mode_note
+    for a, b in zip(read_trajectories(tmp_path / "whole"), read_trajectories(tmp_path / "cut")):
+        np.testing.assert_array_equal(a.positions, b.positions)
+
+
+def test_a_run_whose_form_is_gone_starts_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("FFBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(engine_run, "CHECKPOINT_STEPS", 20)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done):
+        if done > 0.55:
+            raise Killed
+
+    monkeypatch.setattr(fastpath, "build", traced_only)
+    with pytest.raises(Killed):
+        simulate(morse(), cluster(), OPEN, tmp_path, seed=3, progress=kill, compile="require")
+    monkeypatch.setattr(fastpath, "build", lambda *a: (_ for _ in ()).throw(compiled.NotCompilable("gone")))
+    outcome = simulate(morse(), cluster(), OPEN, tmp_path, seed=3)
+    assert outcome.mode == "eager"
+    assert outcome.mode_note == "restarted, was step: gone"
+    assert [len(t) for t in read_trajectories(tmp_path)] == [12] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [cluster(), crystal()], ids=["step", "force"])
+def test_machine_code_is_the_eager_run(tmp_path, monkeypatch, start):
+    """Minutes on a busy machine: AOTInductor compiles C++."""
+    monkeypatch.setenv("FFBENCH_CACHE", str(tmp_path / "cache"))
+    runs = {}
+    for option in ("off", "require"):
+        (tmp_path / option).mkdir()
+        outcome = simulate(morse(), start, OPEN, tmp_path / option, seed=3, compile=option)
+        runs[option] = read_trajectories(tmp_path / option)
+    assert outcome.mode != "eager"
+    assert outcome.force_error < 1e-10
+    for a, b in zip(runs["off"], runs["require"]):
+        np.testing.assert_allclose(a.positions, b.positions, atol=1e-5)
+    begun = list((tmp_path / "cache").rglob("*.pt2"))
+    simulate(morse(), start, OPEN, tmp_path / "require", seed=3, compile="require")
+    assert list((tmp_path / "cache").rglob("*.pt2")) == begun

@@ -1,0 +1,271 @@
+"""`evaluate` as a user meets it: a whole tiny run, resume, refusals, and clear errors."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from ffbench_data import load_frames
+from ffbench_data.contract import ForceField
+from ffbench_eval import evaluate, load_suite
+from ffbench_eval.report import Report, json_schema
+from tests.conftest import ROOT
+
+TINY = """
+name: tiny
+version: 1.0.0
+tasks:
+  errors: {kind: accuracy, dataset: ethanol_gfn2, max_frames: 60}
+  dynamics:
+    kind: molecular_dynamics
+    dataset: ethanol_gfn2
+    ensemble: nose_hoover
+    temperature_K: 300
+    time_step_fs: 0.5
+    length_ps: 0.1
+    save_every_fs: 5
+    replicas: 2
+    observables: [distance_histogram, temperature]
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def spring(k=20.0, name="spring", fail_after=None):
+    """Ethanol held together by springs on its bonds, and by nothing else."""
+    x = torch.tensor(load_frames("ethanol_gfn2", split="test").stacked()[1])
+    rest = torch.cdist(x, x).mean(0)
+    strength = k * (rest < 1.7)
+    calls = {"n": 0}
+
+    def energy(batch):
+        calls["n"] += 1
+        if fail_after is not None and calls["n"] > fail_after:
+            raise KeyboardInterrupt
+        i, j = batch.edge_index
+        d = batch.edge_vectors().norm(dim=-1)
+        e = 0.25 * strength[i % 9, j % 9] * (d - rest[i % 9, j % 9]) ** 2
+        return d.new_zeros(batch.n_systems).index_add(0, batch.system_index[i], e)
+
+    return ForceField.from_energy(energy, cutoff=8.0, dtype=torch.float64, card={"name": name, "version": str(k)})
+
+
+def test_a_whole_run_writes_a_report_that_loads_and_a_page(tmp_path, suite):
+    report = evaluate(spring(), suite, out=tmp_path / "run", quiet=True)
+    assert report == Report.load(tmp_path / "run")
+    assert set(report.tasks) == {"errors", "dynamics"}
+    mae = report.tasks["errors"].metrics["force_mae"]
+    assert mae.n == 60
+    assert mae.interval[0] < mae.value < mae.interval[1]
+    md = report.tasks["dynamics"]
+    assert md.statuses == {"ok": 2}
+    assert md.metrics["stable_time"].interval is None
+    assert ">= 0.1 ps" in md.metrics["stable_time"].interval_note
+    assert md.metrics["distance_histogram_error"].floor.p95 > 0
+    assert md.dataset.version == "1.0.0"
+    assert len(md.curves["distance_histogram"].x) <= 200
+    assert (tmp_path / "run" / "report.html").read_text().lstrip().lower().startswith("<!doctype html")
+    assert (tmp_path / "run" / "report.json").stat().st_size < 1_000_000
+
+
+def test_the_same_model_gives_the_same_numbers_and_finished_work_is_kept(tmp_path, suite):
+    first = evaluate(spring(), suite, out=tmp_path / "a", quiet=True)
+    again = evaluate(spring(), suite, out=tmp_path / "b", quiet=True)
+    kept = evaluate(spring(fail_after=40), suite, out=tmp_path / "a", quiet=True)
+    for name, task in first.tasks.items():
+        assert task.metrics == again.tasks[name].metrics == kept.tasks[name].metrics
+        assert [u.address for u in task.units] == [u.address for u in again.tasks[name].units]
+
+
+def test_a_stopped_run_goes_on_to_the_same_report(tmp_path, suite, monkeypatch):
+    from ffbench_eval.engine import run as engine_run
+
+    monkeypatch.setattr(engine_run, "CHECKPOINT_STEPS", 50)
+    whole = evaluate(spring(), suite, out=tmp_path / "whole", quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(spring(fail_after=150), suite, out=tmp_path / "cut", quiet=True)
+    assert list((tmp_path / "cut" / "units").glob("dynamics-*.part/checkpoint-*"))
+    resumed = evaluate(spring(), suite, out=tmp_path / "cut", quiet=True)
+    assert resumed.tasks["dynamics"].metrics == whole.tasks["dynamics"].metrics
+
+
+def test_a_run_folder_of_another_model_is_refused(tmp_path, suite):
+    evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+    with pytest.raises(ValueError, match="another model"):
+        evaluate(spring(k=3.0), suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+    evaluate(spring(k=3.0), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], resume=False)
+
+
+def test_unsupported_elements_and_missing_datasets_are_states_not_zeros(tmp_path, suite):
+    limited = ForceField(spring().fn, 8.0, elements=(6, 1), dtype=torch.float64, card={"name": "no oxygen"})
+    report = evaluate(limited, suite, out=tmp_path / "a", quiet=True)
+    assert report.tasks["errors"].statuses == {"unsupported": 1}
+    assert report.tasks["errors"].units[0].detail == ["unsupported elements: [8]"]
+    assert report.tasks["errors"].metrics == {}
+    report = evaluate({"water": spring()}, suite, out=tmp_path / "b", quiet=True)
+    assert report.tasks["dynamics"].units[0].detail == ["no model for dataset ethanol_gfn2"]
+
+
+def test_an_exception_of_the_model_is_a_model_error_with_its_traceback(tmp_path, suite):
+    good = spring()
+    calls = {"n": 0}
+
+    def breaks(batch):
+        calls["n"] += 1
+        if calls["n"] > 40:
+            raise RuntimeError("lost a screw")
+        return good(batch)
+
+    model = ForceField(breaks, 8.0, dtype=torch.float64, card={"name": "breaks"})
+    report = evaluate(model, suite, out=tmp_path / "run", quiet=True)
+    task = report.tasks["dynamics"]
+    assert task.statuses == {"model_error": 2}
+    assert "lost a screw" in task.units[0].detail[0]
+    assert task.metrics == {}
+    assert report.tasks["errors"].metrics["force_mae"].value > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda e, f: {"energy": e}, "no forces"),
+        (lambda e, f: {"energy": e[:, None], "forces": f}, r"energy of shape \(1, 1\), expected \(1,\)"),
+        (lambda e, f: {"energy": e, "forces": f[:-1]}, r"forces of shape \(8, 3\), expected \(9, 3\)"),
+        (lambda e, f: {"energy": e.long(), "forces": f}, "floating-point"),
+        (lambda e, f: {"energy": e, "forces": f * float("nan")}, "not finite"),
+        (lambda e, f: 3.0, "Prediction or a mapping"),
+    ],
+)
+def test_a_wrong_answer_is_told_before_any_work(tmp_path, suite, answer, message):
+    def fn(batch):
+        return answer(batch.positions.new_zeros(batch.n_systems), torch.zeros_like(batch.positions))
+
+    with pytest.raises(ValueError, match=message):
+        evaluate(ForceField(fn, None, card={"name": "wrong"}), suite, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_names_get_the_nearest_one():
+    with pytest.raises(ValueError, match="did you mean 'mini'"):
+        load_suite("minni")
+    with pytest.raises(ValueError, match="did you mean 'water_md'"):
+        load_suite("mini", tasks=["water_mdd"])
+    with pytest.raises(ValueError, match="did you mean 'ethanol_gfn2'"):
+        load_frames("ethanol_gfn", split="test")
+    with pytest.raises(ValueError, match="did you mean 'bond_scans'"):
+        load_frames("ethanol_gfn2", "bond_scan")
+    with pytest.raises(ValueError, match="unknown split 'tset'"):
+        load_frames("ethanol_gfn2", split="tset")
+
+
+def test_a_bad_row_in_a_suite_is_named(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(TINY.replace("ensemble: nose_hoover", "ensemble: nose_hover"))
+    with pytest.raises(ValueError, match=r"task 'dynamics': ensemble"):
+        load_suite(path)
+    path.write_text(TINY.replace("kind: accuracy", "kind: acuracy"))
+    with pytest.raises(ValueError, match="did you mean 'accuracy'"):
+        load_suite(path)
+
+
+def run_cli(*arguments, cwd):
+    command = [sys.executable, "-m", "ffbench_eval", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={**__import__("os").environ, "PYTHONPATH": str(ROOT)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nothing.py:load", "no file"),
+        ("broken.py:load", "does not import"),
+        ("fine.py:lod", "did you mean 'load'"),
+        ("fine.py", "not a spec"),
+        ("no_such_package:load", "cannot import"),
+        ("reference_models:painnn", "unknown reference model"),
+    ],
+)
+def test_the_command_line_answers_a_bad_model_with_one_line_and_exit_code_2(tmp_path, spec, message):
+    (tmp_path / "broken.py").write_text("import nonexistent_thing\n")
+    (tmp_path / "fine.py").write_text("def load():\n    return None\n")
+    done = run_cli("evaluate", spec, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_changed_byte_in_a_shard_is_refused(tmp_path):
+    import shutil
+
+    from ffbench_data.load import EMBEDDED
+
+    shutil.copytree(EMBEDDED / "ethanol_gfn2", tmp_path / "ethanol_gfn2")
+    shard = next((tmp_path / "ethanol_gfn2" / "data" / "default").glob("test-*"))
+    raw = bytearray(shard.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    shard.write_bytes(raw)
+    with pytest.raises(ValueError, match="was changed"):
+        load_frames("ethanol_gfn2", split="test", root=tmp_path)
+
+
+def test_a_changed_report_is_refused_and_the_schema_is_closed(tmp_path, suite):
+    evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+    path = tmp_path / "run" / "report.json"
+    raw = json.loads(path.read_text())
+    raw["tasks"]["errors"]["metrics"]["force_mae"]["value"] /= 2
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ValueError, match="content_sha256"):
+        Report.load(path)
+    raw["flattery"] = 1
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ValueError, match="flattery"):
+        Report.load(path)
+    assert json_schema()["additionalProperties"] is False
+
+
+def test_worker_processes_give_the_same_report(tmp_path, suite):
+    model = tmp_path / "model.py"
+    model.write_text(
+        "import torch\n"
+        "from ffbench_eval import ForceField\n"
+        "def energy(batch):\n"
+        "    d = batch.edge_vectors().norm(dim=-1)\n"
+        "    owner = batch.system_index[batch.edge_index[0]]\n"
+        "    return d.new_zeros(batch.n_systems).index_add(0, owner, (d - 2.0) ** 2)\n"
+        "def load():\n"
+        "    return ForceField.from_energy(energy, cutoff=8.0, card={'name': 'plain'})\n"
+    )
+    alone = evaluate(f"{model}:load", suite, out=tmp_path / "a", quiet=True)
+    beside = evaluate(f"{model}:load", suite, out=tmp_path / "b", quiet=True, workers=2)
+    for name in alone.tasks:
+        assert alone.tasks[name].metrics == beside.tasks[name].metrics
+
+
+def test_the_truth_lands_inside_the_noise_floor(tmp_path):
+    """GFN2-xTB itself as the model on ethanol: the whole chain judged by what must come out."""
+    pytest.importorskip("tblite")
+    from ffbench_data.potentials import reference
+    from ffbench_eval import from_ase
+
+    path = tmp_path / "truth.yaml"
+    path.write_text(
+        TINY.replace("length_ps: 0.1", "length_ps: 2")
+        .replace("temperature_K: 300", "temperature_K: 500")
+        .replace("save_every_fs: 5", "save_every_fs: 50")
+        .replace("replicas: 2", "replicas: 5")
+    )
+    report = evaluate(from_ase(reference("ethanol_gfn2")), path, out=tmp_path / "run", quiet=True)
+    assert report.tasks["errors"].metrics["force_mae"].value < 1e-4
+    error = report.tasks["dynamics"].metrics["distance_histogram_error"]
+    assert np.mean(error.values) < error.floor.p95
+    assert report.tasks["dynamics"].statuses == {"ok": 5}
