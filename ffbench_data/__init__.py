@@ -22,6 +22,8 @@ _HOME = {
     "data_file": "load",
     "dataset_folder": "load",
     "provenance": "load",
+    "build": "builders",
+    "label": "potentials",
     "reference": "potentials",
     "write_dataset": "store",
 }

@@ -1,89 +1,141 @@
-"""Reference potentials: the truth itself as an ASE calculator, where a dataset has one."""
+"""Reference potentials: the truth behind generated data sets, at any structure, as ASE calculators.
+
+Energies in eV, forces in eV/Angstrom, exactly the labels of the data set: same cut-offs, same accuracy.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from .datacard import known
 
-KNOWN = ("water", "alanine_dipeptide_obc", "ethanol_gfn2", "md17_gfn2")
+
+def reference(name: str) -> Calculator:
+    """The reference potential of a data set as an ASE calculator (energy in eV, forces in eV/Angstrom).
+
+    ``water`` (SPC/Fw, any number of molecules in O, H, H order in an orthorhombic cell of at least 12 Angstrom),
+    ``alanine_dipeptide_obc`` (AMBER-03 + OBC, the atom order of the data set), ``ethanol_gfn2`` and ``md17_gfn2``
+    (GFN2-xTB, any neutral closed-shell molecule). ValueError for a data set without one (every DFT data set),
+    or when OpenMM or tblite is missing.
+
+    >>> calculator = reference("ethanol_gfn2")  # doctest: +SKIP
+    """
+    makers: dict[str, Callable[[], Calculator]] = {
+        "water": _water,
+        "alanine_dipeptide_obc": _alanine,
+        "ethanol_gfn2": _gfn2,
+        "md17_gfn2": _gfn2,
+    }
+    return makers[known(name, makers, "reference potential")]()
+
+
+def label(calculator: Calculator, numbers, positions, cell=None) -> tuple[np.ndarray, np.ndarray]:
+    """Energies [T] and forces [T, N, 3] of ``positions`` [T, N, 3]; periodic if a ``cell`` [3, 3] is given."""
+    from ase import Atoms
+
+    atoms = Atoms(numbers, positions[0], cell=cell, pbc=cell is not None)
+    atoms.calc = calculator
+    energy, forces = np.empty(len(positions)), np.empty(np.shape(positions))
+    for t, x in enumerate(positions):
+        atoms.positions[:] = x
+        energy[t], forces[t] = atoms.get_potential_energy(), atoms.get_forces()
+    return energy, forces
 
 
 class _Potential(Calculator):
-    """An ASE calculator around ``potential(atomic_numbers, positions) -> (energy, forces)``."""
+    """``prepare(numbers, cell)`` makes a function positions -> (energy, forces); made anew for other atoms."""
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 (ASE's own convention)
 
-    def __init__(self, potential):
+    def __init__(self, prepare: Callable[[np.ndarray, np.ndarray], Callable], name: str):
         super().__init__()
-        self.potential = potential
+        self.prepare, self.title = prepare, name
+        self._key: Any = None
+        self._function: Any = None
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+    def calculate(self, atoms=None, properties=("energy", "forces"), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        now: Any = atoms or self.atoms
-        self.results["energy"], self.results["forces"] = self.potential(now.numbers, now.positions)
+        cell = np.asarray(self.atoms.cell) * self.atoms.pbc[:, None]
+        key = (self.atoms.numbers.tobytes(), cell.tobytes())
+        if key != self._key:
+            self._function, self._key = self.prepare(self.atoms.numbers.copy(), cell), key
+        energy, forces = self._function(self.atoms.positions)
+        self.results = {"energy": float(energy), "forces": np.asarray(forces)}
 
 
-def reference(name: str) -> Calculator:
-    """The potential that labelled dataset ``name``, as an ASE calculator (energies eV, forces eV/Angstrom).
+def _needs(module: str, name: str) -> None:
+    from importlib.util import find_spec
 
-    ``water`` is SPC/Fw for the 64-molecule cell of the dataset, ``alanine_dipeptide_obc`` AMBER-03 + OBC in the
-    dataset's atom order, ``ethanol_gfn2`` and ``md17_gfn2`` GFN2-xTB for any molecule.
-
-    ValueError for a dataset without one, or when the engine is missing (extra ``generate``).
-    """
-    known(name, KNOWN, "reference potential")
-    try:
-        return _Potential({"water": _water, "alanine_dipeptide_obc": _alanine}.get(name, _gfn2)())
-    except ImportError as error:
-        raise ValueError(f"the reference of {name!r} needs pip install 'ffbench[generate]' ({error})") from None
+    if find_spec(module) is None:
+        raise ValueError(f"reference({name!r}) needs {module}: pip install 'ffbench[generate]'")
 
 
-def _gfn2():
-    import tblite  # noqa: F401
+def _openmm(context) -> Callable:
+    from .generate.water import EV
 
-    from .generate.ethanol import GFN2
-
-    made: dict[bytes, GFN2] = {}
-
-    def potential(numbers, positions):
-        key = numbers.tobytes()
-        if key not in made:
-            made[key] = GFN2(numbers, accuracy=0.01)
-        return made[key](positions)
-
-    return potential
-
-
-def _water():
-    import openmm
-
-    from .generate import water
-
-    return _openmm(water.context(openmm.VerletIntegrator(0.001)), water.EV)
-
-
-def _alanine():
-    import openmm
-
-    from .generate import alanine
-
-    _, system = alanine.system()
-    platform = openmm.Platform.getPlatformByName("Reference")
-    return _openmm(openmm.Context(system, openmm.VerletIntegrator(0.001), platform), alanine.EV)
-
-
-def _openmm(context, ev: float):
-    def potential(numbers, positions):
-        expected = context.getSystem().getNumParticles()
-        if len(positions) != expected:
-            raise ValueError(
-                f"this reference potential is for {expected} atoms in the dataset's order, got {len(positions)}"
-            )
+    def function(positions):
         context.setPositions(positions / 10)
         state = context.getState(energy=True, forces=True)
-        return state.getPotentialEnergy()._value / ev, state.getForces(asNumpy=True)._value / (10 * ev)
+        forces = state.getForces(asNumpy=True)._value / (10 * EV)
+        return state.getPotentialEnergy()._value / EV, forces
 
-    return potential
+    return function
+
+
+def _water() -> Calculator:
+    _needs("openmm", "water")
+
+    def prepare(numbers, cell):
+        import openmm
+
+        from .generate import water
+
+        molecules = len(numbers) // 3
+        if len(numbers) % 3 or (numbers.reshape(-1, 3) != [8, 1, 1]).any():
+            raise ValueError("reference('water'): atoms must be water molecules in the order O, H, H")
+        side = float(cell[0, 0])
+        if side < 2 * 6.0 or not np.allclose(cell, side * np.eye(3)):
+            raise ValueError(
+                f"reference('water'): the cell must be periodic, cubic and at least 12 A wide, got {cell.tolist()}"
+            )
+        integrator = openmm.VerletIntegrator(0.001)
+        return _openmm(water.context(integrator, molecules=molecules, cell=side))
+
+    return _Potential(prepare, "SPC/Fw")
+
+
+def _alanine() -> Calculator:
+    _needs("openmm", "alanine_dipeptide_obc")
+
+    def prepare(numbers, cell):
+        import openmm
+        from openmm import app
+
+        from .generate import alanine
+
+        wanted = [app.Element.getBySymbol(row[1]).atomic_number for row in alanine.ATOMS]
+        if list(numbers) != wanted or cell.any():
+            raise ValueError(
+                "reference('alanine_dipeptide_obc'): atoms must be the 22 of the data set in its order, not periodic"
+            )
+        platform = openmm.Platform.getPlatformByName("Reference")
+        return _openmm(openmm.Context(alanine.system()[1], openmm.VerletIntegrator(0.001), platform))
+
+    return _Potential(prepare, "AMBER-03 + OBC")
+
+
+def _gfn2() -> Calculator:
+    _needs("tblite", "md17_gfn2")
+
+    def prepare(numbers, cell):
+        from .generate.ethanol import GFN2
+
+        if cell.any():
+            raise ValueError("reference('md17_gfn2'): molecules only, set pbc=False")
+        return GFN2(numbers)
+
+    return _Potential(prepare, "GFN2-xTB")

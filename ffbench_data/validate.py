@@ -1,0 +1,328 @@
+"""Checks on frames and splits that physics and common sense give for free. Each returns findings, none raises.
+
+Levels: ``ok``, ``note`` (a fact worth knowing), ``warning`` (a fault users must know of), ``error`` (a build stops).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .frames import Frames
+
+SAMPLE = 200  # frames per split for checks that look at all pairs
+
+
+@dataclass(frozen=True)
+class Finding:
+    check: str
+    where: str
+    level: str
+    message: str
+    value: float | None = None
+
+
+def validate(tables: Mapping[str, Mapping[str, pa.Table]]) -> list[Finding]:
+    """All checks that need no further knowledge, on every split of every config."""
+    seen: dict[int, list[Finding]] = {}
+    found = []
+    for config, splits in tables.items():
+        frames = {split: Frames(table) for split, table in splits.items()}
+        for split, f in frames.items():
+            key = id(splits[split])  # several configs share a test split: check it once
+            if key not in seen:
+                seen[key] = check_frames(f, f"{config}/{split}")
+                found += seen[key]
+        found += check_overlap(frames, config)
+    return found
+
+
+def check_frames(frames: Frames, where: str) -> list[Finding]:
+    checks: list[Callable[[Frames, str], list[Finding]]] = [_finite, _distances, _duplicates, _net_force, _outliers]
+    if len(frames) == 0:
+        return [Finding("frames", where, "error", "no frames")]
+    return [finding for check in checks for finding in check(frames, where)] + check_order(frames, where)
+
+
+def _finite(frames: Frames, where: str) -> list[Finding]:
+    if not np.isfinite(frames.positions).all() or not np.isfinite(frames.cell).all():
+        return [Finding("finite", where, "error", "positions or cells hold NaN or infinity")]
+    if np.isinf(frames.energy).any() or np.isinf(frames.forces).any():
+        return [Finding("finite", where, "error", "energies or forces hold infinity")]
+    no_energy = float(np.isnan(frames.energy).mean())
+    atom_nan = np.isnan(frames.forces).any(1)
+    no_forces = np.add.reduceat(atom_nan, frames.offsets[:-1]) > 0
+    if no_energy == 0 and not no_forces.any():
+        return [Finding("finite", where, "ok", "all labels are finite")]
+    text = f"{no_energy:.1%} of frames have no energy, {no_forces.mean():.1%} no forces"
+    return [Finding("finite", where, "note", text, no_energy)]
+
+
+def _distances(frames: Frames, where: str) -> list[Finding]:
+    """Nearest neighbours against the sum of covalent radii: catches Bohr, nanometres and colliding atoms."""
+    from ase.data import covalent_radii
+
+    nearest = []
+    for i in _sample(len(frames)):
+        f = frames[int(i)]
+        if len(f.positions) < 2:
+            continue
+        d = np.linalg.norm(minimum_image(f.positions[:, None] - f.positions[None], f.cell, f.pbc), axis=-1)
+        radius = covalent_radii[f.atomic_numbers]
+        ratio = d / (radius[:, None] + radius[None])
+        np.fill_diagonal(ratio, np.inf)
+        nearest.append(ratio.min(1))
+    if not nearest:
+        return []
+    ratios = np.concatenate(nearest)
+    typical, shortest = float(np.median(ratios)), float(ratios.min())
+    text = f"nearest neighbours at {typical:.2f} (median) and {shortest:.2f} (least) of the sum of covalent radii"
+    if not 0.75 < typical < 1.4:
+        return [Finding("distances", where, "error", f"{text}: positions are not in Angstrom?", typical)]
+    level = "warning" if shortest < 0.45 else "ok"
+    return [Finding("distances", where, level, text, shortest)]
+
+
+def _duplicates(frames: Frames, where: str) -> list[Finding]:
+    ids = frames.table["configuration_id"].to_numpy()
+    extra = len(ids) - len(np.unique(ids))
+    level = "ok" if extra == 0 else "error" if extra > 0.05 * len(ids) else "warning"
+    return [Finding("duplicates", where, level, f"{extra} frames occur again", extra)]
+
+
+def _net_force(frames: Frames, where: str) -> list[Finding]:
+    total = np.add.reduceat(frames.forces.astype(float), frames.offsets[:-1])
+    size = np.linalg.norm(total, axis=1)
+    if np.isnan(size).all():
+        return []
+    worst = float(np.nanmax(size))
+    level = "ok" if worst < 0.05 else "warning"
+    return [Finding("net_force", where, level, f"net force up to {worst:.2g} eV/A, median {np.nanmedian(size):.2g}", worst)]
+
+
+def _outliers(frames: Frames, where: str) -> list[Finding]:
+    """Energies per composition, in robust standard deviations."""
+    composition = np.add.reduceat(frames.atomic_numbers.astype(np.int64) ** 3, frames.offsets[:-1])
+    count = 0
+    for key in np.unique(composition):
+        e = frames.energy[composition == key]
+        e = e[np.isfinite(e)]
+        if len(e) < 20:
+            continue
+        spread = 1.4826 * np.median(np.abs(e - np.median(e)))
+        count += int((np.abs(e - np.median(e)) > 12 * max(spread, 1e-9)).sum())
+    level = "ok" if count == 0 else "note" if count < 0.05 * len(frames) else "warning"
+    return [Finding("energy_outliers", where, level, f"{count} energies beyond 12 robust standard deviations", count)]
+
+
+def check_order(frames: Frames, where: str) -> list[Finding]:
+    """Are neighbouring rows neighbours in time? Such a split is one piece of trajectory, not independent samples."""
+    if len(frames) < 50 or (frames.n_atoms != frames.n_atoms[0]).any():
+        return []
+    x = frames.positions.reshape(len(frames), -1)
+    rows = np.random.default_rng(0).integers(0, len(x) - 1, (SAMPLE, 2))
+    near = np.median(_rms(x[rows[:, 0]] - x[rows[:, 0] + 1]))
+    far = np.median(_rms(x[rows[:, 0]] - x[rows[:, 1]]))
+    ratio = float(near / far) if far > 0 else 1.0
+    if ratio > 0.5:
+        return [Finding("order", where, "ok", f"rows are not ordered in time (ratio {ratio:.2f})", ratio)]
+    text = f"rows are consecutive frames of a trajectory (ratio {ratio:.2f}): errors on it are not i.i.d. estimates"
+    return [Finding("order", where, "note", text, ratio)]
+
+
+def check_overlap(splits: Mapping[str, Frames], config: str) -> list[Finding]:
+    """Frames shared by two splits (exact), and how near the rest of a test lies to train (leakage)."""
+    found = []
+    ids = {s: f.table["configuration_id"].to_numpy() for s, f in splits.items()}
+    names = list(splits)
+    for a in range(len(names)):
+        for b in range(a + 1, len(names)):
+            first, second = names[a], names[b]
+            shared = int(np.isin(ids[second], ids[first]).sum())
+            where = f"{config}: {first} and {second}"
+            if shared == len(ids[second]) and shared:
+                text = f"{second} lies wholly in {first} ({shared} frames)"
+                found.append(Finding("overlap", where, "error", text, shared))
+            elif shared:
+                level = "error" if shared > 0.01 * len(ids[second]) else "warning"
+                found.append(Finding("overlap", where, level, f"{shared} shared frames", shared))
+    if found:
+        return found
+    for test in ("test", "ood_test"):
+        if "train" in splits and test in splits:
+            found += _nearness(splits["train"], splits[test], f"{config}: train and {test}")
+    return [*found, Finding("overlap", config, "ok", "no frame is in two splits")]
+
+
+def _nearness(train: Frames, test: Frames, where: str) -> list[Finding]:
+    if len({*train.n_atoms, *test.n_atoms}) != 1 or len(train) < 20:
+        return []
+    from scipy.spatial.distance import cdist
+
+    n = 3 * int(train.n_atoms[0])
+    a, b = (f.positions.reshape(-1, n)[_sample(len(f), k)] for f, k in ((train, 2000), (test, SAMPLE)))
+    nearest = np.median(cdist(b, a).min(1))
+    typical = np.median(cdist(a[:SAMPLE], a[-SAMPLE:]))
+    ratio = float(nearest / typical) if typical else 0.0
+    text = f"the nearest train frame of a test frame is at {ratio:.2f} of the distance of random frames"
+    return [Finding("nearness", where, "warning" if ratio < 0.1 else "note", text, ratio)]
+
+
+def check_trajectory(table: pa.Table, where: str) -> list[Finding]:
+    """Consecutive frames: Newton's law gives the time step back, and energy differences are the work done."""
+    frames = Frames(table)
+    return [*newton(frames, where), *work(frames, where)]
+
+
+def newton(frames: Frames, where: str) -> list[Finding]:
+    """x(t+dt) - 2 x(t) + x(t-dt) = F/m dt^2, regressed over all atoms; against ``time_fs`` where it is known."""
+    from ase import units
+    from ase.data import atomic_masses
+
+    numbers, x = frames.stacked()
+    f = frames.forces.reshape(x.shape).astype(float)
+    if len(x) < 3 or np.isnan(f).any():
+        return []
+    step = minimum_image(np.diff(x, axis=0), frames.cell[0], frames.pbc[0])
+    left = np.diff(step, axis=0)
+    right = f[1:-1] / atomic_masses[numbers][:, None]
+    stated = np.diff(frames.time_fs)
+    known = np.isfinite(stated).all() and len(stated) > 1
+    if known:
+        even = np.isclose(stated[1:], stated[:-1]) & np.isclose(stated[1:], np.median(stated))
+        if even.sum() < 2:
+            return []
+        left, right = left[even], right[even]
+    squared = float((left * right).sum() / (right**2).sum())
+    r = float(np.corrcoef(left.ravel(), right.ravel())[0, 1])
+    if squared <= 0 or r < 0.9:
+        return [Finding("newton", where, "note", f"frames too far apart for Newton's law (r = {r:.2f})", r)]
+    dt = float(np.sqrt(squared) / units.fs)
+    text = f"Newton's law gives a time step of {dt:.3f} fs (r = {r:.4f})"
+    if not known:
+        return [Finding("newton", where, "note", text, dt)]
+    factor = (dt / float(np.median(stated))) ** 2
+    level = "ok" if abs(factor - 1) < 0.1 else "error"
+    text += f", stated {np.median(stated):.3f} fs" + ("" if level == "ok" else f": forces off by {1 / factor:.3g}?")
+    return [Finding("newton", where, level, text, dt)]
+
+
+def work(frames: Frames, where: str, pairs: np.ndarray | None = None) -> list[Finding]:
+    """Energy differences against the work of the forces (trapezoid) for pairs [P, 2] of near frames.
+
+    Pairs default to neighbouring rows. A slope far from 1 means energies and forces in different units; scatter
+    is label noise.
+    """
+    _, x = frames.stacked()
+    f = frames.forces.reshape(x.shape).astype(float)
+    rows = np.stack([np.arange(len(x) - 1), np.arange(1, len(x))], 1) if pairs is None else np.asarray(pairs)
+    dx = minimum_image(x[rows[:, 1]] - x[rows[:, 0]], frames.cell[0], frames.pbc[0])
+    done = -0.5 * ((f[rows[:, 0]] + f[rows[:, 1]]) * dx).sum((1, 2))
+    de = frames.energy[rows[:, 1]] - frames.energy[rows[:, 0]]
+    good = np.isfinite(done) & np.isfinite(de)
+    if good.sum() < 10:
+        return []
+    done, de = done[good], de[good]
+    slope, r = float((done * de).sum() / (done**2).sum()), float(np.corrcoef(done, de)[0, 1])
+    text = f"energy differences against work: slope {slope:.4g}, correlation {r:.4f}"
+    if r < 0.7 and 0.5 < slope < 2:
+        return [Finding("work", where, "note", f"{text}: frames too far apart to say", slope)]
+    if not 0.6 < slope < 1.7:
+        return [Finding("work", where, "error", f"{text}: energies and forces are in different units?", slope)]
+    level = "ok" if abs(slope - 1) < 0.03 and r > 0.99 else "warning"
+    return [Finding("work", where, level, text, slope)]
+
+
+def near_pairs(frames: Frames, count: int = 200) -> np.ndarray:
+    """The ``count`` nearest pairs [count, 2] among at most 1000 frames, for `work` on unordered data."""
+    rows = _sample(len(frames), 1000)
+    _, x = frames.stacked()
+    x = x[rows]
+    fractional = minimum_image(x - x[0], frames.cell[0], frames.pbc[0]).reshape(len(x), -1)
+    square = (fractional**2).sum(1)
+    d = square[:, None] + square[None] - 2 * fractional @ fractional.T
+    i, j = np.triu_indices(len(x), 1)
+    best = np.argsort(d[i, j])[:count]
+    return np.stack([rows[i[best]], rows[j[best]]], 1)
+
+
+def stiffness(frames: Frames, i, j) -> float:
+    """Force constant (eV/A^2) of the bonds i-j: minus the slope of the force on j along the bond against its length.
+
+    Valid where j is light and little else pulls along the bond. Catches a factor in a force constant or in the forces.
+    """
+    numbers, x = frames.stacked()
+    f = frames.forces.reshape(x.shape).astype(float)
+    bond = minimum_image(x[:, j] - x[:, i], frames.cell[0], frames.pbc[0])
+    length = np.linalg.norm(bond, axis=-1)
+    pull = (f[:, j] * bond).sum(-1) / length
+    return -float(np.polyfit(length.ravel(), pull.ravel(), 1)[0])
+
+
+def check_stiffness(table: pa.Table, where: str, i, j, expected: float) -> list[Finding]:
+    found = stiffness(Frames(table), i, j)
+    text = f"force constant {found:.1f} eV/A^2, the force field has {expected:.1f}"
+    ratio = found / expected
+    if abs(ratio - 1) < 0.3:
+        return [Finding("stiffness", where, "ok", text, found)]
+    return [Finding("stiffness", where, "warning", f"{text}: forces or force constant off by {ratio:.2f}", found)]
+
+
+def source_factor(values: np.ndarray, factors: tuple[float, ...], decimals: int = 8) -> float | None:
+    """The unit factor by which round numbers were multiplied to give ``values``; None if none fits.
+
+    Values printed with few decimals betray the factor of a later conversion: dividing by the right one gives
+    numbers with at most ``decimals`` decimals.
+
+    >>> source_factor(np.array([1.25, -3.5, 0.001]) * 0.04336, (0.0433641, 0.04336))
+    0.04336
+    """
+    values = np.asarray(values, np.float64).ravel()[:3000]
+    for factor in factors:
+        source = values / factor
+        if np.abs(source - np.round(source, decimals)).max() < 1e-10 * max(1.0, np.abs(source).max()):
+            return factor
+    return None
+
+
+def check_against_card(built: Mapping[str, Mapping[str, pa.Table]], card: Any) -> list[Finding]:
+    """Splits the card promises and the build lacks, and sizes that differ."""
+    found = []
+    for config, stated in card.configs.items():
+        for split, rule in stated.splits.items():
+            table = built.get(config, {}).get(split)
+            where = f"{config}/{split}"
+            if table is None:
+                found.append(Finding("complete", where, "warning", "on the card, not in this build"))
+            elif rule.frames is not None and rule.frames != table.num_rows:
+                text = f"{table.num_rows} frames, the card says {rule.frames}"
+                found.append(Finding("complete", where, "warning", text, table.num_rows))
+    return found
+
+
+def minimum_image(d: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """Nearest-image differences along the periodic directions (exact below half the narrowest cell width)."""
+    if not np.any(pbc):
+        return d
+    full = np.where(np.asarray(pbc)[:, None], cell, np.eye(3))
+    fractional = d @ np.linalg.inv(full)
+    return d - np.where(pbc, np.round(fractional), 0.0) @ full
+
+
+def report(found: list[Finding]) -> dict[str, Any]:
+    """The findings as JSON, worst first."""
+    order = {"error": 0, "warning": 1, "note": 2, "ok": 3}
+    rows = sorted(found, key=lambda x: order[x.level])
+    return {"counts": {k: sum(x.level == k for x in found) for k in order}, "findings": [asdict(x) for x in rows]}
+
+
+def _sample(n: int, count: int = SAMPLE) -> np.ndarray:
+    return np.arange(n) if n <= count else np.linspace(0, n - 1, count).astype(int)
+
+
+def _rms(d: np.ndarray) -> np.ndarray:
+    return np.sqrt((d**2).mean(1))
