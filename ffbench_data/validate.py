@@ -101,7 +101,9 @@ def _net_force(frames: Frames, where: str) -> list[Finding]:
         return []
     worst = float(np.nanmax(size))
     level = "ok" if worst < 0.05 else "warning"
-    return [Finding("net_force", where, level, f"net force up to {worst:.2g} eV/A, median {np.nanmedian(size):.2g}", worst)]
+    return [
+        Finding("net_force", where, level, f"net force up to {worst:.2g} eV/A, median {np.nanmedian(size):.2g}", worst)
+    ]
 
 
 def _outliers(frames: Frames, where: str) -> list[Finding]:

@@ -74,6 +74,8 @@ class UnitReport(Strict):
     detail: list[str] = Field(default_factory=list)
     wall_s: float
     force_calls: int = 0
+    mode: str = ""  # eager, force or step: how the engine ran it, and why
+    mode_note: str = ""
 
 
 class DatasetUsed(Strict):

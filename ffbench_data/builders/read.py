@@ -75,7 +75,13 @@ def pickled_arrays(path: Path) -> dict[str, Any]:
 
     class Arrays(pickle.Unpickler):
         def find_class(self, module, name):
-            if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"):
+            if module.split(".")[0] == "numpy" and name in (
+                "_reconstruct",
+                "ndarray",
+                "dtype",
+                "scalar",
+                "_frombuffer",
+            ):
                 return super().find_class(module, name)
             raise pickle.UnpicklingError(f"{module}.{name} is not an array")
 

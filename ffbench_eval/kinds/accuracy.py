@@ -39,7 +39,7 @@ def calls(task, inputs, data) -> tuple[int, float]:
     return per_call, len(inputs["rows"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ffbench_data.frames import collate
 
     rows = np.array(inputs["rows"])

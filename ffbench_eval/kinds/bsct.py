@@ -36,7 +36,7 @@ def calls(task, inputs, data) -> tuple[int, float]:
     return per_call, 100 * len(inputs["scans"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ffbench_data.frames import collate
 
     rows_of = scans(data)

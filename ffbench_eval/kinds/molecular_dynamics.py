@@ -99,7 +99,7 @@ def bonds(data) -> list[tuple[int, int, float]]:
     return [(i, j, float(d)) for (i, j), d in zip(pairs, length)]
 
 
-def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ase.data import atomic_masses
 
     rows = inputs["replicas"]
@@ -110,10 +110,12 @@ def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
         masses=atomic_masses[first.atomic_numbers],
         cell=first.cell.copy(),  # columns of Arrow tables are read-only
         pbc=first.pbc.copy(),
+        replica_ids=tuple(inputs["ids"]) if "ids" in inputs else None,
     )
     from ..seeds import task_seed
 
-    outcome = simulate(model, start, protocol(task, data), folder, seed=task_seed(task.name), progress=progress)
+    rules, seed = protocol(task, data), task_seed(task.name)
+    outcome = simulate(model, start, rules, folder, seed=seed, progress=progress, compile=compile)
     if outcome.hills is not None:
         np.savez(folder / "hills.npz", *outcome.hills)
     return {
@@ -121,6 +123,8 @@ def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
         "detail": [f"replica {b}: {r} at {outcome.end_ps[b]:.3f} ps" for b, r in enumerate(outcome.reason) if r],
         "force_calls": outcome.force_calls,
         "end_ps": outcome.end_ps,
+        "mode": outcome.mode,
+        "mode_note": outcome.mode_note,
     }
 
 

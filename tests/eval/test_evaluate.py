@@ -153,6 +153,32 @@ def test_a_wrong_answer_is_told_before_any_work(tmp_path, suite, answer, message
     assert not (tmp_path / "run").exists()
 
 
+def test_a_batch_that_does_not_fit_is_replaced_by_halves_with_the_same_replicas(tmp_path, suite):
+    good = spring()
+
+    def small(batch):
+        if batch.n_systems > 1 and batch.n_systems < 20:
+            raise MemoryError("too wide")
+        return good(batch)
+
+    whole = evaluate(good, suite, out=tmp_path / "whole", quiet=True, tasks=["dynamics"])
+    model = ForceField(small, 8.0, dtype=torch.float64, card=good.card)
+    with pytest.raises(MemoryError):  # the cost estimate meets it first; a real GPU fails later
+        model(batch_of_two())
+    report = evaluate(model, suite, out=tmp_path / "split", quiet=True, tasks=["dynamics"])
+    task = report.tasks["dynamics"]
+    assert len(task.units) == 2
+    assert task.statuses == {"ok": 2}
+    mine, theirs = (r.tasks["dynamics"].metrics["distance_histogram_error"].values for r in (report, whole))
+    assert mine == pytest.approx(theirs, rel=1e-6)
+
+
+def batch_of_two():
+    from ffbench_data import collate
+
+    return collate(load_frames("ethanol_gfn2", split="test"), indices=[0, 1])
+
+
 def test_unknown_names_get_the_nearest_one():
     with pytest.raises(ValueError, match="did you mean 'mini'"):
         load_suite("minni")
