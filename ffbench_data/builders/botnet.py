@@ -20,7 +20,9 @@ def build_three_bpa(folder: Path, card: Card) -> Built:
     test1200 = _one(folder, "test_1200K", card, missing_ok=True)
     slice1200 = _one(folder, "slice_1200K", card, missing_ok=True)
     if test1200 is None:
-        built.missing("test_1200K (2139 frames) is absent" + (": a slice of train_mixedT stands in" * (slice1200 is not None)))
+        built.missing(
+            "test_1200K (2139 frames) is absent" + (": a slice of train_mixedT stands in" * (slice1200 is not None))
+        )
     hottest = test1200 if test1200 is not None else slice1200
     if hottest is not None:
         # The slice comes from train_mixedT, which shares 31 frames with train_300K, never with 1200 K.

@@ -35,8 +35,14 @@ def build(folder: Path, card: Card) -> Built:
         for scan in scans:
             frames = len(scan["positions"])
             tables.append(
-                to_table(scan["numbers"], scan["positions"], scan["energy"], scan["forces"], method=card.theory,
-                         source_index=np.arange(frames))  # fmt: skip
+                to_table(
+                    scan["numbers"],
+                    scan["positions"],
+                    scan["energy"],
+                    scan["forces"],
+                    method=card.theory,
+                    source_index=np.arange(frames),
+                )
             )
             rows.append(
                 {"config": bond, "scan_id": scan["id"], "first_row": first, "frames": frames, "smiles": scan["smiles"]}

@@ -48,13 +48,13 @@ def require_folder(folder: Path) -> Path:
     return folder
 
 
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a tar archive once; links and paths out of the folder are refused."""
+def unpack(archive: Path, folder: Path, only: str = "") -> Path:
+    """Unpack the members of a tar archive whose path holds ``only``, once; paths out of the folder are refused."""
     if not (folder / ".unpacked").exists():
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+                tar.extractall(folder, [m for m in tar if only in m.name], filter="data")
         except (tarfile.TarError, EOFError, OSError) as error:
             raise ValueError(f"{archive}: cannot be unpacked: {error}") from None
         (folder / ".unpacked").touch()
@@ -75,7 +75,13 @@ def pickled_arrays(path: Path) -> dict[str, Any]:
 
     class Arrays(pickle.Unpickler):
         def find_class(self, module, name):
-            if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"):
+            if module.split(".")[0] == "numpy" and name in (
+                "_reconstruct",
+                "ndarray",
+                "dtype",
+                "scalar",
+                "_frombuffer",
+            ):
                 return super().find_class(module, name)
             raise pickle.UnpicklingError(f"{module}.{name} is not an array")
 
