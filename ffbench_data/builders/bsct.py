@@ -42,7 +42,7 @@ def build(folder: Path, card: Card) -> Built:
                     scan["forces"],
                     method=card.theory,
                     source_index=np.arange(frames),
-                )  # fmt: skip
+                )
             )
             rows.append(
                 {"config": bond, "scan_id": scan["id"], "first_row": first, "frames": frames, "smiles": scan["smiles"]}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..datacard import Card
-from ..frames import Frames
 from .built import Built
-from .read import find, join, read_deepmd, read_npz, read_xyz
-from .splits import blocked_by_correlation, blocked_split, published_split, take
+from .read import find, join, read_deepmd, read_npz, read_xyz, unpack
+from .splits import add_blocked, blocked_split, published_split, take
 
 
 def build_lips(folder: Path, card: Card) -> Built:
@@ -17,9 +16,8 @@ def build_lips(folder: Path, card: Card) -> Built:
     if full:
         table = read_xyz(full, method=card.theory)
         n = table.num_rows
-        built.tables["20k"] = take(table, published_split(n, 19000, 1000, max(n - 20000, n // 5)))
-        blocks, built.splits["blocked"] = blocked_by_correlation(Frames(table))
-        built.tables["blocked"] = take(table, blocks)
+        built.tables["20k"] = take(table, published_split(n, 19000, 1000, n - 20000 if n > 21000 else 5000))
+        add_blocked(built, "blocked", table)
         built.trajectories["lips"] = table.slice(0, 1000)
     elif part:
         table = read_npz(part, method=card.theory)
@@ -32,6 +30,7 @@ def build_lips(folder: Path, card: Card) -> Built:
 
 def build_lips20(folder: Path, card: Card) -> Built:
     built, systems = Built(), {}
+    folder = _opened(folder, "Datasets/LiPS20/")
     for raw in sorted(Path(folder).rglob("type.raw")):
         # .../<composition>/3000K/deepmd/<formula>/type.raw
         systems[raw.parents[3].name] = read_deepmd(raw.parent, method=card.theory)
@@ -65,6 +64,7 @@ def build_lips20(folder: Path, card: Card) -> Built:
 
 def build_gete(folder: Path, card: Card) -> Built:
     built = Built()
+    folder = _opened(folder, "Datasets/GeTe/")
     shipped = {s: find(folder, f"{s}/nequip_npz.npz") for s in ("train", "val", "test")}
     if all(shipped.values()):
         tables = {s: read_npz(p, method=card.theory, periodic=True) for s, p in shipped.items()}
@@ -81,3 +81,8 @@ def build_gete(folder: Path, card: Card) -> Built:
     built.tables["blocked"] = take(run, blocked_split(run.num_rows, block=(run.num_rows - 9 * gap) // 10, gap=gap))
     built.trajectories["gete"] = run
     return built
+
+
+def _opened(folder: Path, only: str) -> Path:
+    archive = find(folder, "*.tar.gz")
+    return unpack(archive, Path(folder) / "unpacked", only) if archive else folder

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..datacard import Card
-from ..frames import Frames
 from .built import Built
 from .read import KCAL, find, join, read_npz
-from .splits import SEED, blocked_by_correlation, published_split, take
+from .splits import SEED, add_blocked, published_split, take
 
 MOLECULES = {
     "aspirin": "aspirin",
@@ -36,8 +35,7 @@ def build(folder: Path, card: Card) -> Built:
             n = table.num_rows
             built.tables[name] = take(table, published_split(n, 9500, 500, 10000))
             built.tables[f"{name}_1k"] = small[name] = take(table, published_split(n, 950, 50, 10000))
-            blocks, built.splits[f"{name}_blocked"] = blocked_by_correlation(Frames(table))
-            built.tables[f"{name}_blocked"] = take(table, blocks, {"train": 9500, "val": 500, "test": 10000})
+            add_blocked(built, f"{name}_blocked", table, {"train": 9500, "val": 500, "test": 10000})
             built.trajectories[name] = table.slice(0, 1000)
         elif part:
             # Slices: only the 950 + 50 random frames are independent; the third file is the first 0.5 ps.

@@ -12,7 +12,7 @@ from ..datacard import Card
 from ..frames import Frames
 from .built import Built
 from .read import KCAL, find, pickled_arrays, table_of
-from .splits import blocked_by_correlation, published_split, take
+from .splits import add_blocked, published_split, take
 
 
 def build_alanine(folder: Path, card: Card) -> Built:
@@ -26,11 +26,11 @@ def build_alanine(folder: Path, card: Card) -> Built:
     if table.num_rows < 50000:
         built.missing(f"{table.num_rows} of 50000 frames")
     built.tables["40k"] = take(table, published_split(table.num_rows, 38000, 2000, 10000))
-    blocks, built.splits["blocked"] = blocked_by_correlation(Frames(table))
-    built.tables["blocked"] = take(table, blocks)
+    add_blocked(built, "blocked", table)
     spring = card.reference.get("stiffness")
-    if spring:
-        built.stiffness.append((spring["bond"], table, *_elements_bond(table, spring), spring["eV_A2"]))
+    i, j = _elements_bond(table, spring) if spring else ([], [])
+    if len(i):
+        built.stiffness.append((spring["bond"], table, i, j, spring["eV_A2"]))
     return built
 
 

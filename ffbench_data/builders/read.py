@@ -48,13 +48,13 @@ def require_folder(folder: Path) -> Path:
     return folder
 
 
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a tar archive once; links and paths out of the folder are refused."""
+def unpack(archive: Path, folder: Path, only: str = "") -> Path:
+    """Unpack the members of a tar archive whose path holds ``only``, once; paths out of the folder are refused."""
     if not (folder / ".unpacked").exists():
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+                tar.extractall(folder, [m for m in tar if only in m.name], filter="data")
         except (tarfile.TarError, EOFError, OSError) as error:
             raise ValueError(f"{archive}: cannot be unpacked: {error}") from None
         (folder / ".unpacked").touch()

@@ -8,10 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..datacard import Card
-from ..frames import Frames
 from .built import Built
 from .read import KCAL, find, read_npz, unpack
-from .splits import SEED, blocked_by_correlation, take
+from .splits import SEED, add_blocked, take
 
 MOLECULES = {
     "aspirin": "aspirin",
@@ -47,12 +46,7 @@ def build(folder: Path, card: Card) -> Built:
             built.tables[f"{name}_{fold}"] = take(table, rows)
         # source_index is the frame number in MD17, so sorting by it restores the order in time.
         ordered = table.take(pa.array(np.argsort(table["source_index"].to_numpy(), kind="stable")))
-        try:
-            blocks, built.splits[f"{name}_blocked"] = blocked_by_correlation(Frames(ordered))
-        except ValueError as error:
-            built.missing(f"{name}_blocked: {error}")
-            continue
-        built.tables[f"{name}_blocked"] = take(ordered, blocks, {"train": 950, "val": 50, "test": 1000})
+        add_blocked(built, f"{name}_blocked", ordered, {"train": 950, "val": 50, "test": 1000})
     if not built.tables:
         raise ValueError(f"{folder}: no rmd17_*.npz file")
     return built

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..frames import Frames
+from .built import Built
 
 SEED = 20261121
 
@@ -84,6 +85,16 @@ def blocked_by_correlation(frames: Frames, *, at_most: int = 100) -> tuple[dict[
     block = max(int(np.ceil(20 * tau)), len(frames) // at_most - gap)
     split = blocked_split(len(frames), block=block, gap=gap)
     return split, {"autocorrelation_frames": round(tau, 2), "block_frames": block, "gap_frames": gap}
+
+
+def add_blocked(built: Built, config: str, table: pa.Table, limit: dict[str, int] | None = None) -> None:
+    """Add the blocked split of a trajectory to a build, or the reason why it is too short for one."""
+    try:
+        rows, built.splits[config] = blocked_by_correlation(Frames(table))
+    except ValueError as error:
+        built.missing(f"{config}: {error}")
+    else:
+        built.tables[config] = take(table, rows, limit)
 
 
 def take(table: pa.Table, split: dict[str, np.ndarray], limit: dict[str, int] | None = None) -> dict[str, pa.Table]:
