@@ -155,3 +155,31 @@ def _list_column(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
     values = _column(table, name)
     offsets = values.offsets.to_numpy()
     return offsets - offsets[0], _flat(values)
+
+
+def collate_arrow(table: pa.Table) -> tuple[AtomsBatch, Prediction]:
+    """(batch, labels) from an Arrow table of frames: the ``collate_fn`` for `ArrowRows` in a torch DataLoader.
+
+    Energies stay float64, where ``with_format("torch")`` would make them float32.
+    """
+    frames = Frames(table)
+    return collate(frames), collate_labels(frames)
+
+
+class ArrowRows:
+    """A `datasets.Dataset` as a map-style data set for ``torch.utils.data.DataLoader``, fetched batch by batch.
+
+    ``DataLoader(ArrowRows(dataset), batch_size=64, shuffle=True, collate_fn=collate_arrow)``.
+    """
+
+    def __init__(self, dataset: Any):
+        self.dataset = dataset.with_format("arrow")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> pa.Table:
+        return self.dataset[[int(index)]]
+
+    def __getitems__(self, indices: list[int]) -> pa.Table:
+        return self.dataset[indices]

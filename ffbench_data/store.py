@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from .croissant import croissant, eval_yaml
 from .datacard import Card, known
 from .schema import COLUMNS, content_hash, write_parquet
 
@@ -108,8 +109,14 @@ def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> 
         "splits": splits,
         "shards": shards,
     }
-    (work / "README.md").write_text(readme(card, manifest), encoding="utf-8")
-    manifest["files"] = [_file(work, path) for path in sorted([*extra_files, "README.md"])]
+    metadata = {
+        "README.md": readme(card, manifest),
+        "croissant.json": json.dumps(croissant(card, manifest), indent=1) + "\n",
+        "eval.yaml": yaml.safe_dump(eval_yaml(card, manifest), sort_keys=False, width=110),
+    }
+    for path, text in metadata.items():
+        (work / path).write_text(text, encoding="utf-8")
+    manifest["files"] = [_file(work, path) for path in sorted([*extra_files, *metadata])]
     return manifest
 
 

@@ -1,0 +1,101 @@
+"""``ffbench data``: list, info, build, verify, push, croissant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(help="Data sets: list, build, verify, publish.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="data set, as in `ffbench data list`")]
+Root = Annotated[Optional[Path], typer.Option(help="folder that holds the data set (default: cache, then shipped)")]  # noqa: UP045
+
+
+@app.command("list")
+def list_(root: Root = None) -> None:
+    """Known data sets, and what is built."""
+    from .datacard import card, list_datasets
+    from .load import dataset_folder
+
+    for name in list_datasets():
+        c = card(name)
+        try:
+            where = str(dataset_folder(name, root=root))
+        except ValueError:
+            where = "not built"
+        typer.echo(f"{name:24} {c.version:8} {c.licence:10} {len(c.configs):3} configs  {where}")
+
+
+@app.command()
+def info(name: Name, root: Root = None) -> None:
+    """The data card; with hashes and sizes where the data set is built."""
+    from .datacard import card, parse_name
+    from .load import dataset_folder, read_manifest
+    from .store import describe
+
+    name, _ = parse_name(name)
+    try:
+        manifest = read_manifest(dataset_folder(name, root=root))
+    except ValueError:
+        manifest = None
+        of_card = card(name)
+    else:
+        of_card = card(name)
+    typer.echo(describe(of_card, manifest))
+
+
+@app.command()
+def build(
+    name: Name,
+    source: Annotated[Optional[Path], typer.Option(help="folder with the upstream files; no download then")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="where to put it (default: the user's cache)")] = None,  # noqa: UP045
+) -> None:
+    """Download (or generate), convert, validate and seal a data set."""
+    from . import builders
+    from .load import read_manifest
+
+    folder = builders.build(name, source, out)
+    manifest = read_manifest(folder)
+    checks = manifest["provenance"]["validation"]
+    typer.echo(f"{name} {manifest['version']} in {folder}, content {manifest['content_sha256'][:16]}")
+    typer.echo(", ".join(f"{count} {level}" for level, count in checks.items()) + f" (see {builders.VALIDATION})")
+    for note in manifest["provenance"]["notes"]:
+        typer.echo(f"note: {note}")
+
+
+@app.command()
+def verify(name: Name, root: Root = None) -> None:
+    """Hash every file again and compare with the manifest."""
+    from .load import verify as check
+
+    found = check(name, root=root)
+    typer.echo(f"{name} {found['version']}: {found['files']} files, {found['bytes'] / 1e6:.1f} MB, all as sealed")
+
+
+@app.command()
+def push(
+    name: Name,
+    repo: Annotated[str, typer.Option(help="ORG/NAME on the Hugging Face Hub")],
+    root: Root = None,
+    private: bool = False,
+) -> None:
+    """Upload a verified data set and tag its version."""
+    from .push import push as upload
+
+    typer.echo(upload(name, repo, root=root, private=private))
+
+
+@app.command()
+def croissant(name: Name, root: Root = None, out: Annotated[Optional[Path], typer.Option()] = None) -> None:  # noqa: UP045
+    """Croissant metadata of a built data set, to standard output or a file."""
+    from .croissant import croissant as describe
+    from .datacard import card
+    from .load import dataset_folder, read_manifest
+
+    text = json.dumps(describe(card(name), read_manifest(dataset_folder(name, root=root))), indent=1)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
