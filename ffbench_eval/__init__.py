@@ -10,7 +10,6 @@ _WHERE = {
     "Report": ".report",
     "from_ase": ".adapters",
     "from_torchsim": ".torchsim",
-    "read_hills": ".engine.plumed",
     "write_hills": ".engine.plumed",
     "AtomsBatch": "ffbench_data.contract",
     "Prediction": "ffbench_data.contract",
