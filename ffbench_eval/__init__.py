@@ -12,6 +12,7 @@ _WHERE = {
     "AtomsBatch": "ffbench_data.contract",
     "Prediction": "ffbench_data.contract",
     "ForceField": "ffbench_data.contract",
+    "read_hills": ".engine.plumed",
     "load_suite": ".suite",
     "list_suites": ".suite",
 }

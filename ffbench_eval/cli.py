@@ -27,6 +27,7 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
     workers: Annotated[int, typer.Option(help="worker processes")] = 0,
     seed: Annotated[int, typer.Option(help="seed of the run")] = 0,
+    compile: Annotated[str, typer.Option(help="compile the MD step: auto, off or require")] = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="throw away what the run folder holds")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and its cost, run nothing")] = False,
 ) -> None:
@@ -38,7 +39,15 @@ def evaluate(
         _plan(model, suite, task, seed)
         return
     report = evaluation.evaluate(
-        model, suite, device=device, out=out, seed=seed, workers=workers, resume=not fresh, tasks=task
+        model,
+        suite,
+        device=device,
+        out=out,
+        seed=seed,
+        workers=workers,
+        resume=not fresh,
+        compile=compile,
+        tasks=task,
     )
     print_table(report)
     run = out or Path("runs") / f"{evaluation._slug(report.model.name)}-{report.suite}"
@@ -86,6 +95,20 @@ def show(run: Annotated[Path, typer.Argument(help="run folder or report.json")])
     print_table(report)
     page = (run if run.is_dir() else run.parent) / "report.html"
     typer.echo(f"\nPage: {report.to_html(page)}")
+
+
+@app.command()
+def export(
+    unit: Annotated[Path, typer.Argument(help="folder of a finished unit: <run>/units/<task>-<address>")],
+    to: Annotated[str, typer.Option(help="traj, xyz, extxyz, dcd or xtc")] = "xyz",
+    out: Annotated[Path | None, typer.Option(help="where to write [default: the unit's folder]")] = None,
+    failures: Annotated[bool, typer.Option("--failures", help="the last steps of failed replicas instead")] = False,
+) -> None:
+    """Write a unit's trajectories for a viewer."""
+    from .engine.export import export_trajectories
+
+    for path in export_trajectories(unit, to, out, failures=failures):
+        typer.echo(path)
 
 
 @app.command()

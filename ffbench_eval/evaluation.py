@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -20,7 +21,7 @@ import torch
 from ffbench_data.contract import ForceField
 
 from . import models as model_room
-from .execute import Result, Unit, load_result, make_unit, run_unit
+from .execute import Result, Unit, halves, load_result, make_unit, run_unit
 from .report import DatasetUsed, Environment, Report, TaskReport, UnitReport
 from .suite import Suite, Task, load_suite
 
@@ -55,6 +56,7 @@ def evaluate(
     seed: int = 0,
     workers: int = 0,
     resume: bool = True,
+    compile: str = "auto",
     tasks: list[str] | None = None,
     quiet: bool = False,
 ) -> Report:
@@ -66,6 +68,8 @@ def evaluate(
     - ``device``: ``"cuda"``, ``"cpu"``; default: a GPU if there is one.
     - ``out``: the run folder, default ``runs/<model>-<suite>``. Finished units in it are kept (``resume``); a folder
       of another model is refused.
+    - ``compile``: the engine compiles the MD step when that pays off (``auto``), never (``off``) or always
+      (``require``); the report says what was used.
     - ``workers``: processes that work side by side (needs the extra ``dask``); 0 works in this one.
 
     Raises ValueError (one line) for anything wrong with the arguments or with the model's first answer.
@@ -86,7 +90,7 @@ def evaluate(
     estimate(planned, run)
     if not quiet:
         _announce(planned, run, workers)
-    results = _execute(planned, run, workers, spec, quiet)
+    results = _execute(planned, run, workers, compile, quiet)
     report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
     report.to_json(run / "report.json")
     report.to_html(run / "report.html")
@@ -170,15 +174,24 @@ def estimate(planned: list[Planned], run: Path) -> None:
             systems, calls = KINDS[p.task.kind].calls(p.task, unit.inputs, p.data)
             key = (id(p.model), p.task.dataset, systems)
             if key not in timed:
-                batch = collate(p.data.frames, indices=np.arange(systems) % len(p.data.frames))
-                p.model(batch)
-                best = float("inf")
-                for _ in range(3):
-                    t = time.perf_counter()
-                    p.model(batch)
-                    best = min(best, time.perf_counter() - t)
-                timed[key] = best
+                timed[key] = _call_seconds(
+                    p.model, collate(p.data.frames, indices=np.arange(systems) % len(p.data.frames))
+                )
             p.seconds += 1.15 * calls * timed[key]
+
+
+def _call_seconds(model: ForceField, batch) -> float:
+    """The fastest of three calls after a first; 0 if the model fails, which the unit will report."""
+    best = float("inf")
+    try:
+        model(batch)
+        for _ in range(3):
+            begun = time.perf_counter()
+            model(batch)
+            best = min(best, time.perf_counter() - begun)
+    except Exception:
+        return 0.0
+    return best
 
 
 def _announce(planned: list[Planned], run: Path, workers: int) -> None:
@@ -206,7 +219,7 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _execute(planned: list[Planned], run: Path, workers: int, spec: str, quiet: bool) -> dict[str, Result]:
+def _execute(planned: list[Planned], run: Path, workers: int, compile: str, quiet: bool) -> dict[str, Result]:
     from .progress import Bars
 
     todo = [(p, u) for p in planned for u in p.units]
@@ -223,14 +236,35 @@ def _execute(planned: list[Planned], run: Path, workers: int, spec: str, quiet: 
         if workers > 1:
             from .parallel import run_side_by_side
 
-            results |= run_side_by_side(waiting, run, workers, bars)
+            results |= run_side_by_side(waiting, run, workers, compile, bars)
         else:
             for p, unit in waiting:
-                results[unit.address] = run_unit(
-                    unit, p.data, p.model, run, lambda done, p=p, unit=unit: bars.update(p, unit, done)
-                )
-                bars.update(p, unit, 1.0)
+                move = functools.partial(bars.update, p, unit)
+                results[unit.address] = run_unit(unit, p.data, p.model, run, move, compile)
+                move(1.0)
+    results |= _rerun_in_halves(planned, results, run, compile)
     return results
+
+
+def _rerun_in_halves(planned, results, run: Path, compile: str) -> dict[str, Result]:
+    """Batches that ran out of memory are replaced by two of half the width, again and again down to one replica."""
+    more: dict[str, Result] = {}
+    for p in planned:
+        for unit in list(p.units):
+            queue = [unit]
+            while queue:
+                one = queue.pop(0)
+                done = more.get(one.address) or results.get(one.address) or load_result(one, run)
+                if done is None:
+                    done = run_unit(one, p.data, p.model, run, compile=compile)
+                parts = halves(one) if set(done.status) == {"out_of_memory"} else []
+                if parts:
+                    at = p.units.index(one)
+                    p.units[at : at + 1] = parts
+                    queue += parts
+                elif one is not unit:
+                    more[one.address] = done
+    return more
 
 
 def assemble(
@@ -262,6 +296,8 @@ def assemble(
                     detail=r.detail,
                     wall_s=r.wall_s,
                     force_calls=r.force_calls,
+                    mode=r.values.get("mode", ""),
+                    mode_note=r.values.get("mode_note", ""),
                 )
             )
         if p.why_not:

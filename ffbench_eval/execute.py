@@ -74,25 +74,37 @@ def load_result(unit: Unit, run: Path) -> Result | None:
         return None
 
 
+def halves(unit: Unit) -> list[Unit]:
+    """The two units that replace a batch of replicas which did not fit into memory; none for a single replica."""
+    replicas = unit.inputs.get("replicas", [])
+    ids = unit.inputs.get("ids", list(range(len(replicas))))
+    middle = (len(replicas) + 1) // 2
+    if len(replicas) < 2:
+        return []
+    out = []
+    for part in (slice(0, middle), slice(middle, None)):
+        inputs = {**unit.inputs, "replicas": replicas[part], "ids": ids[part]}
+        text = json.dumps([unit.address, inputs], sort_keys=True)
+        out.append(Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest()))
+    return out
+
+
 class ModelFailure(Exception):
     """The model raised; carries its traceback."""
-
-
-class OutOfMemory(Exception):
-    """The model ran out of memory."""
 
 
 def guarded(model: ForceField) -> ForceField:
     """The same model, whose exceptions are told apart from our own."""
     from dataclasses import replace
 
-    import torch
+    from .engine.memory import OutOfMemory, memory_guard
 
     def call(batch: AtomsBatch) -> Prediction:
         try:
-            return model(batch)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise OutOfMemory(str(error)) from None
+            with memory_guard(batch.n_systems):
+                return model(batch)
+        except OutOfMemory:
+            raise
         except Exception:
             raise ModelFailure(traceback.format_exc(limit=-6)) from None
 
@@ -100,13 +112,19 @@ def guarded(model: ForceField) -> ForceField:
 
 
 def run_unit(
-    unit: Unit, data: Any, model: ForceField, run: Path, progress: Callable[[float], None] = lambda done: None
+    unit: Unit,
+    data: Any,
+    model: ForceField,
+    run: Path,
+    progress: Callable[[float], None] = lambda done: None,
+    compile: str = "auto",
 ) -> Result:
     """Run a unit in ``<folder>.part`` and rename it when it is complete.
 
     A killed unit leaves its ``.part`` with checkpoints, and the next call goes on from there. Errors of the model
     and of the harness become states; `KeyboardInterrupt` and a full disk are not swallowed.
     """
+    from .engine.memory import OutOfMemory
     from .kinds import KINDS
 
     folder = unit.folder(run)
@@ -115,11 +133,11 @@ def run_unit(
     begun = time.perf_counter()
     members = len(unit.inputs.get("rows") or unit.inputs.get("replicas") or unit.inputs.get("scans") or [0])
     try:
-        out = KINDS[unit.task.kind].run_unit(unit.task, unit.inputs, data, guarded(model), part, progress)
+        out = KINDS[unit.task.kind].run_unit(unit.task, unit.inputs, data, guarded(model), part, progress, compile)
     except ModelFailure as error:
         out = {"status": ["model_error"] * members, "detail": [str(error)]}
     except OutOfMemory as error:
-        out = {"status": ["out_of_memory"] * members, "detail": [f"out of memory: {error}"]}
+        out = {"status": ["out_of_memory"] * members, "detail": [str(error)]}
     except OSError as error:
         raise OSError(f"cannot write unit {part}: {error.strerror or error}; free the disk and run again") from error
     except Exception:

@@ -89,6 +89,8 @@ def _module(place: str, spec: str):
     if not path.exists():
         raise ValueError(f"model {spec!r}: no file {path}")
     loaded = importlib.util.spec_from_file_location(f"ffbench_model_{path.stem}", path)
+    if loaded is None or loaded.loader is None:
+        raise ValueError(f"model {spec!r}: {path.name} is not a Python file")
     module = importlib.util.module_from_spec(loaded)
     sys.modules[loaded.name] = module
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .engine.units import KJ_PER_MOL
-from .report import Curve, Floor, Metric, rounded
+from .report import Curve, Floor, Metric, axis, rounded
 from .statistics import over_replicas
 
 MIN_FRAMES = 10  # of a stable part, below which it has no histogram
@@ -71,7 +71,7 @@ def rdf(stable, data, p, hills):
             g, g0 = (rdf_from_counts(c, frames, **shape)[1] for c in (counts, pooled))
             return float(np.abs(g - g0).sum() * dr)
 
-        per_replica = []
+        per_replica: list[float | None] = []
         g_sum, g_frames = np.zeros(bins), 0
         for t in stable:
             counts = _counts(
@@ -147,7 +147,8 @@ def energy_drift(stable, data, p, hills):
     """Slope of the total energy per atom in NVE, and its root-mean-square fluctuation about the line."""
     from ffbench_metrics import nve_drift
 
-    slopes, fluctuations = [], []
+    slopes: list[float | None] = []
+    fluctuations: list[float | None] = []
     for t in stable:
         if len(t) < MIN_FRAMES:
             slopes.append(None)
@@ -174,7 +175,7 @@ def energy_drift(stable, data, p, hills):
         "energy_drift": Curve(
             x_label="time (ps)",
             y_label="change of total energy (meV/atom)",
-            x=rounded(long.time_ps[::step]),
+            x=axis(long.time_ps[::step]),
             series=series,
         )
     }
@@ -193,7 +194,7 @@ def diffusivity(stable, data, p, hills):
         }, {}
     from ase.data import atomic_masses
 
-    values = []
+    values: list[float | None] = []
     for t in stable:
         if len(t) < 2 or t.time_ps[-1] - t.time_ps[0] < D_NEEDS_PS:
             values.append(None)
@@ -260,10 +261,10 @@ def free_energy(stable, data, p, hills):
     if mean is not None:
         mean = mean - mean.min()
         curves["free_energy_surface"] = _surface(grid, mean)
-    for axis, name in enumerate(("phi", "psi")):
+    for kept, name in enumerate(("phi", "psi")):
 
-        def marginal(f, axis=axis):
-            return free_energy_marginal(f, axis=axis, temperature=p.temperature_K)
+        def marginal(f, kept=kept):
+            return free_energy_marginal(f, axis=kept, temperature=p.temperature_K)
 
         series = {"reference": marginal(reference)}
         if mean is not None:
@@ -313,7 +314,12 @@ def _curve(x, series: dict, x_label: str, y_label: str) -> Curve:
     def thin(v):
         return rounded(np.asarray(v)[:cut].reshape(-1, step).mean(1))
 
-    return Curve(x_label=x_label, y_label=y_label, x=thin(x), series={k: thin(v) for k, v in series.items()})
+    return Curve(
+        x_label=x_label,
+        y_label=y_label,
+        x=axis(np.asarray(x)[:cut].reshape(-1, step).mean(1)),
+        series={k: thin(v) for k, v in series.items()},
+    )
 
 
 def _surface(grid, values) -> Curve:
@@ -322,7 +328,7 @@ def _surface(grid, values) -> Curve:
         kind="surface",
         x_label="phi (rad)",
         y_label="psi (rad)",
-        x=rounded(grid[::2], 4),
+        x=axis(grid[::2], 4),
         series={f"{grid[k]:.4g}": rounded(values[::2, k], 4) for k in range(0, len(grid), 2)},
         note="F in kJ/mol",
     )

@@ -10,7 +10,7 @@ from .execute import Result, run_unit
 POLL_S = 0.5
 
 
-def run_side_by_side(waiting, run: Path, workers: int, bars) -> dict[str, Result]:
+def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> dict[str, Result]:
     """Run ``waiting`` [(planned, unit)] on ``workers`` processes of one thread each; longest first."""
     try:
         import dask
@@ -33,7 +33,7 @@ def run_side_by_side(waiting, run: Path, workers: int, bars) -> dict[str, Result
     ):
         futures = {}
         for p, unit in waiting:
-            future = client.submit(_work, unit, p.model, str(run), key=unit.address, retries=1, pure=False)
+            future = client.submit(_work, unit, p.model, str(run), compile, key=unit.address, retries=1, pure=False)
             futures[future] = (p, unit)
         pending = set(futures)
         while pending:
@@ -51,7 +51,7 @@ def run_side_by_side(waiting, run: Path, workers: int, bars) -> dict[str, Result
     return results
 
 
-def _work(unit, model, run: str) -> Result:
+def _work(unit, model, run: str, compile: str) -> Result:
     """In the worker: load the data again (cached by the operating system) and run the unit."""
     import torch
 
@@ -70,7 +70,7 @@ def _work(unit, model, run: str) -> Result:
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return run_unit(unit, load_task_data(unit.task), model, Path(run), progress)
+        return run_unit(unit, load_task_data(unit.task), model, Path(run), progress, compile)
     finally:
         mark.unlink(missing_ok=True)
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-SCHEMA_VERSION = "1"
 MAX_POINTS = 200  # per curve
 MAX_BYTES = 1_000_000
 
@@ -75,6 +74,8 @@ class UnitReport(Strict):
     detail: list[str] = Field(default_factory=list)
     wall_s: float
     force_calls: int = 0
+    mode: str = ""  # eager, force or step: how the engine ran it, and why
+    mode_note: str = ""
 
 
 class DatasetUsed(Strict):
@@ -141,7 +142,7 @@ class Environment(Strict):
 class Report(Strict):
     """Everything a run found out. `load`, `to_json` and `to_html` are its doors."""
 
-    schema_version: Literal["1"] = SCHEMA_VERSION
+    schema_version: Literal["1"] = "1"
     suite: str
     suite_version: str
     created: str
@@ -161,7 +162,7 @@ class Report(Strict):
         if not path.exists():
             raise ValueError(f"no report at {path}")
         try:
-            report = cls.model_validate(json.loads(path.read_text(), parse_constant=_refuse))
+            report = cls.model_validate(json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -185,7 +186,7 @@ class Report(Strict):
         path = Path(path)
         text = self.sealed().model_dump_json(indent=1)
         part = path.with_suffix(".part")
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
         os.replace(part, path)
         return path
 
@@ -194,7 +195,7 @@ class Report(Strict):
         from .html import render
 
         path = Path(path)
-        path.write_text(render(self))
+        path.write_text(render(self), encoding="utf-8")
         return path
 
 
@@ -205,6 +206,15 @@ def _refuse(constant: str):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a report."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
+
+
+def axis(values, digits: int = 5) -> list[float]:
+    """Finite numbers with few digits, for the x of a curve.
+
+    >>> axis([0.123456789])
+    [0.12346]
+    """
+    return [float(f"{float(v):.{digits}g}") for v in values]
 
 
 def rounded(values, digits: int = 5) -> list[float | None]:

@@ -21,14 +21,21 @@ def block_means(values, block: int = BLOCK) -> np.ndarray:
 
 
 def student(values) -> tuple[float, float] | None:
-    """95 % interval of the mean of independent values by Student's t; ``None`` for fewer than two."""
+    """95 % interval of the mean of independent values by Student's t; ``None`` for fewer than two.
+
+    Values that are never negative have no negative mean: the interval is cut at 0 when no value is below it.
+
+    >>> student([1.0, 1.0, 4.0])
+    (0.0, 6.302652729749462)
+    """
     from scipy import stats
 
     values = np.asarray([v for v in values if v is not None], float)
     if len(values) < 2:
         return None
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    low = float(values.mean() - half)
+    return (max(0.0, low) if values.min() >= 0 else low), float(values.mean() + half)
 
 
 def over_blocks(values, *, unit: str, better: str, n: int) -> Metric:

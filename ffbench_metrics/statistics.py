@@ -202,4 +202,5 @@ def effective_sample_size(values: Any) -> float:
         >>> effective_sample_size([3.0] * 10)
         1.0
     """
-    return len(np.asarray(values)) / autocorrelation_time(values)
+    tau = autocorrelation_time(values)
+    return len(np.asarray(values)) / tau

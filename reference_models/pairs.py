@@ -15,6 +15,8 @@ def half_edges(batch: AtomsBatch) -> tuple[Tensor, Tensor, Tensor]:
 
     Of an atom and its own periodic image, the one with a lexicographically positive shift is kept.
     """
+    if batch.edge_index is None:
+        raise ValueError("batch has no edges: call ffbench_data.neighbors.with_edges(batch, cutoff) first")
     i, j = batch.edge_index
     if batch.paired:  # the engine's lists: the first half is what we want, and no branch on a value is needed
         half = i.shape[0] // 2

@@ -17,6 +17,9 @@ class Scaled(nn.Module):
     The shifts (thousands of eV) are added in float64 after the gradient, so that a float32 network keeps its digits.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, network: nn.Module, scale: float = 1.0, shift: Tensor | None = None):
         super().__init__()
         self.network = network

@@ -55,15 +55,16 @@ class Batches:
         one = [self._frame(int(r)) for r in rows]
         sizes = torch.tensor([len(b.positions) for b in one])
         starts = torch.cumsum(sizes, 0) - sizes
-        shift = None if one[0].edge_shift is None else torch.cat([b.edge_shift for b in one])
+        shifts = [b.edge_shift for b in one if b.edge_shift is not None]
+        indices = [b.edge_index + s for b, s in zip(one, starts) if b.edge_index is not None]
         batch = AtomsBatch(
             positions=torch.cat([b.positions for b in one]),
             atomic_numbers=torch.cat([b.atomic_numbers for b in one]),
             system_index=torch.repeat_interleave(torch.arange(len(one)), sizes),
             cell=torch.cat([b.cell for b in one]),
             pbc=torch.cat([b.pbc for b in one]),
-            edge_index=torch.cat([b.edge_index + s for b, s in zip(one, starts)], dim=1),
-            edge_shift=shift,
+            edge_index=torch.cat(indices, dim=1),
+            edge_shift=torch.cat(shifts) if shifts else None,
         )
         frames = [self.frames[int(r)] for r in rows]
         energy = torch.tensor([f.energy for f in frames], dtype=torch.float64)

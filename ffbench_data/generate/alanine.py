@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,8 @@ def structure(phi: float = -80.0, psi: float = 80.0) -> np.ndarray:
     """Idealised positions [22, 3] (Angstrom) with the given dihedral angles (degrees)."""
     given = {"phi": phi, "psi": psi}
     x = np.zeros((len(ATOMS), 3))
-    for i, (*_, bonded, angled, turned, length, angle, dihedral) in enumerate(ATOMS):
+    rows: list[Any] = ATOMS
+    for i, (*_, bonded, angled, turned, length, angle, dihedral) in enumerate(rows):
         if bonded is None:
             continue
         if isinstance(dihedral, tuple):
@@ -142,8 +144,8 @@ def simulate(
         last = np.load(done[-1])
         simulation.context.setPositions(last["end_positions"])
         simulation.context.setVelocities(last["end_velocities"])
-        for piece in done:
-            for phi, psi, height in np.load(piece)["hills"]:
+        for file in done:
+            for phi, psi, height in np.load(file)["hills"]:
                 energy = height * unit.kilojoules_per_mole
                 app.Metadynamics._addGaussian(bias, (phi, psi), energy, simulation.context)
     else:
@@ -182,7 +184,7 @@ def main() -> None:
     cli.add_argument("--from-minima", action="store_true", help="start run k at minimum k mod 6")
     args = cli.parse_args()
     for run in range(args.runs):
-        more = {"start": MINIMA[run % len(MINIMA)], "seed": 20261122} if args.from_minima else {}
+        more: dict[str, Any] = {"start": MINIMA[run % len(MINIMA)], "seed": 20261122} if args.from_minima else {}
         simulate(args.folder, run=run, ps=args.ps, **more)
 
 

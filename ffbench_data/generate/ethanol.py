@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,8 @@ class GFN2:
     def __init__(self, numbers, *, accuracy: float = 0.01, fresh: bool = True):
         self.numbers = np.asarray(numbers)
         self.accuracy, self.fresh = accuracy, fresh
-        self._calculator = self._last = None
+        self._calculator: Any = None
+        self._last: Any = None
 
     def __call__(self, positions):
         from tblite.interface import Calculator

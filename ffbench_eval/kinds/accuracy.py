@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ..report import Curve, Metric, rounded
+from ..report import Curve, Metric, axis, rounded
 from ..statistics import block_means, over_blocks
 
 CHUNK = 250  # frames per unit
@@ -39,7 +39,7 @@ def calls(task, inputs, data) -> tuple[int, float]:
     return per_call, len(inputs["rows"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ffbench_data.frames import collate
 
     rows = np.array(inputs["rows"])
@@ -100,13 +100,14 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     }
     force = metrics["force_mae"]
     metrics["force_mae"] = force.model_copy(
-        update={"trivial": trivial, "score": float(np.clip(1 - force.value / trivial, 0, 1))}
+        update={"trivial": trivial, "score": float(np.clip(1 - np.mean(force.values) / trivial, 0, 1))}
     )
     squared = over_blocks(block_means(np.array([(f**2).mean() for f in force_error])), unit="", better="lower", n=0)
+    ends = squared.interval
     metrics["force_rmse"] = Metric(
-        value=float(np.sqrt(squared.value)),
+        value=float(np.sqrt(np.mean(squared.values))),
         unit="eV/Å",
-        interval=None if squared.interval is None else tuple(float(np.sqrt(max(0, v))) for v in squared.interval),
+        interval=None if ends is None else (float(np.sqrt(max(0.0, ends[0]))), float(np.sqrt(ends[1]))),
         interval_note="root of the interval of the mean square",
         n=len(force_error),
         aggregate="root_mean",
@@ -119,7 +120,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         kind="points",
         x_label="reference force (eV/Å)",
         y_label="model force (eV/Å)",
-        x=rounded(truth[shown]),
+        x=axis(truth[shown]),
         series={"model": rounded(mine[shown])},
         note=f"200 of {len(truth)} force components",
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ..report import Curve, Metric, rounded
+from ..report import Curve, Metric, axis, rounded
 from ..statistics import over_replicas
 
 BATCH_ATOMS = 2048  # atoms per model call
@@ -36,7 +36,7 @@ def calls(task, inputs, data) -> tuple[int, float]:
     return per_call, 100 * len(inputs["scans"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ffbench_data.frames import collate
 
     rows_of = scans(data)
@@ -114,7 +114,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
                 curves[f"scan_energy_{name}"] = Curve(
                     x_label=f"bond length {name} (Å)",
                     y_label="energy from equilibrium (eV)",
-                    x=rounded(x[shown]),
+                    x=axis(x[shown]),
                     series={
                         "model": rounded((energy - energy[eq])[shown]),
                         "reference": rounded((reference - reference[eq])[shown]),
@@ -125,7 +125,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
                 curves[f"scan_force_{name}"] = Curve(
                     x_label=f"bond length {name} (Å)",
                     y_label="|F - F(eq)| (eV/Å)",
-                    x=rounded(x[shown]),
+                    x=axis(x[shown]),
                     series={"model": rounded(far[shown]), "reference": rounded(far_reference[shown])},
                 )
     units = {

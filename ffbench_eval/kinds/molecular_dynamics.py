@@ -12,7 +12,7 @@ from ..engine.run import Protocol, Start, simulate
 from ..engine.trajectory import Trajectory, read_trajectories
 from ..engine.units import KJ_PER_MOL
 from ..observables import OBSERVABLES
-from ..report import Curve, Metric, rounded
+from ..report import Curve, Metric, axis, rounded
 from ..statistics import stable_fraction, stable_time
 
 Observable = Literal["distance_histogram", "rdf", "diffusivity", "temperature", "energy_drift", "free_energy"]
@@ -99,7 +99,7 @@ def bonds(data) -> list[tuple[int, int, float]]:
     return [(i, j, float(d)) for (i, j), d in zip(pairs, length)]
 
 
-def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ase.data import atomic_masses
 
     rows = inputs["replicas"]
@@ -108,19 +108,23 @@ def run_unit(task, inputs, data, model, folder, progress) -> dict[str, Any]:
         positions=np.stack([data.frames[r].positions for r in rows]),
         numbers=first.atomic_numbers.astype(int),
         masses=atomic_masses[first.atomic_numbers],
-        cell=first.cell,
-        pbc=first.pbc,
+        cell=first.cell.copy(),  # columns of Arrow tables are read-only
+        pbc=first.pbc.copy(),
+        replica_ids=tuple(inputs["ids"]) if "ids" in inputs else None,
     )
     from ..seeds import task_seed
 
-    outcome = simulate(model, start, protocol(task, data), folder, seed=task_seed(task.name), progress=progress)
+    rules, seed = protocol(task, data), task_seed(task.name)
+    outcome = simulate(model, start, rules, folder, seed=seed, progress=progress, compile=compile)
     if outcome.hills is not None:
-        np.savez(folder / "hills.npz", **{f"replica_{b}": h for b, h in enumerate(outcome.hills)})
+        np.savez(folder / "hills.npz", *outcome.hills)
     return {
         "status": ["unstable" if reason else "ok" for reason in outcome.reason],
         "detail": [f"replica {b}: {r} at {outcome.end_ps[b]:.3f} ps" for b, r in enumerate(outcome.reason) if r],
         "force_calls": outcome.force_calls,
         "end_ps": outcome.end_ps,
+        "mode": outcome.mode,
+        "mode_note": outcome.mode_note,
     }
 
 
@@ -138,7 +142,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         failed += [s != "ok" for s in result.status]
         if (result.folder / "hills.npz").exists():
             stored = np.load(result.folder / "hills.npz")
-            hills += [stored[f"replica_{b}"] for b in range(len(found))]
+            hills += [stored[f"arr_{b}"] for b in range(len(found))]
     if not ends:
         return {}, {}
     ends = [stable_until(t, end, data, p) for t, end in zip(trajectories, ends)]
@@ -158,7 +162,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         curves["temperature"] = Curve(
             x_label="time (ps)",
             y_label="temperature (K)",
-            x=rounded(trajectories[0].time_ps[::every]),
+            x=axis(trajectories[0].time_ps[::every]),
             series={f"replica {b}": rounded(_padded(t, trajectories[0])[::every]) for b, t in enumerate(trajectories)},
         )
     return metrics, curves

@@ -1,0 +1,67 @@
+"""The truth itself, run as a model through the whole chain, must land inside its own noise floor."""
+
+import pytest
+
+from ffbench_data import reference
+from ffbench_eval import evaluate, from_ase
+
+ETHANOL = """
+name: truth
+version: 1.0.0
+tasks:
+  errors: {kind: accuracy, dataset: ethanol_gfn2, max_frames: 50}
+  dynamics:
+    kind: molecular_dynamics
+    dataset: ethanol_gfn2
+    ensemble: nose_hoover
+    temperature_K: 500
+    time_step_fs: 0.5
+    length_ps: 2
+    save_every_fs: 50
+    replicas: 5
+    observables: [distance_histogram, temperature]
+"""
+
+ALANINE = """
+name: truth
+version: 1.0.0
+tasks:
+  errors: {kind: accuracy, dataset: alanine_dipeptide_obc, max_frames: 50}
+  free_energy:
+    kind: molecular_dynamics
+    dataset: alanine_dipeptide_obc
+    ensemble: langevin
+    temperature_K: 300
+    time_step_fs: 1.0
+    length_ps: 10
+    equilibrate_ps: 1
+    save_every_fs: 500
+    replicas: 6
+    metadynamics: {height_kJ_per_mol: 1.2, sigma_rad: 0.35, bias_factor: 6, every_ps: 1}
+    observables: [free_energy]
+"""
+
+
+def scored(name, text, folder):
+    path = folder / "truth.yaml"
+    path.write_text(text)
+    return evaluate(from_ase(reference(name)), path, out=folder / "run", quiet=True).tasks
+
+
+def test_gfn2_ethanol(tmp_path):
+    pytest.importorskip("tblite")
+    tasks = scored("ethanol_gfn2", ETHANOL, tmp_path)
+    assert tasks["errors"].metrics["force_mae"].value < 1e-4
+    assert tasks["dynamics"].statuses == {"ok": 5}
+    error = tasks["dynamics"].metrics["distance_histogram_error"]
+    assert error.value < error.floor.p95
+
+
+def test_amber_alanine_dipeptide(tmp_path):
+    pytest.importorskip("openmm")
+    tasks = scored("alanine_dipeptide_obc", ALANINE, tmp_path)
+    assert tasks["errors"].metrics["force_mae"].value < 1e-6
+    assert tasks["free_energy"].statuses == {"ok": 6}
+    error = tasks["free_energy"].metrics["free_energy_error"]
+    assert error.floor.runs == 24
+    assert error.value < error.floor.p95
