@@ -198,7 +198,7 @@ print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 
 
 def streaming(folder: Path, count: int) -> dict[str, float]:
-    """Peak resident memory (MiB, Linux) of a process that streams a tenth and all of ``10 * count`` frames of 21 atoms."""
+    """Peak resident memory (MiB, Linux) of streaming a tenth, and all, of ``10 * count`` frames of 21 atoms."""
     import pyarrow as pa
 
     from ffbench_data import store
