@@ -1,7 +1,7 @@
 """Generated data sets at full size. The shipped configs are taken over as they are; what a user generates is added.
 
 A regeneration is not bit-equal across processors and library versions, so it gets its own hashes;
-`ffbench_data.regenerate.accept` says whether it may stand for the canonical one.
+`ffbench_data.regenerate.relabel` says whether it may stand for the canonical one.
 """
 
 from __future__ import annotations

@@ -53,7 +53,11 @@ class GFN2:
 
 
 def start(name: str = "CH3CH2OH"):
-    """Atomic numbers, masses (amu) and the GFN2 minimum (Angstrom) of a molecule that ASE knows."""
+    """Atomic numbers, masses (amu) and the GFN2 minimum (Angstrom) of a molecule of MD17 or one that ASE knows."""
+    from .molecules import MINIMA, minimum
+
+    if name in MINIMA:
+        return minimum(name)
     from ase.build import molecule
     from scipy.optimize import minimize
 
@@ -77,8 +81,9 @@ def simulate(
     equilibrate_ps: float = 5.0,
     molecule: str = "CH3CH2OH",
     seed: int = 20261121,
+    piece_ps: float = 10.0,
 ) -> Path:
-    """One independent run in pieces of 10 ps (restartable): ``positions`` [T, N, 3] float32 (Angstrom),
+    """One independent run in pieces of ``piece_ps`` (restartable): ``positions`` [T, N, 3] float32 (Angstrom),
     ``temperature`` [T] (K, 3N - 6 degrees of freedom), ``potential`` [T] (eV), every ``save_fs``."""
     folder = Path(folder) / f"run-{run:02d}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +91,7 @@ def simulate(
     kt, dof, dt = BOLTZMANN * TEMPERATURE, 3 * len(numbers) - 6, TIME_STEP * FS
     potential = GFN2(numbers, accuracy=1.0, fresh=False)
     rules = {"mass": mass, "kt": kt, "tau": RELAXATION * FS, "dof": dof, "dt": dt}
-    piece_ps, every = 10.0, round(save_fs / TIME_STEP)
+    every = round(save_fs / TIME_STEP)
 
     done = sorted(folder.glob("piece-*.npz"))
     if done:

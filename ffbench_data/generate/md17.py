@@ -1,0 +1,51 @@
+"""The eight MD17 molecules at GFN2-xTB: 500 K, 0.5 fs, Nose-Hoover chain, as in `ffbench_data.generate.ethanol`.
+
+On one core a step takes 0.6 ms (ethanol) to 6 ms (aspirin), so 30 ps take one to six minutes and the whole set a
+few hours. Every run continues where it was stopped, also to a greater length.
+
+    python -m ffbench_data.generate.md17 FOLDER --molecules benzene toluene --runs 6
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import ethanol
+from .molecules import MINIMA
+
+MOLECULES = tuple(sorted((*MINIMA, "ethanol")))
+LONG_PS, SHORT_PS = 300.0, 30.0  # ethanol, the others
+
+
+def simulate_all(
+    folder: Path, *, molecules: Iterable[str] = MOLECULES, runs: int = 6, ps: float | None = None, **how
+) -> Path:
+    """``runs`` independent runs of each molecule in ``folder/<molecule>/run-*``; the last is for testing.
+
+    ``ps`` overrides the length. ValueError for an unknown molecule. More arguments as in `ethanol.simulate`.
+    """
+    from ..datacard import known
+
+    for name in molecules:
+        known(name, MOLECULES, "molecule")
+        length = ps if ps is not None else LONG_PS if name == "ethanol" else SHORT_PS
+        for run in range(runs):
+            source = "CH3CH2OH" if name == "ethanol" else name
+            ethanol.simulate(Path(folder) / name, run=run, ps=length, molecule=source, **how)
+    return Path(folder)
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cli.add_argument("folder", type=Path)
+    cli.add_argument("--molecules", nargs="+", default=list(MOLECULES))
+    cli.add_argument("--runs", type=int, default=6)
+    cli.add_argument("--ps", type=float)
+    args = cli.parse_args()
+    simulate_all(args.folder, molecules=args.molecules, runs=args.runs, ps=args.ps)
+
+
+if __name__ == "__main__":
+    main()
