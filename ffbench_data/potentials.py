@@ -59,11 +59,12 @@ class _Potential(Calculator):
 
     def calculate(self, atoms=None, properties=("energy", "forces"), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        cell = np.asarray(self.atoms.cell) * self.atoms.pbc[:, None]
-        key = (self.atoms.numbers.tobytes(), cell.tobytes())
+        now: Any = self.atoms  # set by the line above
+        cell = np.asarray(now.cell) * now.pbc[:, None]
+        key = (now.numbers.tobytes(), cell.tobytes())
         if key != self._key:
-            self._function, self._key = self.prepare(self.atoms.numbers.copy(), cell), key
-        energy, forces = self._function(self.atoms.positions)
+            self._function, self._key = self.prepare(now.numbers.copy(), cell), key
+        energy, forces = self._function(now.positions)
         self.results = {"energy": float(energy), "forces": np.asarray(forces)}
 
 

@@ -27,7 +27,7 @@ def build_alanine(folder: Path, card: Card) -> Built:
         built.missing(f"{table.num_rows} of 50000 frames")
     built.tables["40k"] = take(table, published_split(table.num_rows, 38000, 2000, 10000))
     add_blocked(built, "blocked", table)
-    spring = card.reference.get("stiffness")
+    spring: Any = card.reference.get("stiffness")
     i, j = _elements_bond(table, spring) if spring else ([], [])
     if len(i):
         built.stiffness.append((spring["bond"], table, i, j, spring["eV_A2"]))
@@ -64,4 +64,5 @@ def _elements_bond(table: pa.Table, spring: dict[str, Any]) -> tuple[np.ndarray,
     a, b = spring["elements"]
     low, high = spring["between_A"]
     near = (first.atomic_numbers[:, None] == a) & (first.atomic_numbers[None] == b) & (d > low) & (d < high)
-    return np.nonzero(near)
+    i, j = np.nonzero(near)
+    return i, j

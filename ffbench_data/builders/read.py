@@ -107,7 +107,9 @@ def table_of(
 
     ``time_step`` (fs) dates consecutive frames. Without energies the frames are force-only (energy NaN).
     """
-    got = {k: next((np.asarray(arrays[n]) for n in names if n in arrays), None) for k, names in NAMES.items()}
+    got: dict[str, Any] = {
+        k: next((np.asarray(arrays[n]) for n in names if n in arrays), None) for k, names in NAMES.items()
+    }
     missing = [f"{k} ({' or '.join(NAMES[k])})" for k in ("positions", "numbers", "forces") if got[k] is None]
     if missing:
         raise ValueError(f"{path}: no {', no '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
