@@ -59,7 +59,7 @@ class _Potential(Calculator):
 
     def calculate(self, atoms=None, properties=("energy", "forces"), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        now: Any = self.atoms  # set by the line above
+        now: Any = self.atoms
         cell = np.asarray(now.cell) * now.pbc[:, None]
         key = (now.numbers.tobytes(), cell.tobytes())
         if key != self._key:

@@ -9,6 +9,8 @@ _WHERE = {
     "evaluate": ".evaluation",
     "Report": ".report",
     "from_ase": ".adapters",
+    "from_torchsim": ".torchsim",
+    "write_hills": ".engine.plumed",
     "AtomsBatch": "ffbench_data.contract",
     "Prediction": "ffbench_data.contract",
     "ForceField": "ffbench_data.contract",

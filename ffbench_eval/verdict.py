@@ -106,6 +106,8 @@ def _numbers(task: TaskReport) -> list[str]:
         if _known(m.get("scan_force_mae")):  # FSD mixes smoothness with accuracy: never alone
             text += f" with a force MAE of {_quantity(m['scan_force_mae'])}"
         return [text]
+    if task.kind == "speed" and _known(m.get("steps_per_second")):
+        return [f"{_quantity(m['steps_per_second'])}; compare machines by steps per reference kernel"]
     if _known(m.get("energy_drift")):
         return [f"energy drift {_quantity(m['energy_drift'])}"]
     bare = [

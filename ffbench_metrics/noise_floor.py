@@ -29,7 +29,11 @@ def noise_floor(
 
     Returns:
         [resamples] or [resamples, m], in the unit of the error. Each draw picks a run, then a contiguous window of
-        `length` blocks where the run is long enough, and blocks with replacement where it is not.
+        `length` blocks where the run is long enough, and blocks with replacement where it is not. Two limits: where a
+        run holds only one or two windows, upper quantiles rest on as many draws as there are runs and scatter; beyond
+        the
+        run's length the resampled run keeps the error of the run it is drawn from, so the floor is too high (lenient)
+        and does not fall with length. Ship runs several times longer than what is judged.
 
     Raises:
         ValueError: fewer than two runs (split a single run into its halves and say so beside the number).

@@ -5,13 +5,12 @@ python -m reference_models.train painn ethanol_gfn2 --minutes 20 --out painn@eth
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -203,41 +202,36 @@ def _resume(folder, module, averaged, optimizer, curve) -> tuple[int, float, flo
     return about["step"], about["spent"], about["best"]
 
 
-def main() -> None:
-    from ffbench_data import card as datacard
-    from ffbench_data import load_frames
+def train_on(
+    family: str,
+    dataset: str,
+    *,
+    folder: Path | None = None,
+    recipe: Recipe | None = None,
+    changes: Mapping[str, str] | None = None,
+) -> Path:
+    """Train ``family`` on the splits train and val of ``dataset`` (``name`` or ``name:config``); returns its file.
 
-    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_argument("family", choices=sorted(FAMILIES))
-    cli.add_argument("dataset", help="name or name:config")
-    cli.add_argument("--folder", type=Path, help="working folder [runs/train/<family>@<dataset>]")
-    cli.add_argument("--minutes", type=float, default=20.0)
-    cli.add_argument("--batch", type=int, default=16)
-    cli.add_argument("--seed", type=int, default=0)
-    cli.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change the family's configuration")
-    args = cli.parse_args()
-    torch.set_num_threads(1)
-    name, _, config = args.dataset.partition(":")
-    training, validation = (load_frames(name, config or None, split) for split in ("train", "val"))
-    config_class, _ = FAMILIES[args.family]()
-    changes = {k: type(getattr(config_class(), k))(v) for k, v in (item.split("=") for item in args.set)}
-    about = datacard(name)
+    ``changes`` sets fields of the family's configuration, as text. ValueError names what is unknown.
+    """
+    from ffbench_data import card as dataset_card
+    from ffbench_data import load_frames
+    from ffbench_data.datacard import known, parse_name
+
+    config_class, _ = FAMILIES[known(family, FAMILIES, "family")]()
+    default = config_class()
+    for key in changes or {}:
+        known(key, vars(default), "setting", f" of {family}")
+    config = replace(default, **{k: type(getattr(default, k))(v) for k, v in (changes or {}).items()})
+    name, subset = parse_name(dataset)
+    training, validation = (load_frames(name, subset, split) for split in ("train", "val"))
+    about = dataset_card(name)
     card = {
-        "training_data": f"{args.dataset} {about.version}, split train ({len(training)} frames)",
+        "training_data": f"{dataset} {about.version}, split train ({len(training)} frames)",
         "theory": about.theory,
         "licence": "MIT",
         "seen_test_data": False,
     }
-    train(
-        args.family,
-        replace(config_class(), **changes),
-        training,
-        validation,
-        folder=args.folder or Path("runs/train") / f"{args.family}@{args.dataset.replace(':', '-')}",
-        recipe=Recipe(minutes=args.minutes, batch=args.batch, seed=args.seed),
-        card=card,
-    )
-
-
-if __name__ == "__main__":
-    main()
+    folder = folder or Path("runs/train") / f"{family}@{dataset.replace(':', '-')}"
+    train(family, config, training, validation, folder=folder, recipe=recipe, card=card)
+    return folder / "best.safetensors"

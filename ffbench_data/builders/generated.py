@@ -162,6 +162,7 @@ def _shipped(card: Card) -> Built:
     manifest = read_manifest(folder)
     for row in manifest["splits"]:
         frames = load_frames(card.name, row["config"], row["split"], root=EMBEDDED)
+        assert isinstance(frames, Frames)
         built.tables.setdefault(row["config"], {})[row["split"]] = frames.table
     for entry in manifest["files"]:
         if entry["path"].startswith("reference/"):

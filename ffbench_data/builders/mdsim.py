@@ -29,7 +29,7 @@ def build_alanine(folder: Path, card: Card) -> Built:
     add_blocked(built, "blocked", table)
     spring: Any = card.reference.get("stiffness")
     i, j = _elements_bond(table, spring) if spring else ([], [])
-    if len(i):
+    if spring and len(i):
         built.stiffness.append((spring["bond"], table, i, j, spring["eV_A2"]))
     return built
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import NotCompilable, Tensors, artefact, build, compiler, log, trace
+from .compiled import NotCompilable, Tensors, artefact, build, cache_folder, compiler, log, trace
 from .static import Padded, capacity_for, listed_call, open_call
 from .system import State
 from .watch import Watch, new_watch, watched_step
@@ -66,6 +67,8 @@ def _compiled(run: Run, steps: int | None) -> Form:
         saving = GAIN * seconds
         if seconds < WORTH_TRACING_S:
             raise NotCompilable(f"not worth it for about {seconds:.1f} s of simulation")
+        if saving < COMPILE_S and not any(cache_folder().glob("*.pt2")):  # tracing takes seconds itself
+            raise NotCompilable(f"not worth it: compiling would save about {saving:.0f} s")
     whole = not run.model_forces.periodic and run.hills is None
     function, arguments = (_whole_step if whole else _force_call)(run)
     graph = trace(function, arguments)
@@ -106,7 +109,7 @@ def force_error(run: Run, form: Form) -> float:
     The largest force counts as 1 eV/Angstrom at least: a perfect crystal has none.
     """
     worst = 0.0
-    x = torch.as_tensor(run.start.positions, dtype=torch.float64)
+    x = torch.as_tensor(np.array(run.start.positions, float))
     for k, size in enumerate((0.0, 0.03, 0.1)):
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(k), dtype=x.dtype)
         moved = x + size * noise
@@ -137,7 +140,7 @@ def _forces_after_a_step_to(run: Run, form: Form, positions: Tensor) -> Tensor:
 
 def _force_call(run: Run) -> tuple[Callable[..., Tensors], list[Tensor]]:
     forces = run.model_forces
-    x = torch.as_tensor(run.start.positions, dtype=torch.float64)
+    x = torch.as_tensor(np.array(run.start.positions, float))
     if not forces.periodic or forces.model.cutoff is None:
         return open_call(forces), [forces.prepare(x)[0]]
     flat, half, shift = forces.prepare(x)
@@ -150,7 +153,7 @@ def _force_call(run: Run) -> tuple[Callable[..., Tensors], list[Tensor]]:
 def _force_form(run: Run, call: Callable[..., Tensors]) -> Form:
     forces = run.model_forces
     if forces.periodic and forces.model.cutoff is not None:
-        half = forces.prepare(torch.as_tensor(run.start.positions, dtype=torch.float64))[1]
+        half = forces.prepare(torch.as_tensor(np.array(run.start.positions, float)))[1]
         assert half is not None
         forces.compiled = Padded(call, forces, capacity_for(half.shape[1]))
     else:

@@ -94,7 +94,7 @@ class Run:
         return (energy, forces, *stress)
 
     def first_state(self) -> State:
-        x = torch.as_tensor(self.start.positions, dtype=torch.float64, device=self.system.masses.device)
+        x = torch.as_tensor(np.array(self.start.positions, float), device=self.system.masses.device)
         seeds = [[self.seed, b, 0] for b in self.start.ids]
         v = draw_velocities(x, self.system, seeds, momentum_free=self.integrator.keeps_momentum)
         thermostat = x.new_zeros(len(x), self.integrator.thermostat_size)
@@ -212,7 +212,7 @@ class Run:
         if p.drift_limit_eV_per_atom is not None and self.integrator.conserved is None:
             raise ValueError(f"drift_limit_eV_per_atom: ensemble {p.ensemble!r} has no conserved quantity")
         limits = FrameLimits(p.bonds, p.bond_tolerance, p.rdf, p.drift_limit_eV_per_atom, p.displacement_limit_A)
-        start = torch.as_tensor(self.start.positions, dtype=torch.float64, device=self.system.masses.device)
+        start = torch.as_tensor(np.array(self.start.positions, float), device=self.system.masses.device)
         return FrameMonitors(limits, self.system, start, p.save_every * p.longest_step_fs / 1000)
 
     def _conserved(self, state: State) -> Tensor | None:
@@ -252,10 +252,11 @@ def make_system(start: Start, protocol: Protocol, integrator: Integrator, device
             raise ValueError(f"{name} needs one number or one per replica ({replicas}), got {len(value)}")
     f64 = {"dtype": torch.float64, "device": device}
     return System(
-        numbers=torch.as_tensor(np.asarray(start.numbers, np.int64), device=device),
-        masses=torch.as_tensor(start.masses, **f64)[:, None],
-        cell=torch.as_tensor(start.cell, **f64),
-        pbc=torch.as_tensor(start.pbc, device=device),
+        # Copies: arrays from a file are read-only, and tensors that share them warn.
+        numbers=torch.as_tensor(np.array(start.numbers, np.int64), device=device),
+        masses=torch.as_tensor(np.array(start.masses, float), **f64)[:, None],
+        cell=torch.as_tensor(np.array(start.cell, float), **f64),
+        pbc=torch.as_tensor(np.array(start.pbc, bool), device=device),
         temperature=torch.as_tensor(np.broadcast_to(protocol.temperature_K, replicas).copy(), **f64),
         dof=integrator.dof(n, bool(np.any(start.pbc))),
     )

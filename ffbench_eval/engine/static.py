@@ -93,8 +93,8 @@ class Padded:
 
 
 def capacity_for(edges: int) -> int:
-    """Places in a padded half list that held ``edges`` at the start: 10 % more, up to a multiple of `BUCKET`."""
-    return -(-int(edges * 1.1 + 1) // BUCKET) * BUCKET
+    """Places in a padded half list that held ``edges`` at the start: 5 % more, up to a multiple of `BUCKET`."""
+    return -(-int(edges * 1.05 + 1) // BUCKET) * BUCKET
 
 
 def _answer(model: ForceField, batch: AtomsBatch, atoms: int, systems: int) -> tuple[Tensor, Tensor]:

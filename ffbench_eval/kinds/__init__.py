@@ -10,10 +10,11 @@
 
 from types import ModuleType
 
-from . import accuracy, bsct, molecular_dynamics
+from . import accuracy, bsct, molecular_dynamics, speed
 
 KINDS: dict[str, ModuleType] = {
     "accuracy": accuracy,
     "molecular_dynamics": molecular_dynamics,
     "bsct": bsct,
+    "speed": speed,
 }

@@ -30,7 +30,8 @@ class Metadynamics(BaseModel):
 
 
 class Parameters(BaseModel):
-    """``skip_ps`` is left out of the observables, not of the stability; starts come from ``split``."""
+    """``skip_ps`` is left out of the observables, not of the stability; starts come from ``split``. ``truth_frames`` of
+    every replica are labelled by the reference potential, where the data set has one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,6 +46,7 @@ class Parameters(BaseModel):
     relaxation_fs: float = Field(default=100, gt=0)
     friction_per_ps: float = Field(default=1, gt=0)
     observables: list[Observable]
+    truth_frames: int = Field(default=0, ge=0)
     metadynamics: Metadynamics | None = None
     split: str = "test"
 
@@ -99,12 +101,13 @@ def bonds(data) -> list[tuple[int, int, float]]:
     return [(i, j, float(d)) for (i, j), d in zip(pairs, length)]
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+def start(inputs, data) -> Start:
+    """The starting structures of a unit."""
     from ase.data import atomic_masses
 
     rows = inputs["replicas"]
     first = data.frames[rows[0]]
-    start = Start(
+    return Start(
         positions=np.stack([data.frames[r].positions for r in rows]),
         numbers=first.atomic_numbers.astype(int),
         masses=atomic_masses[first.atomic_numbers],
@@ -112,13 +115,22 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         pbc=first.pbc.copy(),
         replica_ids=tuple(inputs["ids"]) if "ids" in inputs else None,
     )
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+    from ..on_trajectory import label_sample
     from ..seeds import task_seed
 
     rules, seed = protocol(task, data), task_seed(task.name)
-    outcome = simulate(model, start, rules, folder, seed=seed, progress=progress, compile=compile)
+    outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
     if outcome.hills is not None:
         np.savez(folder / "hills.npz", *outcome.hills)
+    no_truth = ""
+    if task.parameters.truth_frames:
+        found = read_trajectories(folder)
+        no_truth = label_sample(task.dataset, model, found, task.parameters.truth_frames, folder)
     return {
+        "no_truth": no_truth,
         "status": ["unstable" if reason else "ok" for reason in outcome.reason],
         "detail": [f"replica {b}: {r} at {outcome.end_ps[b]:.3f} ps" for b, r in enumerate(outcome.reason) if r],
         "force_calls": outcome.force_calls,
@@ -155,6 +167,16 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     stable = [t.between(p.skip_ps, end) for t, end in zip(trajectories, ends)]
     for name in p.observables:
         more, drawn = OBSERVABLES[name](stable, data, p, hills)
+        metrics |= more
+        curves |= drawn
+    if p.truth_frames:
+        from ..on_trajectory import score_sample
+
+        scale = float(np.nanstd(data.frames.energy))
+        more, drawn = score_sample([r.folder for r in results], scale)
+        reason = next((r.values["no_truth"] for r in results if r.values.get("no_truth")), "")
+        if reason:
+            more = {"on_trajectory_force_mae": Metric(value=None, unit="eV/Å", not_scored=reason)}
         metrics |= more
         curves |= drawn
     if trajectories and len(trajectories[0]):

@@ -98,6 +98,7 @@ def looks_at_a_value(batch):
 def test_a_model_that_cannot_be_traced_runs_eagerly_and_says_why(tmp_path, monkeypatch):
     model = ForceField.from_energy(looks_at_a_value, cutoff=4.0, dtype=F64)
     monkeypatch.setattr(fastpath, "WORTH_TRACING_S", 0.0)
+    monkeypatch.setattr(fastpath, "COMPILE_S", 0.0)
     outcome = simulate(model, cluster(), OPEN, tmp_path, seed=0)
     assert outcome.mode == "eager"
     assert "cannot be traced" in outcome.mode_note

@@ -25,7 +25,7 @@ def test_the_last_steps_of_a_failed_replica_are_kept(tmp_path):
         return {"energy": energy, "forces": out.forces}
 
     protocol = Protocol("nve", 300.0, 1.0, 0.1, 10.0, save_velocities=True)
-    outcome = simulate(ForceField(fails, 4.0, dtype=F64), cluster(), protocol, tmp_path, seed=0)
+    outcome = simulate(ForceField(fails, 4.0, dtype=F64), cluster(), protocol, tmp_path, seed=0, compile="off")
     assert outcome.reason[1] == "the model's energy is not finite"
     (failure,) = read_failures(tmp_path).values()
     assert list(read_failures(tmp_path)) == [1]

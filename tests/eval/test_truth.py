@@ -20,6 +20,7 @@ tasks:
     save_every_fs: 50
     replicas: 5
     observables: [distance_histogram, temperature]
+    truth_frames: 5
 """
 
 ALANINE = """
@@ -55,6 +56,9 @@ def test_gfn2_ethanol(tmp_path):
     assert tasks["dynamics"].statuses == {"ok": 5}
     error = tasks["dynamics"].metrics["distance_histogram_error"]
     assert error.value < error.floor.p95
+    own = tasks["dynamics"].metrics
+    assert own["on_trajectory_force_mae"].value < 1e-4
+    assert own["energy_violation"].value < 1e-3
 
 
 def test_amber_alanine_dipeptide(tmp_path):

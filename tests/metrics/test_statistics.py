@@ -115,15 +115,25 @@ def absolute(a, b):
     return np.abs(a / a.sum() - b / b.sum()).sum()
 
 
-def test_noise_floor_falls_with_length_and_the_truth_is_uniform_over_it():
+def test_noise_floor_falls_with_length():
     rng = np.random.default_rng(6)
     runs = [histograms(rng, 50) for _ in range(6)]
-    reference = sum(runs).sum(0)
     short, long = (noise_floor(runs, n, absolute, resamples=400) for n in (5, 45))
     assert np.median(short) / np.median(long) == pytest.approx(3.0, rel=0.2)
-    percentiles = [floor_percentile(absolute(histograms(rng, 5).sum(0), reference), short) for _ in range(200)]
-    assert np.mean(percentiles) == pytest.approx(50, abs=7)
-    assert np.mean(np.array(percentiles) > 95) < 0.16
+
+
+def test_the_truth_passes_the_floor_at_its_stated_rate():
+    above_median, above_mark = [], []
+    for seed in range(20):  # one set of runs alone scatters by 4 % about the 5 %
+        rng = np.random.default_rng(seed)
+        runs = [histograms(rng, 50) for _ in range(6)]
+        reference = sum(runs).sum(0)
+        floor = noise_floor(runs, 5, absolute, resamples=200, seed=seed)
+        errors = np.array([absolute(histograms(rng, 5).sum(0), reference) for _ in range(50)])
+        above_median.append((errors > np.median(floor)).mean())
+        above_mark.append((errors > floor_quantile(floor)).mean())
+    assert np.mean(above_median) == pytest.approx(0.5, abs=0.06)
+    assert 0.03 < np.mean(above_mark) < 0.085
 
 
 def test_noise_floor_beyond_the_run_length_resamples_blocks():

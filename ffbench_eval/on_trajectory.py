@@ -1,0 +1,97 @@
+"""Truth on trajectory: what the reference potential says on frames of the model's own simulation.
+
+The error on a test split says how good a model is where the truth goes; this says how good it is where the model
+itself goes. Its growth before a failure shows when trust was lost (PROTOCOLS: truth on call).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .report import Curve, Metric, axis, rounded
+from .statistics import over_replicas
+
+FILE = "on_trajectory.npz"
+
+
+def label_sample(dataset: str, model, trajectories, frames: int, folder: Path) -> str:
+    """Label ``frames`` saved frames of every replica, evenly spaced and always the last one, with model and truth.
+
+    Writes ``on_trajectory.npz``. Returns a reason when the data set has no reference potential here, else "".
+    """
+    import torch
+
+    from ffbench_data import reference
+    from ffbench_data.contract import AtomsBatch
+    from ffbench_data.potentials import label
+
+    try:
+        truth = reference(dataset)
+    except ValueError as error:
+        return str(error)
+    columns: dict[str, list[np.ndarray]] = {k: [] for k in ("replica", "time", "mine", "theirs", "f", "f_ref")}
+    for b, t in enumerate(trajectories):
+        if not len(t):
+            continue
+        rows = np.unique(np.linspace(0, len(t) - 1, min(frames, len(t))).round().astype(int))
+        x = t.positions[rows].astype(float)
+        n = x.shape[1]
+        batch = AtomsBatch(
+            positions=torch.from_numpy(x.reshape(-1, 3)),
+            atomic_numbers=torch.from_numpy(np.tile(t.numbers, len(x))),
+            system_index=torch.arange(len(x)).repeat_interleave(n),
+            cell=torch.from_numpy(np.tile(t.cell, (len(x), 1, 1))),
+            pbc=torch.from_numpy(np.tile(t.pbc, (len(x), 1))),
+        )
+        out = model(batch)
+        energy, forces = label(truth, t.numbers, x, t.cell if t.pbc.any() else None)
+        columns["replica"].append(np.full(len(x), b))
+        columns["time"].append(t.time_ps[rows])
+        columns["mine"].append(out.energy.detach().cpu().double().numpy())
+        columns["theirs"].append(energy)
+        columns["f"].append(out.forces.detach().cpu().double().numpy().reshape(x.shape))
+        columns["f_ref"].append(forces)
+    if columns["time"]:
+        np.savez_compressed(folder / FILE, **{k: np.concatenate(v) for k, v in columns.items()})
+    return ""
+
+
+def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    """Force MAE, force violation and energy violation on the model's own frames; one value per replica."""
+    from ffbench_metrics import energy_violation, force_violation
+
+    values: dict[str, list[float]] = {"mae": [], "fv": [], "ev": []}
+    by_time: dict[float, list[float]] = {}
+    for folder in folders:
+        if not (folder / FILE).exists():
+            continue
+        got = np.load(folder / FILE)
+        for b in np.unique(got["replica"]):
+            rows = got["replica"] == b
+            error = np.abs(got["f"][rows] - got["f_ref"][rows]).mean((1, 2))
+            if not np.isfinite(error).all():
+                continue
+            values["mae"].append(float(error.mean()))
+            values["fv"].append(float(np.median(force_violation(got["f"][rows], got["f_ref"][rows]))))
+            ev = energy_violation(got["mine"][rows], got["theirs"][rows], scale=energy_scale)
+            values["ev"].append(float(np.median(ev)))
+            for time, one in zip(got["time"][rows], error):
+                by_time.setdefault(float(time), []).append(float(one))
+    if not values["mae"]:
+        return {}, {}
+    metrics = {
+        "on_trajectory_force_mae": over_replicas(values["mae"], unit="eV/Å"),
+        "force_violation": over_replicas(values["fv"], unit="1"),
+        "energy_violation": over_replicas(values["ev"], unit="1"),
+    }
+    times = sorted(by_time)
+    every = max(1, len(times) // 200)
+    curve = Curve(
+        x_label="time (ps)",
+        y_label="force MAE on the model's own frames (eV/Å)",
+        x=axis(times[::every]),
+        series={"mean over replicas": rounded([np.mean(by_time[t]) for t in times[::every]])},
+    )
+    return metrics, {"on_trajectory_force_mae": curve}

@@ -1,0 +1,84 @@
+"""The trainer: it learns, it is deterministic, it goes on after a stop, and its checkpoints read back."""
+
+import numpy as np
+import pytest
+import torch
+
+import reference_models
+from ffbench_data import collate, load_frames
+from reference_models import checkpoint
+from reference_models.painn import Config
+from reference_models.train import Recipe, train, train_on
+
+SMALL = Config(features=8, layers=1, radial=6)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    data = load_frames("ethanol_gfn2", split="train")
+    return data[:64], data[64:80]
+
+
+def fit(folder, frames, steps, callbacks=()):
+    recipe = Recipe(minutes=5, batch=4, validate_every=100, max_steps=steps)
+    return train("painn", SMALL, *frames, folder=folder, recipe=recipe, callbacks=callbacks, log=lambda line: None)
+
+
+def forces(model, frames):
+    return model(collate(frames[1])).forces
+
+
+def test_it_learns_and_repeats_itself(tmp_path, frames):
+    seen = []
+    a = fit(tmp_path / "a", frames, 400, callbacks=[lambda step, model: seen.append(step) or {"answer": 42.0}])
+    b = fit(tmp_path / "b", frames, 400)
+    torch.testing.assert_close(forces(a, frames), forces(b, frames), rtol=0, atol=0)
+    mae = (forces(a, frames) - torch.from_numpy(frames[1].forces.copy())).abs().mean()
+    assert mae < 0.75 * np.abs(frames[1].forces).mean()
+    assert seen == [100, 200, 300, 400]
+    assert '"answer": 42.0' in (tmp_path / "a" / "curve.json").read_text()
+
+
+def test_a_stopped_training_goes_on_from_the_last_validation(tmp_path, frames):
+    def stop(step, model):
+        if step == 200:
+            raise KeyboardInterrupt
+
+    whole = fit(tmp_path / "whole", frames, 300)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "cut", frames, 300, callbacks=[stop])
+    resumed = fit(tmp_path / "cut", frames, 300)
+    # The learning rate follows CPU time, so that two trainings agree in quality, not in the last digit.
+    assert (forces(whole, frames) - forces(resumed, frames)).abs().mean() < 0.05
+
+
+def test_a_checkpoint_carries_everything_and_a_wrong_one_is_refused(tmp_path, frames):
+    fit(tmp_path / "run", frames, 20)
+    path = tmp_path / "run" / "best.safetensors"
+    model = reference_models.load(str(path))
+    assert model.elements == (1, 6, 8)
+    assert model.cutoff == SMALL.cutoff
+    assert model.card["parameters"] == sum(p.numel() for p in model.fn.parameters())
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="is damaged"):
+        checkpoint.read(cut)
+    with pytest.raises(ValueError, match="does not exist"):
+        checkpoint.read(tmp_path / "none.safetensors")
+
+
+def test_unknown_names_are_told(tmp_path):
+    with pytest.raises(ValueError, match="unknown family 'pain'; did you mean 'painn'"):
+        train_on("pain", "ethanol_gfn2", folder=tmp_path)
+    with pytest.raises(ValueError, match="unknown setting 'layer'"):
+        train_on("painn", "ethanol_gfn2", folder=tmp_path, changes={"layer": "2"})
+
+
+def test_shipped_checkpoints_are_what_the_readme_says():
+    models = reference_models.load("painn")
+    assert set(models) == {"alanine_dipeptide_obc", "ethanol_gfn2", "water"}
+    for name, model in models.items():
+        test = load_frames(name, split="test")[:20]
+        mine = model(collate(test)).forces
+        mae = (mine - torch.from_numpy(test.forces.copy())).abs().mean()
+        assert mae < 0.06 * np.abs(test.forces).mean(), name
