@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .datacard import card, known, list_datasets
 from .store import MANIFEST, file_sha256
@@ -25,6 +25,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ffbench"
 
 
+@overload
+def load_frames(
+    name: str, config: str | None = None, *, split: str, root: Any = None, version: str | None = None
+) -> Frames: ...
+@overload
+def load_frames(
+    name: str, config: str | None, split: str, *, root: Any = None, version: str | None = None
+) -> Frames: ...
+@overload
+def load_frames(
+    name: str, config: str | None = None, split: None = None, *, root: Any = None, version: str | None = None
+) -> dict[str, Frames]: ...
 def load_frames(
     name: str,
     config: str | None = None,
@@ -51,7 +63,7 @@ def load_frames(
     folder, manifest, config = _find(name, config, split, root, version)
     if split is None:
         names = [s["split"] for s in manifest["splits"] if s["config"] == config]
-        return {s: load_frames(name, config, s, root=root, version=version) for s in names}  # type: ignore[misc]
+        return {s: load_frames(name, config, s, root=root, version=version) for s in names}
     shards = [_checked(folder, s, manifest) for s in _shards(manifest, config, split)]
     # One thread: the decode is bound by memory, and workers run side by side.
     return Frames(pa.concat_tables(pq.read_table(p, use_threads=False) for p in shards).combine_chunks())

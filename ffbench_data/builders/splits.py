@@ -66,7 +66,7 @@ def blocked_split(
     Every split gets at least one block. ValueError if fewer than three blocks fit.
 
     >>> {k: v.tolist() for k, v in blocked_split(11, block=3, gap=1).items()}
-    {'train': [4, 5, 6], 'val': [8, 9, 10], 'test': [0, 1, 2]}
+    {'train': [0, 1, 2], 'val': [8, 9, 10], 'test': [4, 5, 6]}
     """
     blocks = (n + gap) // (block + gap)
     if blocks < 3:
