@@ -18,6 +18,7 @@ from ffbench_data.datacard import known
 
 from .report import ModelCard
 
+FROM_FILE = "ffbench_model_"  # modules loaded from a path get this prefix
 Models = Mapping[str, ForceField] | ForceField
 
 
@@ -88,7 +89,7 @@ def _module(place: str, spec: str):
     path = Path(place).resolve()
     if not path.exists():
         raise ValueError(f"model {spec!r}: no file {path}")
-    loaded = importlib.util.spec_from_file_location(f"ffbench_model_{path.stem}", path)
+    loaded = importlib.util.spec_from_file_location(f"{FROM_FILE}{path.stem}", path)
     if loaded is None or loaded.loader is None:
         raise ValueError(f"model {spec!r}: {path.name} is not a Python file")
     module = importlib.util.module_from_spec(loaded)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 from .execute import Result, run_unit
+from .models import FROM_FILE
 
 POLL_S = 0.5
 
@@ -13,11 +15,15 @@ POLL_S = 0.5
 def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> dict[str, Result]:
     """Run ``waiting`` [(planned, unit)] on ``workers`` processes of one thread each; longest first."""
     try:
+        import cloudpickle
         import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ValueError(f"workers={workers} needs the extra dask: pip install 'ffbench[dask]' ({error})") from None
 
+    for name, module in list(sys.modules.items()):
+        if name.startswith(FROM_FILE):  # workers cannot import a model's file by name: send its code along
+            cloudpickle.register_pickle_by_value(module)
     dask.config.set({"distributed.scheduler.worker-ttl": None})  # long force calls hold the GIL
     waiting = sorted(waiting, key=lambda pair: -pair[0].seconds / max(1, len(pair[0].units)))
     results: dict[str, Result] = {}
@@ -33,7 +39,8 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     ):
         futures = {}
         for p, unit in waiting:
-            future = client.submit(_work, unit, p.model, str(run), compile, key=unit.address, retries=1, pure=False)
+            sent = _packed(cloudpickle, unit, p.model)
+            future = client.submit(_work, sent, str(run), compile, key=unit.address, retries=1, pure=False)
             futures[future] = (p, unit)
         pending = set(futures)
         while pending:
@@ -41,7 +48,7 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
             pending -= finished
             for future in finished:
                 p, unit = futures[future]
-                results[unit.address] = future.result()
+                results[unit.address] = _result(future, unit, run)
                 bars.update(p, unit, 1.0)
             for future in pending:
                 p, unit = futures[future]
@@ -51,12 +58,36 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     return results
 
 
-def _work(unit, model, run: str, compile: str) -> Result:
+def _packed(cloudpickle, unit, model) -> bytes:
+    try:
+        return cloudpickle.dumps((unit, model))
+    except Exception as error:
+        raise ValueError(
+            f"workers: model {model.name!r} cannot be sent to another process ({type(error).__name__}: {error}); "
+            "use workers=0, or name it by a spec such as path/to/file.py:function"
+        ) from None
+
+
+def _result(future, unit, run: Path) -> Result:
+    """What the worker returned; a worker that died or could not start the unit is a harness error, not a stop."""
+    error = future.exception()
+    if isinstance(error, OSError):
+        raise error
+    if error is not None:
+        detail = f"worker: {type(error).__name__}: {error}"
+        return Result(unit.folder(run), ["harness_error"], [detail], 0.0, 0, {})
+    return future.result()
+
+
+def _work(sent: bytes, run: str, compile: str) -> Result:
     """In the worker: load the data again (cached by the operating system) and run the unit."""
+    import pickle
+
     import torch
 
     from .evaluation import load_task_data
 
+    unit, model = pickle.loads(sent)
     torch.set_num_threads(1)
     folder = unit.folder(Path(run))
     mark = folder.with_name(folder.name + ".progress")
