@@ -56,6 +56,9 @@ def system(molecules: int = MOLECULES, cell: float = CELL, **changes):
         angles.addAngle(h1, o, h2, np.deg2rad(p["angle"]), p["angle_k"] * KCAL)
         for a, b in ((o, h1), (o, h2), (h1, h2)):
             pairs.addException(a, b, 0.0, 0.1, 0.0)
+    for bonded in (bonds, angles):  # a molecule may be cut by the cell's boundary: take nearest images
+        bonded.setUsesPeriodicBoundaryConditions(True)
+    pairs.setExceptionsUsePeriodicBoundaryConditions(True)
     pairs.setNonbondedMethod(openmm.NonbondedForce.PME)
     pairs.setCutoffDistance(0.6)
     pairs.setEwaldErrorTolerance(1e-5)  # the default 5e-4 leaves 0.4 meV/A of force noise

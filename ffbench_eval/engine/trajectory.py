@@ -107,11 +107,15 @@ class Trajectory:
         return replace(self, **{k: v[keep] for k in per_frame if (v := getattr(self, k)) is not None})
 
 
-def read_trajectories(folder: Path) -> list[Trajectory]:
-    """The trajectory of every replica in a unit's folder."""
+def read_trajectories(folder: Path, replicas: int | None = None) -> list[Trajectory]:
+    """The trajectory of every replica in a unit's folder.
+
+    A replica that failed before its first saved frame has an empty one; give ``replicas`` to count those at the end.
+    """
     table = _read(sorted(Path(folder).glob("trajectory-*.parquet")), folder)
     replica = table["replica"].to_numpy()
-    return [_trajectory(table, replica == b) for b in range(int(replica.max()) + 1 if len(replica) else 0)]
+    count = replicas if replicas is not None else (int(replica.max()) + 1 if len(replica) else 0)
+    return [_trajectory(table, replica == b) for b in range(count)]
 
 
 def read_failures(folder: Path) -> dict[int, Trajectory]:

@@ -127,7 +127,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         np.savez(folder / "hills.npz", *outcome.hills)
     no_truth = ""
     if task.parameters.truth_frames:
-        found = read_trajectories(folder)
+        found = read_trajectories(folder, replicas=len(outcome.end_ps))
         no_truth = label_sample(task.dataset, model, found, task.parameters.truth_frames, folder)
     return {
         "no_truth": no_truth,
@@ -148,7 +148,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     for result in results:
         if "end_ps" not in result.values:
             continue
-        found = read_trajectories(result.folder)
+        found = read_trajectories(result.folder, replicas=len(result.status))
         trajectories += found
         ends += result.values["end_ps"]
         failed += [s != "ok" for s in result.status]
@@ -179,13 +179,14 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
             more = {"on_trajectory_force_mae": Metric(value=None, unit="eV/Å", not_scored=reason)}
         metrics |= more
         curves |= drawn
-    if trajectories and len(trajectories[0]):
-        every = max(1, len(trajectories[0]) // 100)
+    longest = max(trajectories, key=len)
+    if len(longest):
+        every = max(1, len(longest) // 100)
         curves["temperature"] = Curve(
             x_label="time (ps)",
             y_label="temperature (K)",
-            x=axis(trajectories[0].time_ps[::every]),
-            series={f"replica {b}": rounded(_padded(t, trajectories[0])[::every]) for b, t in enumerate(trajectories)},
+            x=axis(longest.time_ps[::every]),
+            series={f"replica {b}": rounded(_padded(t, longest)[::every]) for b, t in enumerate(trajectories)},
         )
     return metrics, curves
 

@@ -30,6 +30,10 @@ def test_water():
     energy, forces = label(reference("water"), atoms.numbers, x[None], atoms.cell)
     assert energy[0] == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
     assert forces[0] == pytest.approx(force, abs=1e-4)
+    cut = x % 12.43 if np.ptp(x) > 12.43 else x + 12.43 * (np.arange(len(x)) % 3 == 1)[:, None]
+    energy_cut, forces_cut = label(reference("water"), atoms.numbers, cut[None], atoms.cell)
+    assert energy_cut[0] == pytest.approx(energy[0], abs=1e-4), "a molecule cut by the boundary is the same molecule"
+    assert forces_cut[0] == pytest.approx(force, abs=1e-3)
     with pytest.raises(ValueError, match="cubic"):
         Atoms("OHH", x[:3], calculator=reference("water")).get_forces()
     with pytest.raises(ValueError, match="O, H, H"):

@@ -152,6 +152,18 @@ def test_a_wrong_answer_is_told_before_any_work(tmp_path, suite, answer, message
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_that_explodes_at_once_is_unstable_not_a_crash(tmp_path, suite):
+    def hot(batch):
+        return {"energy": batch.positions.new_zeros(batch.n_systems), "forces": 1e6 * torch.ones_like(batch.positions)}
+
+    model = ForceField(hot, None, dtype=torch.float64, conservative=False, card={"name": "hot"})
+    task = evaluate(model, suite, out=tmp_path / "run", quiet=True, tasks=["dynamics"]).tasks["dynamics"]
+    assert task.statuses == {"unstable": 2}
+    assert task.metrics["stable_fraction"].value == 0
+    assert task.metrics["distance_histogram_error"].not_scored == "no replica has a value"
+    assert task.metrics["distance_histogram_error"].value is None
+
+
 def test_a_batch_that_does_not_fit_is_replaced_by_halves_with_the_same_replicas(tmp_path, suite):
     good = spring()
 
