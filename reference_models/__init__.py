@@ -1,26 +1,106 @@
 """Model families behind the contract, and the checkpoints that ship.
 
-- `load("painn@ethanol_gfn2")`: one shipped checkpoint; `load("painn")`: all of a family, by dataset.
-- `FAMILIES`: name -> function returning (config class, network class).
+- `load("painn@ethanol_gfn2")`: one shipped checkpoint; `load("painn")`: all of a family, by dataset;
+  `load("zero")`, `load("truth@water")`, ...: the controls.
+- `build("schnet")`, `build({"family": "painn", "features": 32})`: an untrained network.
+- `FAMILIES`: name -> function returning the module of that family (`Config`, `Network`, `PAPER`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+FAMILIES = {  # module and network class
+    "painn": ("painn", "PaiNN"),
+    "schnet": ("schnet", "SchNet"),
+    # "deeppot_se": ("deeppot_se", "DeepPotSE"),
+    # "transformer": ("transformer", "Transformer"),
+}
 
 
-def _painn():
-    from .painn import Config, PaiNN
+def family(name: str) -> tuple[Any, Any, Any]:
+    """(configuration class, network class, configuration of the published size) of a family."""
+    import importlib
 
-    return Config, PaiNN
+    from ffbench_data.datacard import known
+
+    file, network = FAMILIES[known(name, FAMILIES, "family")]
+    module = importlib.import_module(f".{file}", __package__)
+    return module.Config, getattr(module, network), module.PAPER
 
 
-FAMILIES = {"painn": _painn}
+def configuration(name: str, preset: str = "small", **fields: Any) -> Any:
+    """The configuration of family ``name``: preset ``small`` (the default) or ``paper``, with ``fields`` changed.
+
+    Text values (from a command line) are converted to the field's type. ValueError names what is unknown.
+
+    >>> configuration("schnet", layers="2").layers
+    2
+    """
+    from dataclasses import replace
+
+    from ffbench_data.datacard import known
+
+    config_class, _, paper = family(name)
+    default = {"small": config_class(), "paper": paper}[known(preset, ("small", "paper"), "preset")]
+    for key in fields:
+        known(key, vars(default), "setting", f" of {name}")
+    try:
+        return replace(default, **{k: _converted(v, getattr(default, k)) for k, v in fields.items()})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"settings {fields} of {name}: {error}") from None
+
+
+def _converted(value: Any, like: Any) -> Any:
+    if not isinstance(value, str) or isinstance(like, str):
+        return tuple(value) if isinstance(value, list) else value
+    if isinstance(like, bool):
+        if value.lower() not in ("true", "false"):
+            raise ValueError(f"{value!r} must be true or false")
+        return value.lower() == "true"
+    if isinstance(like, tuple):
+        return tuple(int(v) for v in value.split(",") if v)
+    return type(like)(value)
+
+
+def build(config: str | Mapping[str, Any], *, elements=None, seed: int = 0, dtype=None):
+    """An untrained `ForceField` (energies in eV around 0), the same for the same ``seed``.
+
+    ``config`` is a family (``"schnet"``), a family and a preset (``"schnet:paper"``), or a mapping with ``family``,
+    optional ``preset`` and fields of its configuration. ``elements`` are the atomic numbers it is meant for.
+
+    >>> model = build({"family": "painn", "features": 16, "layers": 1})
+    >>> model.cutoff
+    5.0
+    """
+    import torch
+
+    from .scaled import Scaled, force_field
+
+    if isinstance(config, str):
+        name, _, preset = config.partition(":")
+        config = {"family": name, "preset": preset or "small"}
+    settings = dict(config)
+    if "family" not in settings:
+        raise ValueError(f"config {settings} names no family: add 'family', one of {', '.join(FAMILIES)}")
+    name = settings.pop("family")
+    made = configuration(name, **settings)
+    if elements is not None and hasattr(made, "elements") and not made.elements:
+        made = configuration(name, **{**settings, "elements": tuple(sorted(int(z) for z in elements))})
+    _, network, _ = family(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = Scaled(network(made))
+    elements = elements or getattr(made, "elements", None) or None
+    parameters = sum(p.numel() for p in module.parameters())
+    card = {"name": name, "family": name, "version": "untrained", "parameters": parameters}
+    return force_field(module, cutoff=made.cutoff, elements=elements, card=card, dtype=dtype or torch.float32)
 
 
 def list_models() -> list[str]:
-    """Names that `load` takes."""
+    """Names of shipped checkpoints."""
     from .checkpoint import SHIPPED
 
     return sorted(path.stem for path in SHIPPED.glob("*@*.safetensors"))
@@ -29,14 +109,19 @@ def list_models() -> list[str]:
 def load(name: str):
     """A `ForceField` from ``family@dataset`` or a file, or a mapping {dataset: ForceField} from a bare family.
 
-    ValueError with the known names for anything else.
+    In ``family@dataset:config`` the colon may be written as a hyphen, as in the file's name. ValueError with the
+    known names for anything else.
     """
     from .checkpoint import SHIPPED, read
 
     if name.endswith(".safetensors"):
         return read(name)
+    from .controls import CONTROLS, control
+
+    if name.partition("@")[0] in CONTROLS:
+        return control(name)
     if "@" in name:
-        path = SHIPPED / f"{name}.safetensors"
+        path = SHIPPED / f"{name.replace(':', '-')}.safetensors"
         if path.exists():
             return read(path)
     else:
@@ -45,5 +130,5 @@ def load(name: str):
             return {dataset: read(path) for dataset, path in found.items()}
     from ffbench_data.datacard import known
 
-    shipped = sorted({m.split("@")[0] for m in list_models()}) + list_models()
+    shipped = sorted({m.split("@")[0] for m in list_models()}) + list_models() + list(CONTROLS)
     return known(name, [s for s in shipped if s != name], "reference model")

@@ -19,13 +19,14 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 
 
 def save(path: Path, family: str, config: Any, module: torch.nn.Module, *, elements, card: dict[str, Any]) -> None:
-    """Write ``module`` (a `Scaled`) with what is needed to build it again; atomic."""
+    """Write ``module`` (a `Scaled`, or an `Ensemble` of them) with what is needed to build it again; atomic."""
     about = {
         "format": FORMAT,
         "family": family,
         "config": dataclasses.asdict(config),
         "elements": [int(z) for z in elements],
         "card": card,
+        "members": len(getattr(module, "members", ())),
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,9 +38,38 @@ def save(path: Path, family: str, config: Any, module: torch.nn.Module, *, eleme
 
 def read(path: str | Path) -> ForceField:
     """The model in a checkpoint. ValueError for a missing, damaged or foreign file, naming the fix."""
-    from . import FAMILIES
-    from .scaled import Scaled, force_field
+    from . import FAMILIES, configuration
+    from . import family as parts_of
+    from .scaled import Ensemble, Scaled, force_field
 
+    path = Path(path)
+    about, tensors = read_tensors(path)
+    if about.get("format") != FORMAT:
+        raise ValueError(
+            f"checkpoint {path} has format {about.get('format')}, this ffbench reads {FORMAT}; train it again"
+        )
+    family = about["family"]
+    if family not in FAMILIES:
+        raise ValueError(
+            f"checkpoint {path} is of family {family!r}, which this ffbench does not have: {sorted(FAMILIES)}"
+        )
+    try:
+        config = configuration(family, **about["config"])
+    except ValueError as error:
+        raise ValueError(f"checkpoint {path} is of another version of {family!r} ({error}); train it again") from None
+    _, network, _ = parts_of(family)
+    members = about.get("members", 0)
+    module = Ensemble(Scaled(network(config)) for _ in range(members)) if members else Scaled(network(config))
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise ValueError(f"checkpoint {path} does not fit family {family!r} ({first}); train it again") from None
+    return force_field(module, cutoff=config.cutoff, elements=about["elements"], card=about["card"])
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """(what `save` wrote about the file, its tensors), without building the model."""
     path = Path(path)
     if not path.exists():
         raise ValueError(f"checkpoint {path} does not exist; train it with `ffbench train`")
@@ -51,17 +81,18 @@ def read(path: str | Path) -> ForceField:
         raise ValueError(f"checkpoint {path} is damaged ({error}); copy or train it again") from None
     if not about:
         raise ValueError(f"checkpoint {path} was not written by ffbench: it carries no configuration")
-    if about["format"] != FORMAT:
-        raise ValueError(f"checkpoint {path} has format {about['format']}, this ffbench reads {FORMAT}; train it again")
-    family = about["family"]
-    if family not in FAMILIES:
-        raise ValueError(
-            f"checkpoint {path} is of family {family!r}, which this ffbench does not have: {sorted(FAMILIES)}"
-        )
-    config_class, network_class = FAMILIES[family]()
-    module = Scaled(network_class(config_class(**about["config"])))
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(f"checkpoint {path} does not fit family {family!r}: {str(error).splitlines()[0]}") from None
-    return force_field(module, cutoff=about["config"]["cutoff"], elements=about["elements"], card=about["card"])
+    return about, tensors
+
+
+def join(paths: list[Path], out: Path) -> None:
+    """An ensemble checkpoint ``out`` from checkpoints of one family and configuration."""
+    from . import configuration
+    from .scaled import ensemble
+
+    abouts = [read_tensors(p)[0] for p in paths]
+    family, config = abouts[0]["family"], abouts[0]["config"]
+    odd = [str(p) for p, a in zip(paths, abouts) if (a["family"], a["config"]) != (family, config)]
+    if odd:
+        raise ValueError(f"members of an ensemble must share family and configuration, not so {odd[0]}")
+    whole = ensemble([read(p) for p in paths])
+    save(out, family, configuration(family, **config), whole.fn, elements=whole.elements or (), card=dict(whole.card))

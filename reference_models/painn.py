@@ -22,6 +22,10 @@ class Config:
     radial: int = 16
 
 
+# The published size: Schütt et al. give 0.6 M parameters.
+PAPER = Config(features=128, layers=3, cutoff=5.0, radial=20)
+
+
 class PaiNN(nn.Module):
     """``forward(batch)`` -> {"energy": [B] in units of the training scale, "embedding": [A, features]}."""
 
@@ -41,6 +45,7 @@ class PaiNN(nn.Module):
         self.readout = nn.Sequential(nn.Linear(f, f // 2), nn.SiLU(), nn.Linear(f // 2, 1))
 
     def forward(self, batch: AtomsBatch) -> dict[str, Tensor]:
+        f = self.config.features
         i, j, r = half_edges(batch)
         d = r.square().sum(-1).sqrt()
         direction = (r / d.unsqueeze(-1)).unsqueeze(-1)
@@ -48,22 +53,24 @@ class PaiNN(nn.Module):
         weights = self.filters(bessel(d, self.config.cutoff, self.config.radial))
         weights = weights * cosine_cutoff(d, self.config.cutoff).unsqueeze(-1)
         s = self.embedding(batch.atomic_numbers)
-        v = s.new_zeros(s.shape[0], 3, s.shape[1])
+        v = s.new_zeros(s.shape[0], 3, f)
         into, outof = torch.cat([i, j]), torch.cat([j, i])
-        both = torch.cat([direction, -direction])
-        for message, mix, update, w in zip(
-            self.messages, self.mixers, self.updates, weights.chunk(self.config.layers, dim=-1)
-        ):
-            m = message(s).index_select(0, outof) * torch.cat([w, w])
-            ds, along, carry = m.chunk(3, dim=-1)
-            dv = both * along.unsqueeze(1) + v.index_select(0, outof) * carry.unsqueeze(1)
-            s = s + torch.zeros_like(s).index_add(0, into, ds)
-            v = v + torch.zeros_like(v).index_add(0, into, dv)
-            a, b = mix(v).chunk(2, dim=-1)
+        both = torch.stack([direction, -direction])
+        last = self.config.layers - 1
+        for layer, w in enumerate(weights.chunk(self.config.layers, dim=-1)):
+            m = self.messages[layer](s).index_select(0, outof).view(2, -1, 3 * f) * w
+            ds, along, carry = m.split(f, dim=-1)
+            dv = both * along.unsqueeze(2)
+            if layer > 0:  # the vectors are zero before the first layer
+                dv = torch.addcmul(dv, v.index_select(0, outof).view(2, -1, 3, f), carry.unsqueeze(2))
+            s = s.index_add(0, into, ds.reshape(-1, f))
+            v = v.index_add(0, into, dv.view(-1, 3, f))
+            a, b = self.mixers[layer](v).chunk(2, dim=-1)
             norm = (b.square().sum(1) + 1e-8).sqrt()
-            dss, dvv, dsv = update(torch.cat([s, norm], dim=-1)).chunk(3, dim=-1)
+            dss, dvv, dsv = self.updates[layer](torch.cat([s, norm], dim=-1)).chunk(3, dim=-1)
             s = s + dss + dsv * (a * b).sum(1)
-            v = v + a * dvv.unsqueeze(1)
+            if layer < last:  # and unused after the last
+                v = v + a * dvv.unsqueeze(1)
         per_atom = self.readout(s).squeeze(-1)
         energy = per_atom.new_zeros(batch.n_systems).index_add(0, batch.system_index, per_atom)
         return {"energy": energy, "embedding": s}

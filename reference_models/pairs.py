@@ -36,6 +36,19 @@ def half_edges(batch: AtomsBatch) -> tuple[Tensor, Tensor, Tensor]:
     return i, j, r
 
 
+def both_directions(batch: AtomsBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """(i [E], j [E], r_ij [E, 3]) of all directed edges, the second half the reverse of the first, edge by edge."""
+    i, j, r = half_edges(batch)
+    return torch.cat([i, j]), torch.cat([j, i]), torch.cat([r, -r])
+
+
+def gaussians(d: Tensor, cutoff: float, size: int, width: float = 1.0) -> Tensor:
+    """exp(-(d - mu_n)^2 / 2 w^2) [P, size], mu_n even from 0 to rc, w = ``width`` times their spacing."""
+    spacing = cutoff / (size - 1)
+    mu = torch.arange(size, dtype=d.dtype, device=d.device) * spacing
+    return torch.exp((d.unsqueeze(-1) - mu).square() * (-0.5 / (width * spacing) ** 2))
+
+
 def bessel(d: Tensor, cutoff: float, size: int) -> Tensor:
     """Radial basis sin(n pi d / rc) / d for n = 1..size [P, size] (Gasteiger et al., ICLR 2020, eq. 7)."""
     n = torch.arange(1, size + 1, dtype=d.dtype, device=d.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,23 +28,69 @@ class Scaled(nn.Module):
         self.register_buffer("scale", torch.tensor(float(scale), dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(100, dtype=torch.float64) if shift is None else shift.double())
 
-    def forward(self, batch: AtomsBatch) -> Prediction:
-        from dataclasses import replace
+    @property
+    def conservative(self) -> bool:
+        return not getattr(self.network, "direct_forces", False)
 
+    def forward(self, batch: AtomsBatch) -> Prediction:
         training = self.training and torch.is_grad_enabled()
-        with torch.enable_grad():
-            x = batch.positions.detach().requires_grad_(True)
-            out = self.network(replace(batch, positions=x))
-            energy, embedding = out["energy"], out.get("embedding")
-            (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=training)
+        if self.conservative:
+            with torch.enable_grad():
+                x = batch.positions.detach().requires_grad_(True)
+                out = self.network(replace(batch, positions=x))
+                (gradient,) = torch.autograd.grad(out["energy"].sum(), x, create_graph=training)
+            unit_forces = -gradient
+        else:
+            with torch.set_grad_enabled(training):
+                out = self.network(batch)
+            unit_forces = out["forces"]
         offset = self.shift.new_zeros(batch.n_systems)
         offset = offset.index_add(0, batch.system_index, self.shift.index_select(0, batch.atomic_numbers))
-        energy = energy.to(self.scale.dtype) * self.scale + offset
-        forces = gradient * (-self.scale).to(gradient.dtype)
+        energy = out["energy"].to(self.scale.dtype) * self.scale + offset
+        forces = unit_forces * self.scale.to(unit_forces.dtype)
+        embedding = out.get("embedding")
         if not training:
             energy, forces = energy.detach(), forces.detach()
             embedding = None if embedding is None else embedding.detach()
         return Prediction(energy=energy, forces=forces, embedding=embedding)
+
+
+class Ensemble(nn.Module):
+    """Mean of the members' energies and forces; ``uncertainty`` [B] is the standard deviation of the energy (eV), the
+    embedding is that of the first member (the members' spaces have nothing to do with each other)."""
+
+    def __init__(self, members: Iterable[nn.Module]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def conservative(self) -> bool:
+        return all(m.conservative for m in self.members)
+
+    def forward(self, batch: AtomsBatch) -> Prediction:
+        out = [member(batch) for member in self.members]
+        energy = torch.stack([p.energy for p in out])
+        forces = torch.stack([p.forces for p in out]).mean(0)
+        return Prediction(energy.mean(0), forces, embedding=out[0].embedding, uncertainty=energy.std(0))
+
+
+def ensemble(models: Iterable[ForceField], *, card: dict[str, Any] | None = None) -> ForceField:
+    """One model from several (at least two) of one cutoff, of this package or not; see `Ensemble`."""
+    models = list(models)
+    if len(models) < 2:
+        raise ValueError(f"an ensemble needs at least two models, got {len(models)}")
+    cutoffs = {m.cutoff for m in models}
+    if len(cutoffs) > 1 or len({m.dtype for m in models}) > 1:
+        raise ValueError(f"members of an ensemble must share cutoff and dtype, got cutoffs {sorted(cutoffs, key=str)}")
+    first = models[0]
+    sets = [set(m.elements) for m in models if m.elements is not None]
+    return replace(
+        first,
+        fn=Ensemble(m.fn for m in models).eval(),
+        elements=tuple(sorted(set.intersection(*sets))) if sets else None,
+        conservative=all(m.conservative for m in models),
+        card=dict(card or {**first.card, "name": f"{first.name}-ensemble{len(models)}"}),
+    )
 
 
 def fit_scale_and_shift(numbers, offsets, energy, forces) -> tuple[float, Tensor]:
@@ -59,8 +107,11 @@ def fit_scale_and_shift(numbers, offsets, energy, forces) -> tuple[float, Tensor
     return float(np.sqrt(np.nanmean(np.square(forces, dtype=float)))), shift
 
 
-def force_field(module: Scaled, *, cutoff: float, elements, card: dict[str, Any], dtype=torch.float32) -> ForceField:
-    """A trained network behind the contract, in evaluation mode with frozen weights."""
+def force_field(module: nn.Module, *, cutoff: float, elements, card: dict[str, Any], dtype=torch.float32) -> ForceField:
+    """A network (`Scaled` or `Ensemble`) behind the contract, in evaluation mode with frozen weights."""
     module = module.eval().requires_grad_(False)
-    module.network.to(dtype)
-    return ForceField(module, cutoff, tuple(elements), dtype, True, card)
+    for part in module.modules():
+        if isinstance(part, Scaled):
+            part.network.to(dtype)
+    elements = None if elements is None else tuple(elements)
+    return ForceField(module, cutoff, elements, dtype, module.conservative, card)

@@ -1,6 +1,6 @@
 """Train a family on a dataset: energies and forces, one process, a budget in CPU minutes.
 
-python -m reference_models.train painn ethanol_gfn2 --minutes 20 --out painn@ethanol_gfn2.safetensors
+python -m reference_models.train painn ethanol_gfn2 --minutes 20
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,26 @@ import torch
 
 from ffbench_data.contract import AtomsBatch, ForceField
 from ffbench_data.frames import Frames, collate
-from ffbench_data.neighbors import with_edges
+from ffbench_data.neighbors import edges
 
-from . import FAMILIES
 from . import checkpoint as files
+from . import configuration, family
 from .scaled import Scaled, fit_scale_and_shift, force_field
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """``minutes`` of CPU time (not wall time, so that a busy machine does not change the result's quality), batch of
-    ``batch`` frames, peak learning rate, weight of the energy per atom against the force, decay of the average."""
+    """How to train.
+
+    ``minutes`` of CPU time (not wall time, so that a busy machine does not change the result's quality), batches of
+    ``batch`` frames, peak learning rate, weight of the energy per atom against the force, decay of the weight average.
+
+    ``schedule`` of the learning rate: ``cosine`` over the budget, or ``plateau`` (halved after ``patience``
+    validations without a better force error). Training stops early after ``stop_after`` such validations.
+
+    With ``max_steps`` the schedule follows the steps, and the same seed gives the same weights, bit for bit, also
+    after a resume; without it the number of steps is what the machine does in the time.
+    """
 
     minutes: float = 20.0
     batch: int = 16
@@ -39,45 +48,96 @@ class Recipe:
     ema: float = 0.999
     seed: int = 0
     validate_every: int = 500
-    max_steps: int = 10**9
+    max_steps: int | None = None
+    schedule: str = "cosine"
+    patience: int = 8
+    stop_after: int = 40
+
+    def __post_init__(self):
+        if self.schedule not in ("cosine", "plateau"):
+            raise ValueError(f"schedule must be 'cosine' or 'plateau', got {self.schedule!r}")
+        for name in ("minutes", "batch", "learning_rate", "validate_every"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    def progress(self, step: int, spent: float) -> float:
+        """Part of the budget used, from 0 to 1."""
+        return min(1.0, spent / (60 * self.minutes) if self.max_steps is None else step / self.max_steps)
+
+    def rate(self, step: int, spent: float, errors: list[float]) -> float:
+        """Learning rate of the next step; ``errors`` are the force errors of the validations so far."""
+        warm = min(1.0, (step + 1) / 200)
+        if self.schedule == "plateau":
+            return self.learning_rate * warm * 0.5 ** _plateaus(errors, self.patience)
+        return self.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress(step, spent))))
+
+
+def _plateaus(errors: list[float], patience: int) -> int:
+    """How often ``patience`` values in a row brought no new minimum."""
+    best, waited, count = math.inf, 0, 0
+    for error in errors:
+        best, waited = (error, 0) if error < best else (best, waited + 1)
+        if waited == patience:
+            waited, count = 0, count + 1
+    return count
 
 
 class Batches:
-    """Random batches of frames with their edges, which are computed once per frame."""
+    """Batches of rows of ``frames``, with half edge lists that are computed once per frame."""
 
     def __init__(self, frames: Frames, cutoff: float):
+        if len(frames) == 0:
+            raise ValueError("no frames to train or validate on: the split is empty")
         self.frames, self.cutoff = frames, cutoff
-        self.cache: dict[int, AtomsBatch] = {}
+        self.periodic = bool(frames.pbc.any())
+        self.sizes = np.asarray(frames.n_atoms)
+        self.positions = frames.positions.astype(np.float32)
+        self.numbers = frames.atomic_numbers.astype(np.int64)
+        self.edges: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self.frames)
 
     def __call__(self, rows: Iterable[int]) -> tuple[AtomsBatch, torch.Tensor, torch.Tensor]:
-        """(batch in float32, energy [B] float64, forces [A, 3] float32)."""
-        one = [self._frame(int(r)) for r in rows]
-        sizes = torch.tensor([len(b.positions) for b in one])
-        starts = torch.cumsum(sizes, 0) - sizes
-        shifts = [b.edge_shift for b in one if b.edge_shift is not None]
-        indices = [b.edge_index + s for b, s in zip(one, starts) if b.edge_index is not None]
+        """(batch in float32 with paired edges, energy [B] float64, forces [A, 3] float32)."""
+        rows = np.asarray(rows)
+        sizes, offsets = self.sizes[rows], self.frames.offsets
+        starts = np.cumsum(sizes) - sizes
+        atoms = np.repeat(offsets[rows] - starts, sizes) + np.arange(sizes.sum())
+        one = [self.edges.get(r) or self._edges(r) for r in rows.tolist()]
+        counts = np.array([half.shape[1] for half, _ in one])
+        half = np.concatenate([half for half, _ in one], axis=1) + np.repeat(starts, counts)
+        shift = None
+        if self.periodic:
+            s = np.concatenate([s for _, s in one if s is not None])
+            shift = torch.from_numpy(np.concatenate([s, -s]).astype(np.int64))
         batch = AtomsBatch(
-            positions=torch.cat([b.positions for b in one]),
-            atomic_numbers=torch.cat([b.atomic_numbers for b in one]),
-            system_index=torch.repeat_interleave(torch.arange(len(one)), sizes),
-            cell=torch.cat([b.cell for b in one]),
-            pbc=torch.cat([b.pbc for b in one]),
-            edge_index=torch.cat(indices, dim=1),
-            edge_shift=torch.cat(shifts) if shifts else None,
+            positions=torch.from_numpy(self.positions[atoms]),
+            atomic_numbers=torch.from_numpy(self.numbers[atoms]),
+            system_index=torch.from_numpy(np.repeat(np.arange(len(rows)), sizes)),
+            cell=torch.from_numpy(self.frames.cell[rows].astype(np.float32)),
+            pbc=torch.from_numpy(self.frames.pbc[rows]),
+            edge_index=torch.from_numpy(np.concatenate([half, half[::-1]], axis=1)),
+            edge_shift=shift,
+            paired=True,
         )
-        frames = [self.frames[int(r)] for r in rows]
-        energy = torch.tensor([f.energy for f in frames], dtype=torch.float64)
-        forces = torch.from_numpy(np.concatenate([f.forces for f in frames]))
-        return batch, energy, forces
+        energy = torch.from_numpy(self.frames.energy[rows].astype(np.float64))
+        return batch, energy, torch.from_numpy(self.frames.forces[atoms].astype(np.float32))
 
-    def _frame(self, row: int) -> AtomsBatch:
-        if row not in self.cache:
-            self.cache[row] = with_edges(collate(self.frames, indices=[row]), self.cutoff).to(dtype=torch.float32)
-        return self.cache[row]
+    def _edges(self, row: int) -> tuple[np.ndarray, np.ndarray | None]:
+        index, shift = edges(collate(self.frames, indices=[row]), self.cutoff)
+        (i, j), s = index.numpy(), None if shift is None else shift.numpy()
+        # Of the two directions the one with i < j; of an atom and its own image the one with a positive shift.
+        keep = i < j if s is None else (i < j) | ((i == j) & (np.sign(s) @ [9, 3, 1] > 0))
+        half = np.stack([i[keep], j[keep]]).astype(np.int32), None if s is None else s[keep].astype(np.int8)
+        if s is None and self.periodic:
+            half = half[0], np.zeros((half[0].shape[1], 3), np.int8)
+        self.edges[row] = half
+        return half
 
 
 def train(
-    family: str,
+    family_name: str,
     config: Any,
     training: Frames,
     validation: Frames,
@@ -88,108 +148,135 @@ def train(
     callbacks: Iterable[Callable[[int, ForceField], dict[str, float] | None]] = (),
     log: Callable[[str], None] = print,
 ) -> ForceField:
-    """Fit ``family`` with ``config``; returns the averaged model with the lowest validation error.
+    """Fit ``family_name`` with ``config``; returns the averaged model with the lowest validation error.
 
     ``folder`` gets ``best.safetensors``, ``curve.json`` (learning curve) and ``state.safetensors``; a killed training
     continues from the last validation. ``callbacks(step, model)`` run at every validation; what they return joins
-    the curve.
+    the curve. ValueError if ``folder`` holds a training with another configuration.
     """
     recipe = recipe or Recipe()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    config_class, network_class = FAMILIES[family]()
-    config = config or config_class()
-    scale, shift = fit_scale_and_shift(training.atomic_numbers, training.offsets, training.energy, training.forces)
-    module = Scaled(network_class(config), scale, shift).train()
-    averaged = copy.deepcopy(module).eval()
     elements = sorted({int(z) for z in np.unique(training.atomic_numbers)})
-    card = {"name": family, "family": family, "version": "1", **(card or {})}
-    optimizer = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=1e-6)
+    config = config or configuration(family_name)
+    if hasattr(config, "elements") and not config.elements:
+        config = replace(config, elements=tuple(elements))
+    began = time.process_time()
     batches, check = Batches(training, config.cutoff), Batches(validation, config.cutoff)
+    scale, shift = fit_scale_and_shift(training.atomic_numbers, training.offsets, training.energy, training.forces)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        module = Scaled(family(family_name)[1](config), scale, shift).train()
+    if hasattr(module.network, "calibrate"):
+        module.network.calibrate(batches(np.linspace(0, len(batches) - 1, min(64, len(batches))).astype(int))[0])
+    averaged = copy.deepcopy(module).eval()
+    parameters, averages = list(module.parameters()), list(averaged.parameters())
+    card = {"name": family_name, "family": family_name, "version": "1", **(card or {})}
+    card["parameters"] = sum(p.numel() for p in parameters)
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=1e-6, fused=True)
+    plan = {"family": family_name, "config": asdict(config), "recipe": asdict(recipe), "frames": len(training)}
+    plan = json.loads(json.dumps(plan))
     curve: list[dict[str, float]] = []
-    step, spent, best = _resume(folder, module, averaged, optimizer, curve)
-    budget = 60 * recipe.minutes
-    began = time.process_time() - spent
-    losses: list[float] = []
+    step, spent = _resume(folder, plan, module, averaged, optimizer, curve)
+    began -= spent
+    errors = [row["force_mae"] for row in curve]
+    done = recipe.progress(step, spent) >= 1 or _waited(errors) >= recipe.stop_after
+    losses = torch.zeros(())
 
-    while spent < budget and step < recipe.max_steps:
-        done = min(1.0, max(spent / budget, step / recipe.max_steps))
-        warm = min(1.0, (step + 1) / 200)
+    while not done:
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-        rows = np.random.default_rng([recipe.seed, step]).integers(len(training), size=recipe.batch)
+            group["lr"] = recipe.rate(step, spent, errors)
+        rows = np.random.default_rng([recipe.seed, step]).integers(len(batches), size=recipe.batch)
         batch, energy, forces = batches(rows)
         out = module(batch)
         off = (out.energy - energy) / batch.n_atoms / module.scale
-        loss = (out.forces - forces).square().sum(-1).add(1e-12).sqrt().mean() / float(module.scale)
+        loss = (out.forces - forces).square().sum(-1).add(1e-12).sqrt().mean() / module.scale
+        known = torch.isfinite(energy)  # some sources have forces only
+        off = torch.where(known, off, torch.zeros_like(off))
         loss = loss + recipe.energy_weight * off.square().add(1e-12).sqrt().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 10.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 10.0)
         optimizer.step()
-        decay = min(recipe.ema, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(averaged.parameters()), list(module.parameters()), 1 - decay)
-        losses.append(float(loss.detach()))
+            torch._foreach_lerp_(averages, parameters, 1 - min(recipe.ema, (1 + step) / (10 + step)))
+        losses = losses + loss.detach()
         step += 1
         spent = time.process_time() - began
-        if step % recipe.validate_every == 0 or spent >= budget or step >= recipe.max_steps:
-            force_mae, energy_mae = _validate(averaged, check)
-            row = {"step": step, "minutes": spent / 60, "loss": float(np.mean(losses)), "force_mae": force_mae}
-            row["energy_mae"] = energy_mae
-            losses.clear()
-            for callback in callbacks:
-                view = force_field(copy.deepcopy(averaged), cutoff=config.cutoff, elements=elements, card=card)
-                row |= callback(step, view) or {}
-            curve.append(row)
-            log(
-                f"{family}: {spent / 60:.1f} of {recipe.minutes:g} CPU min, step {step}, loss {row['loss']:.4f}, "
-                f"validation MAE: force {1000 * force_mae:.1f} meV/A, energy {1000 * energy_mae:.1f} meV"
-            )
-            if force_mae < best:
-                best = force_mae
-                about = {**card, "parameters": sum(p.numel() for p in module.parameters())}
-                files.save(folder / "best.safetensors", family, config, averaged, elements=elements, card=about)
-            _save_state(folder, module, averaged, optimizer, curve, step, spent, best)
+        done = recipe.progress(step, spent) >= 1
+        if step % recipe.validate_every and not done:
+            continue
+        force_mae, energy_mae = validate(averaged, check)
+        if not math.isfinite(force_mae):
+            raise ValueError(f"{family_name}: the training diverged at step {step}; lower learning_rate")
+        since = step - (int(curve[-1]["step"]) if curve else 0)
+        row = {"step": step, "minutes": round((time.process_time() - began) / 60, 4), "loss": float(losses) / since,
+               "learning_rate": optimizer.param_groups[0]["lr"], "force_mae": force_mae,
+               "energy_mae": energy_mae}  # fmt: skip
+        losses = torch.zeros(())
+        for callback in callbacks:
+            view = force_field(copy.deepcopy(averaged), cutoff=config.cutoff, elements=elements, card=card)
+            row |= callback(step, view) or {}
+        curve.append(row)
+        errors.append(force_mae)
+        done = done or _waited(errors) >= recipe.stop_after
+        of = f"{recipe.minutes:g} CPU min" if recipe.max_steps is None else f"{recipe.max_steps} steps"
+        log(
+            f"{family_name}: {spent / 60:.1f} min, step {step} (of {of}), loss {row['loss']:.4f}, "
+            f"validation MAE: force {1000 * force_mae:.1f} meV/A, energy {1000 * energy_mae:.1f} meV"
+        )
+        if force_mae <= min(errors):
+            about = {**card, "training": {"steps": step, "cpu_minutes": round(spent / 60, 2), **asdict(recipe)}}
+            files.save(folder / "best.safetensors", family_name, config, averaged, elements=elements, card=about)
+        spent = time.process_time() - began
+        _save_state(folder, plan, module, averaged, optimizer, curve, step, spent)
     return files.read(folder / "best.safetensors")
 
 
-def _validate(module: Scaled, batches: Batches) -> tuple[float, float]:
-    total, count, off = 0.0, 0, 0.0
-    for start in range(0, len(batches.frames), 16):
-        rows = range(start, min(start + 16, len(batches.frames)))
-        batch, energy, forces = batches(rows)
+def _waited(errors: list[float]) -> int:
+    """Validations since the lowest error."""
+    return len(errors) - 1 - int(np.argmin(errors)) if errors else 0
+
+
+def validate(module: torch.nn.Module, batches: Batches) -> tuple[float, float]:
+    """(mean absolute error of a force component in eV/Angstrom, of the total energy in eV) over all frames."""
+    total, count, off, known = 0.0, 0, 0.0, 0
+    for start in range(0, len(batches), 16):
+        batch, energy, forces = batches(range(start, min(start + 16, len(batches))))
         out = module(batch)
         total += float((out.forces - forces).abs().sum())
         count += forces.numel()
-        off += float((out.energy - energy).abs().sum())
-    return total / count, off / len(batches.frames)
+        labelled = torch.isfinite(energy)
+        off += float((out.energy - energy)[labelled].abs().sum())
+        known += int(labelled.sum())
+    return total / count, off / max(known, 1)
 
 
-def _save_state(folder, module, averaged, optimizer, curve, step, spent, best) -> None:
+def _save_state(folder, plan, module, averaged, optimizer, curve, step, spent) -> None:
+    from safetensors.torch import save_file
+
     tensors = {f"model.{k}": v for k, v in module.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in averaged.state_dict().items()}
     for k, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{k}.{name}": torch.as_tensor(value) for name, value in state.items()}
     part = folder / "state.part"
-    from safetensors.torch import save_file
-
-    save_file({k: v.detach().clone() for k, v in tensors.items()}, part,
-              metadata={"ffbench": json.dumps({"step": step, "spent": spent, "best": best})})  # fmt: skip
+    about = {"plan": plan, "step": step, "spent": spent, "curve": curve}
+    save_file({k: v.detach().clone() for k, v in tensors.items()}, part, metadata={"ffbench": json.dumps(about)})
     os.replace(part, folder / "state.safetensors")
-    (folder / "curve.json").write_text(json.dumps(curve, indent=1))
+    shown = folder / "curve.part"
+    shown.write_text(json.dumps({**plan, "curve": curve}, indent=1))
+    os.replace(shown, folder / "curve.json")
 
 
-def _resume(folder, module, averaged, optimizer, curve) -> tuple[int, float, float]:
+def _resume(folder, plan, module, averaged, optimizer, curve) -> tuple[int, float]:
     path = folder / "state.safetensors"
     if not path.exists():
-        return 0, 0.0, math.inf
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        about = json.loads(file.metadata()["ffbench"])
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        return 0, 0.0
+    about, tensors = files.read_tensors(path)
+    if about.get("plan") != plan:
+        before = about.get("plan") or {}
+        changed = [k for k in plan if plan[k] != before.get(k)]
+        raise ValueError(f"folder {folder} holds a training with another {' and '.join(changed)}: use another folder")
     module.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     averaged.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
     state: dict[int, dict] = {}
@@ -198,33 +285,32 @@ def _resume(folder, module, averaged, optimizer, curve) -> tuple[int, float, flo
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    curve += json.loads((folder / "curve.json").read_text())
-    return about["step"], about["spent"], about["best"]
+    curve += about["curve"]
+    return about["step"], about["spent"]
 
 
 def train_on(
-    family: str,
+    family_name: str,
     dataset: str,
     *,
     folder: Path | None = None,
     recipe: Recipe | None = None,
     changes: Mapping[str, str] | None = None,
+    root: str | Path | None = None,
+    log: Callable[[str], None] = print,
 ) -> Path:
-    """Train ``family`` on the splits train and val of ``dataset`` (``name`` or ``name:config``); returns its file.
+    """Train ``family_name`` on the splits train and val of ``dataset`` (``name`` or ``name:config``); returns its file.
 
-    ``changes`` sets fields of the family's configuration, as text. ValueError names what is unknown.
+    ``changes`` sets fields of the family's configuration (``preset`` chooses ``small`` or ``paper``), as text;
+    ``root`` is where the dataset lies. ValueError names what is unknown.
     """
     from ffbench_data import card as dataset_card
     from ffbench_data import load_frames
-    from ffbench_data.datacard import known, parse_name
+    from ffbench_data.datacard import parse_name
 
-    config_class, _ = FAMILIES[known(family, FAMILIES, "family")]()
-    default = config_class()
-    for key in changes or {}:
-        known(key, vars(default), "setting", f" of {family}")
-    config = replace(default, **{k: type(getattr(default, k))(v) for k, v in (changes or {}).items()})
+    config = configuration(family_name, **dict(changes or {}))
     name, subset = parse_name(dataset)
-    training, validation = (load_frames(name, subset, split) for split in ("train", "val"))
+    training, validation = (load_frames(name, subset, split, root=root) for split in ("train", "val"))
     about = dataset_card(name)
     card = {
         "training_data": f"{dataset} {about.version}, split train ({len(training)} frames)",
@@ -232,6 +318,38 @@ def train_on(
         "licence": "MIT",
         "seen_test_data": False,
     }
-    folder = folder or Path("runs/train") / f"{family}@{dataset.replace(':', '-')}"
-    train(family, config, training, validation, folder=folder, recipe=recipe, card=card)
+    folder = folder or Path("runs/train") / f"{family_name}@{dataset.replace(':', '-')}"
+    train(family_name, config, training, validation, folder=folder, recipe=recipe, card=card, log=log)
     return folder / "best.safetensors"
+
+
+def main() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m reference_models.train", description=__doc__.splitlines()[0])
+    parser.add_argument("family")
+    parser.add_argument("dataset", help="NAME or NAME:CONFIG")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--root", type=Path, help="folder that holds the datasets")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="field of the configuration")
+    for name, value in asdict(Recipe()).items():
+        kind = int if value is None else type(value)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value)
+    given = parser.parse_args()
+    recipe = Recipe(**{name: getattr(given, name) for name in asdict(Recipe())})
+    wrong = [item for item in given.set if "=" not in item]
+    if wrong:
+        parser.error(f"--set {wrong[0]!r}: write KEY=VALUE")
+    changes = dict(item.split("=", 1) for item in given.set)
+    torch.set_num_threads(1)
+    try:
+        path = train_on(
+            given.family, given.dataset, folder=given.folder, recipe=recipe, changes=changes, root=given.root
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    print(f"Checkpoint: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ import torch
 from ffbench_data import collate, load_frames
 from ffbench_data.contract import AtomsBatch
 from ffbench_data.neighbors import with_edges
-from reference_models import FAMILIES
+from reference_models import FAMILIES, family
 from reference_models.scaled import Scaled, force_field
 
 F64 = torch.float64
@@ -18,7 +18,7 @@ F64 = torch.float64
 @pytest.fixture(params=sorted(FAMILIES))
 def model(request):
     torch.manual_seed(0)
-    config_class, network_class = FAMILIES[request.param]()
+    config_class, network_class = family(request.param)[:2]
     config = dataclasses.replace(config_class(), cutoff=4.0)
     module = Scaled(network_class(config).double())
     return force_field(module, cutoff=4.0, elements=(1, 6, 8), card={"name": request.param}, dtype=F64)
