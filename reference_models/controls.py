@@ -1,4 +1,4 @@
-"""Controls: what a benchmark must rank where it belongs. Pair potentials, no forces, the truth, the truth with noise."""
+"""Controls a benchmark must rank where they belong: pair potentials, no forces, the truth, the truth with noise."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def ensemble(models: Iterable[ForceField], *, card: dict[str, Any] | None = None
     sets = [set(m.elements) for m in models if m.elements is not None]
     return replace(
         first,
-        fn=Ensemble(m.fn for m in models).eval(),
+        fn=Ensemble(cast(Any, m.fn) for m in models).eval(),
         elements=tuple(sorted(set.intersection(*sets))) if sets else None,
         conservative=all(m.conservative for m in models),
         card=dict(card or {**first.card, "name": f"{first.name}-ensemble{len(models)}"}),

@@ -68,7 +68,7 @@ class SchNet(nn.Module):
             sent = self.inputs[layer](x).index_select(0, outof).view(2, -1, c.features) * filter_
             received = torch.zeros_like(x).index_add(0, into, sent.view(-1, c.features))
             x = x + self.outputs[layer](shifted_softplus(self.hidden[layer](received)))
-        hidden, out = self.readout
-        per_atom = out(shifted_softplus(hidden(x))).squeeze(-1)
+        first, second = self.readout
+        per_atom = second(shifted_softplus(first(x))).squeeze(-1)
         energy = per_atom.new_zeros(batch.n_systems).index_add(0, batch.system_index, per_atom)
         return {"energy": energy, "embedding": x}

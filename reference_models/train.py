@@ -167,8 +167,9 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         module = Scaled(family(family_name)[1](config), scale, shift).train()
-    if hasattr(module.network, "calibrate"):
-        module.network.calibrate(batches(np.linspace(0, len(batches) - 1, min(64, len(batches))).astype(int))[0])
+    network: Any = module.network
+    if hasattr(network, "calibrate"):
+        network.calibrate(batches(np.linspace(0, len(batches) - 1, min(64, len(batches))).astype(int))[0])
     averaged = copy.deepcopy(module).eval()
     parameters, averages = list(module.parameters()), list(averaged.parameters())
     card = {"name": family_name, "family": family_name, "version": "1", **(card or {})}
