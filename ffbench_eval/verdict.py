@@ -40,7 +40,9 @@ def verdict(task: TaskReport) -> Verdict:
     counts = task.statuses
     states = set(counts)
     if states <= {"not_run"}:
-        return Verdict("not run", "Nothing of this task was run: there is no result, good or bad.")
+        why = _first_line(next((d for unit in task.units for d in unit.detail), ""))
+        because = f" ({why})" if why else ""
+        return Verdict("not run", f"Nothing of this task was run{because}: there is no result, good or bad.")
     if states == {"unsupported"}:
         why = next((d for unit in task.units for d in unit.detail), "")
         return Verdict("unsupported", f"Not measured: {_first_line(why) or MEANING['unsupported']}.")
