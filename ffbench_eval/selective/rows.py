@@ -18,6 +18,14 @@ HEADLINE = ("probe", "force_spread", "energy_spread", "own_uncertainty", "gradie
 EVERY_SOURCE = ("augrc", "auroc")
 OF_THE_DOMAIN = ("prevalence", "majority_accuracy")
 SHOWN = 200
+SHORT = {  # the legend has little room
+    "linear_probe": "linear",
+    "gradient_boosting": "boosting",
+    "size_only": "size",
+    "composition_only": "composition",
+    "nearest_neighbours": "kNN",
+    "own_uncertainty": "own",
+}
 
 
 def headline_source(sources: list[str]) -> str:
@@ -103,7 +111,7 @@ def curves(folder: Path, p: Any) -> dict[str, Curve]:
                 confidence = kept[f"{rule}|{domain}|{source}"]
                 if np.isfinite(confidence).all():
                     coverage, risk = risk_coverage_curve(confidence, failed)
-                    series[source.replace("_", " ")] = rounded(np.interp(grid, coverage, risk))
+                    series[SHORT.get(source, source.replace("_", " "))] = rounded(np.interp(grid, coverage, risk))
             out[f"risk_coverage_{domain}"] = Curve(
                 x_label="coverage (share of cases accepted)",
                 y_label="share of accepted that failed",
