@@ -99,7 +99,7 @@ def calls(task, inputs, data) -> tuple[int, float]:
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ..execute import guarded
     from ..selective.cases import ask, load_cases, members_of
-    from ..selective.groups import UNUSED, deal, groups_of
+    from ..selective.groups import UNUSED, deal, groups_of, new_molecules
     from ..selective.hooks import with_embedding
 
     p = task.parameters
@@ -108,7 +108,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     hooked = with_embedding(inside)
     model = model if hooked is inside else guarded(hooked)
     status, detail, made, asked_s, asked = [], [], 0, 0.0, 0
-    cases, samples, blocks = {}, {}, {}
+    cases, samples, blocks, by = {}, {}, {}, ""
     others = {o.name: o for o in p.out_of_distribution}
     total = sum(len(part["rows"]) for part in inputs["parts"])
     for part in inputs["parts"]:
@@ -119,8 +119,9 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
             status.append("unsupported")
             detail.append(f"{name}: unsupported elements: {lacking}")
             continue
-        groups = groups_of(frames[rows], p.groups if name == "test" else "auto")
+        groups = groups_of(frames[rows], p.groups if name == "test" else "auto", gaps=name == "test")
         detail.append(f"{name}: {groups.note}")
+        by = groups.by if name == "test" else by
         path = folder / f"predictions-{name}.npz"
         if not path.exists():
             begun = time.process_time()
@@ -146,8 +147,16 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     parts = {k: replace(cases["test"], group=blocks["test"])[rows] for k, rows in split.items()}
     keep = {k: samples["test"][rows] for k, rows in split.items()}
     for name in others:
-        if name in cases:
-            parts[name], keep[name] = cases[name], samples[name]
+        if name not in cases:
+            continue
+        fresh = np.ones(len(cases[name]), bool)
+        if by == "molecules":
+            fresh = new_molecules(cases[name], parts["train"], parts["calibration"])
+            if not fresh.all():
+                detail.append(f"{name}: {(~fresh).sum()} structures of molecules in the training parts were left out")
+        if fresh.any():
+            rows = np.flatnonzero(fresh)
+            parts[name], keep[name] = cases[name][rows], samples[name][rows]
     parts, shifts = _aligned(parts, p, others)
     about, arrays = _fit_all(p, parts, keep, lambda d: progress(0.5 + 0.5 * d))
     about["cost"] = None if not asked else {"model_s": asked_s / asked, "structures": asked}

@@ -15,7 +15,7 @@ from ffbench_eval import evaluate
 from ffbench_eval.kinds.selective import Parameters
 from ffbench_eval.report import Report
 from ffbench_eval.selective import ask, check_no_leak, deal, groups_of, label, score_table, with_embedding
-from ffbench_eval.selective.groups import UNUSED, Groups
+from ffbench_eval.selective.groups import UNUSED, Groups, new_molecules
 from ffbench_eval.verdict import verdict
 from tests.conftest import ROOT
 
@@ -28,7 +28,7 @@ tasks:
     dataset: ethanol_gfn2
     out_of_distribution: [{name: scans, dataset: 'ethanol_gfn2:bond_scans', split: test, max_frames: 80}]
     rules: [force_quantile, energy_quantile, atom_force_quantile]
-    probe: {max_epochs: 3}
+    probe: {max_epochs: 1}
 """
 
 
@@ -167,6 +167,7 @@ def test_answers_that_are_not_finite_are_left_out_and_counted(tmp_path, suite):
             far = torch.stack([part.amax() for part in x.split(batch.n_atoms.tolist())]) > limit
             return torch.where(far, torch.nan, 0.0) + self.inner(batch)
 
+    suite.write_text(SUITE.replace("[force_quantile, energy_quantile, atom_force_quantile]", "[force_quantile]"))
     model = ForceField.from_energy(Breaks(), 6.0, dtype=torch.float64, card=good.card)
     task = evaluate(model, suite, out=tmp_path / "run", quiet=True).tasks["know"]
     assert "model_error" in task.statuses
@@ -233,6 +234,12 @@ def test_a_leak_is_found():
         check_no_leak({"train": np.array([0]), "test": np.array([1, 2])}, block)
     with pytest.raises(ValueError, match="frames of a gap"):
         check_no_leak({"train": np.array([0]), "test": np.array([4])}, block)
+
+
+def test_molecules_of_the_training_part_are_not_out_of_distribution():
+    ethanol = ask(springs(), load_frames("ethanol_gfn2", split="test"), np.arange(4))
+    other = replace(ethanol, atomic_numbers=np.where(np.arange(36) < 9, 7, ethanol.atomic_numbers))
+    assert new_molecules(other, ethanol[2:]).tolist() == [True, False, False, False]
 
 
 def test_a_layer_named_in_the_card_becomes_the_embedding():
