@@ -19,9 +19,9 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -79,7 +79,7 @@ def cost(rounds: int) -> list[dict]:
 
 
 def study(models: dict[str, str], suite: str, task: str, runs: Path) -> dict:
-    """{model: {rule: {domain: {source: {score: value, interval}}}}}, and what each source took to fit."""
+    """{model: {rule: {domain: {source: {score: [value, low, high]}}}}}, and what each source took to fit."""
     from ffbench_eval import evaluate
     from ffbench_eval.selective import score_table
 
@@ -96,7 +96,7 @@ def study(models: dict[str, str], suite: str, task: str, runs: Path) -> dict:
             "rules": {
                 rule: {
                     domain: {
-                        source: {score: asdict(scores[score]) for score in SCORES} for source, scores in sources.items()
+                        source: {score: _short(scores[score]) for score in SCORES} for source, scores in sources.items()
                     }
                     for domain, sources in domains.items()
                 }
@@ -107,16 +107,28 @@ def study(models: dict[str, str], suite: str, task: str, runs: Path) -> dict:
     return out
 
 
+def _short(scored) -> list[float | None]:
+    """[value, low, high]."""
+    return [None if v is None else round(v, 4) for v in (scored.value, *(scored.interval or (None, None)))]
+
+
 def _show(name: str, rules: dict) -> None:
     for rule, domains in rules.items():
         for domain, sources in domains.items():
             print(f"\n{name}, {rule}, {domain}: " + ", ".join(SCORES))
             for source, scores in sources.items():
-                numbers = ["   none" if (v := scores[s]["value"]) is None else f"{v:7.3f}" for s in SCORES]
+                numbers = ["   none" if (v := scores[s][0]) is None else f"{v:7.3f}" for s in SCORES]
                 print(f"  {source:20s}", *numbers)
-            gain = {s: 0.5 - (sources[s]["auroc"]["value"] or 0.5) for s in ("probe", "size_only") if s in sources}
+            gain = {s: 0.5 - (sources[s]["auroc"][0] or 0.5) for s in ("probe", "size_only") if s in sources}
             if gain.get("probe"):
                 print(f"  of PROBE's gain over chance the size alone has {abs(gain['size_only'] / gain['probe']):.0%}")
+
+
+def _compact(kept: dict) -> str:
+    """JSON with the innermost lists and the scores of a source on one line."""
+    text = json.dumps(kept, indent=1)
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda m: " ".join(m.group().split()), text)
+    return re.sub(r"\{[^{}]*\}", lambda m: " ".join(m.group().split()), text)
 
 
 def main() -> None:
@@ -143,7 +155,7 @@ def main() -> None:
         made = study(models, arguments.suite, arguments.task, arguments.runs)
         kept[key] = {**kept.get(key, {}), **made}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(kept, indent=1) + "\n")
+    arguments.out.write_text(_compact(kept) + "\n")
 
 
 if __name__ == "__main__":

@@ -143,7 +143,10 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
             cases[name], samples[name], blocks[name] = got[kept], groups.sample[kept], groups.block[kept]
     if "test" not in cases:
         return {"status": status, "detail": detail, "force_calls": 0}
-    split = deal(blocks["test"])
+    try:
+        split = deal(blocks["test"])
+    except ValueError as error:
+        return _nothing(folder, p, status, detail, str(error))
     parts = {k: replace(cases["test"], group=blocks["test"])[rows] for k, rows in split.items()}
     keep = {k: samples["test"][rows] for k, rows in split.items()}
     for name in others:
@@ -166,6 +169,14 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     detail += shifts + about["missing"]
     detail += [f"{rule}: {facts['why_not']}" for rule, facts in about["rules"].items() if facts.get("why_not")]
     return {"status": status, "detail": detail, "force_calls": asked}
+
+
+def _nothing(folder, p, status, detail, why: str) -> dict[str, Any]:
+    """A finished unit without a score, and the reason for every rule."""
+    about: dict[str, Any] = {"rules": {rule: {"why_not": why} for rule in p.rules}, "missing": [], "cost": None}
+    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    np.savez(folder / "confidence.npz")
+    return {"status": status, "detail": [*detail, why], "force_calls": 0}
 
 
 def _aligned(parts, p, others):
@@ -214,23 +225,29 @@ def _fit_all(p, parts, samples, progress) -> tuple[dict[str, Any], dict[str, np.
         labelled = {k: (label(c, rule, limit), s) for k, (c, s) in known_parts.items() if len(c)}
         train = labelled["train"][0]
         single = one_class(train.failed)
-        facts["train_prevalence"] = float(train.failed.mean())
+        facts["train_prevalence"] = float(np.mean(train.failed))
         if single:
             facts["why_not"] = f"training part: {single} at {limit:.4g} {facts['unit']}; nothing to learn or to rank"
             continue
         facts["domains"] = [k for k in labelled if k not in ("train", "calibration")]
         for k, (c, s) in labelled.items():
             if k != "train":
-                arrays[f"{rule_name}|{k}|failed"], arrays[f"{rule_name}|{k}|residual"] = c.failed, c.residual
+                arrays[f"{rule_name}|{k}|failed"] = np.asarray(c.failed)
+                arrays[f"{rule_name}|{k}|residual"] = np.asarray(c.residual)
                 arrays[f"{rule_name}|{k}|sample"] = c.per_case(s)
         for name in names:
             make = SOURCES[name][0]
             begun = time.process_time()
-            if name == "probe":
-                source = make(**{k: _plain(v) for k, v in p.probe.items()})
-                source.fit(train, progress=lambda d, i=done: progress((i + 0.9 * d) / steps))
-            else:
-                source = make().fit(train)
+            settings = {k: _plain(v) for k, v in p.probe.items()} if name == "probe" else {}
+            source = make(**settings)
+            try:
+                if name == "probe":
+                    source.fit(train, progress=lambda d, i=done: progress((i + 0.9 * d) / steps))
+                else:
+                    source.fit(train)
+            except ValueError as error:
+                missing.append(f"{rule_name}: {name} could not be fitted: {error}")
+                continue
             facts["fit_s"][name] = round(time.process_time() - begun, 3)
             facts["sources"].append(name)
             facts["probability"][name] = bool(source.probability)

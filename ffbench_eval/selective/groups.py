@@ -61,7 +61,7 @@ def deal(block: np.ndarray, seed: int = 0, parts: dict[str, float] | None = None
     """Rows of train, calibration and test: whole groups, at random by ``seed``; every part gets at least one.
 
     >>> {k: v.tolist() for k, v in deal(np.array([0, 0, 1, 1, 2, 2]), seed=1).items()}
-    {'train': [4, 5], 'calibration': [0, 1], 'test': [2, 3]}
+    {'train': [0, 1], 'calibration': [2, 3], 'test': [4, 5]}
     """
     parts = parts or PARTS
     names = np.unique(block[block != UNUSED])
