@@ -112,7 +112,8 @@ class Probe:
             for rows in np.array_split(np.arange(len(cases)), -(-len(cases) // 256)):
                 part, mask = _batch(inputs, rows)
                 logits, attention = self.network(*part, importance=importance)
-                p = logits.softmax(-1)[..., 0] if attention is None else attention
+                # in float32 hopeless cases would all tie at 0
+                p = logits.double().softmax(-1)[..., 0] if attention is None else attention
                 out.append((p[mask] if p.ndim == 2 else p).numpy())
         return np.concatenate(out).astype(float)
 

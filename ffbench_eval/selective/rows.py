@@ -146,7 +146,7 @@ def curves(folder: Path, p: Any) -> dict[str, Curve]:
                 series={"model": rounded(1000 * error[shown])},
                 note=f"{len(shown)} of {len(trust)} cases, {lead.replace('_', ' ')}",
             )
-    if "molecule" in about:
+    if "molecule" in about and len(about["molecule"]["numbers"]) <= SHOWN:
         out["atom_importance"] = _molecule(about["molecule"])
     return out
 

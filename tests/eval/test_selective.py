@@ -209,6 +209,22 @@ def test_a_source_that_cannot_be_fitted_is_named_and_the_others_stay(tmp_path, s
     assert any("mahalanobis could not be fitted: train has 2 cases" in line for line in task.units[0].detail)
 
 
+def test_the_picture_of_a_molecule_survives_any_numbers():
+    from ffbench_eval.plots_selective import molecule
+    from ffbench_eval.report import Curve
+
+    def drawn(x, **series):
+        return molecule(Curve(kind="points", x_label="x", y_label="y", x=x, series=series))
+
+    flat = {"y": [0.0, 0.0], "z": [0.0, 0.0], "element": [6.0, 1.0], "importance": [0.5, 0.5]}
+    good = drawn([0.0, 1.1], **flat)
+    assert good.count("<circle") == 2
+    assert good.count('class="bond"') == 1
+    assert "nan" not in drawn([1e300, -1e300], **(flat | {"element": [1e300, -4.0], "importance": [-1.0, 0.0]}))
+    assert drawn([0.0], **flat) == drawn([], **flat) == drawn([0.0, 1.0]) == ""
+    assert drawn([0.0, 1.0], **(flat | {"y": [None, 0.0]})) == ""
+
+
 def test_parameters_name_what_they_do_not_know():
     with pytest.raises(ValueError, match="did you mean 'energy_quantile'"):
         Parameters(rules=["energy_quantil"])
