@@ -141,7 +141,7 @@ def load_task_data(task: Task) -> TaskData:
         version=source["version"],
         content_sha256=source["splits"][split]["content_sha256"],
     )
-    return TaskData(frames, read_reference(dataset_folder(task.dataset)), used)
+    return TaskData(frames, read_reference(dataset_folder(task.dataset), used.config), used)
 
 
 def _first_answer(model: ForceField, data: TaskData, task: Task) -> None:
