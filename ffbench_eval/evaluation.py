@@ -21,7 +21,7 @@ import torch
 from ffbench_data.contract import ForceField
 
 from . import models as model_room
-from .execute import Result, Unit, halves, load_result, make_unit, run_unit
+from .execute import Result, Unit, halves, load_result, make_unit, run_unit, singles
 from .report import DatasetUsed, Environment, Report, TaskReport, UnitReport
 from .suite import Suite, Task, load_suite
 
@@ -122,6 +122,8 @@ def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned
                 make_unit(task, inputs, seed=seed, dataset_hash=data.used.content_sha256, fingerprint=mark)
                 for inputs in KINDS[task.kind].plan(task, data, seed)
             ]
+            if not model.batched:
+                units = [single for unit in units for single in singles(unit)]
         planned.append(Planned(task, data, None if why_not else model, units, why_not))
     return planned
 
