@@ -15,8 +15,8 @@ from typing import Any
 FAMILIES = {  # module and network class
     "painn": ("painn", "PaiNN"),
     "schnet": ("schnet", "SchNet"),
-    # "deeppot_se": ("deeppot_se", "DeepPotSE"),
-    # "transformer": ("transformer", "Transformer"),
+    "deeppot_se": ("deeppot_se", "DeepPotSE"),
+    "transformer": ("transformer", "Transformer"),
 }
 
 
