@@ -52,6 +52,8 @@ class DeepPotSE(nn.Module):
 
     type_index: Tensor
     spread: Tensor
+    center: Tensor
+    width: Tensor
 
     def __init__(self, config: Config):
         super().__init__()
@@ -67,6 +69,10 @@ class DeepPotSE(nn.Module):
         self.register_buffer("spread", torch.ones(types, 2))
         self.embedding = _layers(nets, (1, *config.embedding))
         width = config.embedding[-1] * config.axis
+        # Mean and standard deviation of the descriptor, per central element. It hardly varies beside its mean, and the
+        # fitting network learns slowly from it as it is; the two could be absorbed into the first layer's weights.
+        self.register_buffer("center", torch.zeros(types, 1, width))
+        self.register_buffer("width", torch.ones(types, 1, width))
         self.fitting = _layers(types, (width, *config.fitting))
         self.steps = nn.ParameterList(
             nn.Parameter(torch.full((types, 1, n), 0.1 if k else 1.0)) for k, n in enumerate(config.fitting)
@@ -75,7 +81,7 @@ class DeepPotSE(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def calibrate(self, batch: AtomsBatch) -> None:
-        """Set the spreads from a batch of training frames."""
+        """Set the statistics from a batch of training frames."""
         i, j, _, s, _ = self._environment(batch)
         kind = self.type_index.index_select(0, batch.atomic_numbers.index_select(0, torch.cat([i, j])))
         s = torch.cat([s, s])
@@ -83,6 +89,15 @@ class DeepPotSE(nn.Module):
             mine = s[kind == t]
             if len(mine):
                 self.spread[t] = torch.stack([mine.square().mean().sqrt(), (mine.square().mean() / 3).sqrt()])
+        with torch.no_grad():
+            descriptor = self(batch)["embedding"]
+        kind = self.type_index.index_select(0, batch.atomic_numbers)
+        for t in range(len(self.config.elements)):
+            mine = descriptor[kind == t]
+            if len(mine) > 1:
+                deviation = mine.std(0)
+                self.center[t] = mine.mean(0)
+                self.width[t] = deviation + 0.1 * deviation.mean()
 
     def _environment(self, batch):
         i, j, r = half_edges(batch)
@@ -124,7 +139,7 @@ class DeepPotSE(nn.Module):
         moment = outer.new_zeros(atoms, 4, width).index_add(0, into, outer) / c.neighbours
         descriptor = (moment.mT @ moment[:, :, : c.axis]).reshape(atoms, -1)
 
-        x = descriptor.expand(types, -1, -1)
+        x = (descriptor - self.center) / self.width  # [types, A, D]
         for layer, step in zip(self.fitting, self.steps):
             x = _skip(torch.tanh(layer(x)) * step, x)
         atomic = self.out(x).reshape(-1).index_select(0, kind * atoms + torch.arange(atoms, device=kind.device))
