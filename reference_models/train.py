@@ -294,6 +294,7 @@ def train_on(
     family_name: str,
     dataset: str,
     *,
+    name: str | None = None,
     folder: Path | None = None,
     recipe: Recipe | None = None,
     changes: Mapping[str, str] | None = None,
@@ -303,17 +304,19 @@ def train_on(
     """Train ``family_name`` on the splits train and val of ``dataset`` (``name`` or ``name:config``); returns its file.
 
     ``changes`` sets fields of the family's configuration (``preset`` chooses ``small`` or ``paper``), as text;
-    ``root`` is where the dataset lies. ValueError names what is unknown.
+    ``name`` is what the model is called (the family's name if not given), ``root`` where the dataset lies. ValueError
+    names what is unknown.
     """
     from ffbench_data import card as dataset_card
     from ffbench_data import load_frames
     from ffbench_data.datacard import parse_name
 
     config = configuration(family_name, **dict(changes or {}))
-    name, subset = parse_name(dataset)
-    training, validation = (load_frames(name, subset, split, root=root) for split in ("train", "val"))
-    about = dataset_card(name)
+    source, subset = parse_name(dataset)
+    training, validation = (load_frames(source, subset, split, root=root) for split in ("train", "val"))
+    about = dataset_card(source)
     card = {
+        "name": name or family_name,
         "training_data": f"{dataset} {about.version}, split train ({len(training)} frames)",
         "theory": about.theory,
         "licence": "MIT",
