@@ -157,6 +157,7 @@ class _Gradient(torch.nn.Module):
         super().__init__()
         self.energy_fn = fn
         self.stress = stress
+        self.training = getattr(fn, "training", False)  # a network in eval mode stays there
 
     def forward(self, batch: AtomsBatch) -> Prediction:
         with torch.enable_grad():
