@@ -54,7 +54,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         outcome = simulate(model, start, protocol, Path(folder), seed=0, progress=sample)
-    first = [mib for done, mib in seen if done >= 0.1][0]  # after the compiler has come and gone
+    first = next(mib for done, mib in seen if done >= 0.1)  # after the compiler has come and gone
     result = {
         "steps": chosen.steps,
         "mode": outcome.mode,
