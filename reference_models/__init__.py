@@ -134,13 +134,15 @@ def load(name: str):
 def _shipped(name: str):
     """A checkpoint, or the ensemble of the checkpoints that a JSON list names."""
     import json
+    from dataclasses import replace
 
     from .checkpoint import SHIPPED, read
     from .scaled import ensemble
 
-    listed = SHIPPED / f"{name}.json"
+    listed, called = SHIPPED / f"{name}.json", {"name": name.split("@")[0]}
     if not listed.exists():
-        return read(SHIPPED / f"{name}.safetensors")
+        model = read(SHIPPED / f"{name}.safetensors")
+        return replace(model, card={**model.card, **called})
     members = [_shipped(member) for member in json.loads(listed.read_text())]
     parameters = sum(member.card["parameters"] for member in members)
-    return ensemble(members, card={**members[0].card, "name": name.split("@")[0], "parameters": parameters})
+    return ensemble(members, card={**members[0].card, **called, "parameters": parameters})

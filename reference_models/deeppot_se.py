@@ -50,6 +50,8 @@ class DeepPotSE(nn.Module):
     undirected pair, and each direction picks the network of its elements.
     """
 
+    learning_rate = 5e-4  # its tanh layers saturate at the rates that suit the other families
+
     type_index: Tensor
     spread: Tensor
     center: Tensor
