@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from ffbench_data.contract import ForceField
+from ffbench_data.load import NotBuilt
 
 from . import models as model_room
 from .execute import Result, Unit, halves, load_result, make_unit, run_unit, singles
-from .report import DatasetUsed, Environment, Report, TaskReport, UnitReport
+from .report import DatasetUsed, Environment, Report, Status, TaskReport, UnitReport
 from .suite import Suite, Task, load_suite
 
 
@@ -45,6 +46,7 @@ class Planned:
     units: list[Unit]
     why_not: str = ""
     seconds: float = 0.0
+    absent: bool = False  # the data is not on this machine: not run, which says nothing about the model
 
 
 def evaluate(
@@ -104,7 +106,11 @@ def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned
     planned = []
     asked: set[tuple[int, str]] = set()
     for task in suite.tasks:
-        data = load_task_data(task)
+        try:
+            data = load_task_data(task)
+        except NotBuilt as error:
+            planned.append(_absent(task, error))
+            continue
         model = model_room.for_dataset(models, task.dataset, task.config)
         why_not = ""
         if model is None:
@@ -118,14 +124,28 @@ def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned
                 _first_answer(model, data, task)
                 asked.add((id(model), task.dataset))
             mark = model_room.fingerprint(model)
+            try:
+                rows = KINDS[task.kind].plan(task, data, seed)
+            except NotBuilt as error:
+                planned.append(_absent(task, error))
+                continue
             units = [
                 make_unit(task, inputs, seed=seed, dataset_hash=data.used.content_sha256, fingerprint=mark)
-                for inputs in KINDS[task.kind].plan(task, data, seed)
+                for inputs in rows
             ]
             if not model.batched:
                 units = [single for unit in units for single in singles(unit)]
         planned.append(Planned(task, data, None if why_not else model, units, why_not))
+    if planned and all(p.absent for p in planned):
+        raise ValueError(f"suite {suite.name}: no data set of it is on this machine: {planned[0].why_not}")
     return planned
+
+
+def _absent(task: Task, error: Exception) -> Planned:
+    used = DatasetUsed(
+        name=task.dataset, config=task.config or "", split=task.parameters.split, version="", content_sha256=""
+    )
+    return Planned(task, TaskData(None, None, used), None, [], str(error), absent=True)
 
 
 def load_task_data(task: Task) -> TaskData:
@@ -303,7 +323,8 @@ def assemble(
                 )
             )
         if p.why_not:
-            units = [UnitReport(address="", status=["unsupported"], detail=[p.why_not], wall_s=0.0)]
+            status: Status = "not_run" if p.absent else "unsupported"
+            units = [UnitReport(address="", status=[status], detail=[p.why_not], wall_s=0.0)]
         tasks[p.task.name] = TaskReport(
             kind=p.task.kind,
             version=p.task.version,

@@ -115,6 +115,7 @@ def guarded(model: ForceField) -> ForceField:
         except Exception:
             raise ModelFailure(traceback.format_exc(limit=-6)) from None
 
+    call.__wrapped__ = model  # type: ignore[attr-defined]  # for kinds that need its members or a layer
     return replace(model, fn=call)
 
 

@@ -36,6 +36,25 @@ NAMES = {
     "scan_force_mae": "force MAE along scans",
     "scan_energy_mae_aligned": "energy MAE along scans, aligned",
     "spurious_extrema": "spurious extrema",
+    "probe_cost": "PROBE over one model evaluation",
+}
+SELECTIVE = {  # score.domain.source.rule
+    "augrc": "AUGRC",
+    "auroc": "AUROC of failures",
+    "excess_augrc": "E-AUGRC",
+    "aurc": "AURC",
+    "excess_aurc": "E-AURC",
+    "residual_augrc": "AUGRC of the error",
+    "auprc": "AUPRC of failures",
+    "accuracy_at_coverage": "accuracy at coverage",
+    "accuracy": "accuracy",
+    "ece": "ECE, 15 equal-mass bins",
+    "brier": "Brier score",
+    "spearman": "Spearman with the error",
+    "realised_risk": "realised risk",
+    "realised_coverage": "realised coverage",
+    "prevalence": "share that failed",
+    "majority_accuracy": "accuracy of the majority",
 }
 
 
@@ -52,9 +71,14 @@ def metric_name(key: str) -> str:
     """
     >>> metric_name("rdf_error_O-O"), metric_name("my_metric")
     ('g(r) error O-O', 'my metric')
+    >>> metric_name("auroc.test.linear_probe")
+    'AUROC of failures, test, linear probe'
     """
     if key.startswith("rdf_error_"):
         return clean("g(r) error " + key.removeprefix("rdf_error_"))
+    if key.partition(".")[0] in SELECTIVE:
+        first, *rest = key.split(".")
+        return clean(", ".join([SELECTIVE[first], *(part.replace("_", " ") for part in rest)]))
     return NAMES.get(key) or clean(key.replace("_", " "))
 
 
