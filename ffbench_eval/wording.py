@@ -31,12 +31,18 @@ NAMES = {
     "free_energy_integral_error_phi": "F(phi) integral error",
     "free_energy_integral_error_psi": "F(psi) integral error",
     "fsd": "FSD",
-    "fsd_compress": "FSD, compressed side",
-    "fsd_stretch": "FSD, stretched side",
     "scan_force_mae": "force MAE along scans",
     "scan_energy_mae_aligned": "energy MAE along scans, aligned",
+    "scan_energy_mae": "energy MAE along scans, absolute",
     "spurious_extrema": "spurious extrema",
+    "conservativeness": "conservativeness, fine grid",
+    "conservativeness_on_frames": "conservativeness on the frames",
+    "conservativeness_of_reference": "the reference's own, on the frames",
+    "supported_share": "share of scans with known elements",
+    "masked_labels": "frames without labels",
 }
+
+PARTS = {"compress": "compressed side", "stretch": "stretched side", "p90": "90th percentile"}
 
 
 def clean(text: str) -> str:
@@ -55,6 +61,9 @@ def metric_name(key: str) -> str:
     """
     if key.startswith("rdf_error_"):
         return clean("g(r) error " + key.removeprefix("rdf_error_"))
+    head, _, tail = key.rpartition("_")
+    if head in NAMES and key not in NAMES:  # one part of a number: a bond type, a branch, a quantile
+        return clean(f"{NAMES[head]}, {PARTS.get(tail, tail)}")
     return NAMES.get(key) or clean(key.replace("_", " "))
 
 
