@@ -35,9 +35,9 @@ NAMES = {
     "scan_energy_mae_aligned": "energy MAE along scans, aligned",
     "scan_energy_mae": "energy MAE along scans, absolute",
     "spurious_extrema": "spurious extrema",
-    "conservativeness": "conservativeness, fine grid",
-    "conservativeness_on_frames": "conservativeness on the frames",
-    "conservativeness_of_reference": "the reference's own, on the frames",
+    "conservativeness": "conservativeness",
+    "conservativeness_on_frames": "conservativeness on the frames alone",
+    "conservativeness_of_reference": "conservativeness of the reference, on the frames",
     "supported_share": "share of scans with known elements",
     "masked_labels": "frames without labels",
 }

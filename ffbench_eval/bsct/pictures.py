@@ -76,6 +76,19 @@ def write_table(path: Path, scans: Mapping[str, LabelledScan], rows: Mapping[str
             out.writerow([*about, *numbers])
 
 
+def plain_curves(name: str, bond_length: np.ndarray, energy: np.ndarray, forces: np.ndarray) -> dict[str, Curve]:
+    """The curves of a scan without a reference, from the model's own lowest energy."""
+    low = int(np.argmin(energy))
+    far = np.linalg.norm((forces - forces[low]).reshape(len(energy), -1), axis=1)
+    x, label = axis(bond_length), f"bond length {name} (Å)"
+    return {
+        f"scan_energy_{name}": Curve(
+            x_label=label, y_label="energy from its minimum (eV)", x=x, series={"model": rounded(energy - energy[low])}
+        ),
+        f"scan_force_{name}": Curve(x_label=label, y_label="|F - F(min)| (eV/Å)", x=x, series={"model": rounded(far)}),
+    }
+
+
 def write_page(
     path: Path,
     title: str,
@@ -86,31 +99,48 @@ def write_page(
     """An HTML page without scripts: an index of the scans in ``predictions`` ({name: (energy, forces)}, worst first),
     then the two drawings of each."""
     shown = []
-    for k, (name, (energy, forces)) in enumerate(predictions.items(), 1):
+    for name, (energy, forces) in predictions.items():
         scan, row = scans[name], rows[name] or {}
         here = scan.bond_length[list(worst_step(scan, forces))]
+        where = f"{here[0]:.2f} to {here[1]:.2f} Å"
         shown.append(
-            {
-                "id": f"scan-{k}",
-                "name": clean(name),
-                "bond": f"{scan.bond_type}, atoms {scan.bond[0]} and {scan.bond[1]} of {len(scan.numbers)}",
-                "molecule": clean(scan.molecule) if len(scan.molecule) < 400 and scan.molecule[:1] in "[C" else "",
-                "where": f"{here[0]:.2f} to {here[1]:.2f} Å",
-                "numbers": [_cell(row.get(key)) for key in COLUMNS],
-                "charts": [plots.line(key, curve) for key, curve in curves(scan, energy, forces).items()],
+            entry(name, curves(scan, energy, forces), [cell(row.get(key), key) for key in COLUMNS])
+            | {
+                "where": where,
+                "molecule": clean(scan.molecule) if "[" in scan.molecule and len(scan.molecule) < 400 else "",
+                "about": f"{scan.bond_type}, atoms {scan.bond[0]} and {scan.bond[1]} of {len(scan.numbers)}, FSD "
+                f"{cell(row.get('fsd'))} 1/Å, reached at {where}, force MAE {cell(row.get('scan_force_mae'))} eV/Å",
             }
         )
     scored = sum(r is not None for r in rows.values())
-    heads = [(metric_name(key), "" if UNITS[key] == "1" else UNITS[key]) for key in COLUMNS]
-    text = _template().render(
-        title=clean(title), shown=shown, heads=heads, scored=scored, total=len(rows), style=plots.STYLE
+    of = "" if scored == len(rows) else f" (the data set has {len(rows)})"
+    intro = (
+        f"The {len(shown)} scans with the largest force smoothness deviation (FSD), of {scored} scored scans{of}. FSD "
+        "is the steepest change, per Å of bond length, of ln |F - F0|² of the model against the reference, each "
+        "held at 1 (eV/Å)² or above; the orange mark shows where it is reached. It mixes smoothness with accuracy near "
+        "equilibrium, so read it beside the force MAE."
     )
+    heads = [(metric_name(key), "" if UNITS[key] == "1" else UNITS[key]) for key in COLUMNS]
+    return page(path, title, intro, ["FSD reached at"], heads, shown)
+
+
+def entry(name: str, drawn: Mapping[str, Curve], numbers: list[str]) -> dict[str, Any]:
+    """One scan of a `page`: its row of numbers and its drawings."""
+    charts = [plots.line(key, curve) for key, curve in drawn.items()]
+    return {"name": clean(name), "where": "", "about": "", "molecule": "", "numbers": numbers, "charts": charts}
+
+
+def page(path: Path, title: str, intro: str, first: list[str], heads: list[tuple[str, str]], shown: list) -> Path:
+    """Write the index page; ``first`` are heads of text columns (at most one, for ``where``)."""
+    text = _template().render(title=clean(title), intro=intro, first=first, heads=heads, shown=shown, style=plots.STYLE)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def _cell(value: float | None) -> str:
-    return "–" if value is None else number(value)
+def cell(value: float | None, key: str = "") -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if UNITS.get(key) == "1" and key != "energy_jump" else number(value)
 
 
 def _template():
@@ -118,6 +148,10 @@ def _template():
 
     folder = Path(__file__).parents[1] / "templates"
     environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("scans.html.j2")

@@ -83,7 +83,9 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
             detail.append(f"scan {s.name}: {why}" if "\n" not in why else why)
         elif not finite.all():
             state[s.name] = "model_error"
-            detail.append(f"scan {s.name}: energy or forces are not finite on {(~finite).sum()} of {len(finite)} frames")
+            detail.append(
+                f"scan {s.name}: energy or forces are not finite on {(~finite).sum()} of {len(finite)} frames"
+            )
     for k, s in enumerate(finer):
         at = chosen.index(s)
         if state[s.name] == "ok":
