@@ -79,6 +79,8 @@ def evaluate(
     >>> report = evaluate(my_model, "mini")  # doctest: +SKIP
     >>> report.tasks["ethanol_accuracy"].metrics["force_mae"].value  # doctest: +SKIP
     """
+    from .kinds import KINDS
+
     begun = time.perf_counter()
     models, spec = model_room.resolve(model)
     suite = suite if isinstance(suite, Suite) else load_suite(suite, tasks=tasks)
@@ -96,6 +98,11 @@ def evaluate(
     report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
     report.to_json(run / "report.json")
     report.to_html(run / "report.html")
+    for p in planned:
+        write = getattr(KINDS[p.task.kind], "write_files", None)
+        if write and report.tasks[p.task.name].metrics:
+            finished = [results[u.address] for u in p.units if u.address in results]
+            write(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
     return report
 
 
@@ -115,6 +122,9 @@ def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned
         why_not = ""
         if model is None:
             why_not = f"no model for dataset {task.dataset}"
+        elif hasattr(KINDS[task.kind], "sample_rows"):  # a part of the data set is enough for this kind
+            if not len(probe_rows(task, data, model, 1)):
+                why_not = "unsupported elements in every scan"
         elif model.elements is not None:
             missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
             why_not = f"unsupported elements: {missing}" if missing else ""
@@ -148,6 +158,15 @@ def _absent(task: Task, error: Exception) -> Planned:
     return Planned(task, TaskData(None, None, used), None, [], str(error), absent=True)
 
 
+def probe_rows(task: Task, data: TaskData, model: ForceField, count: int) -> np.ndarray:
+    """Rows of frames to ask the model for once, or to time it on: the first ones unless the kind knows better."""
+    from .kinds import KINDS
+
+    sample = getattr(KINDS[task.kind], "sample_rows", None)
+    rows = sample(data, model, count) if sample else np.arange(min(count, len(data.frames)))
+    return rows[np.arange(count) % len(rows)] if len(rows) else rows
+
+
 def load_task_data(task: Task) -> TaskData:
     """The frames of a task's split, the reference that ships with the dataset, and their hashes."""
     from ffbench_data.load import dataset_folder, load_frames, provenance
@@ -172,7 +191,7 @@ def _first_answer(model: ForceField, data: TaskData, task: Task) -> None:
 
     where = f"model {model.name!r} on {task.dataset}"
     try:
-        out = model(collate(data.frames, indices=[0]))
+        out = model(collate(data.frames, indices=probe_rows(task, data, model, 1)))
     except Exception as error:
         raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
     for field in ("energy", "forces"):
@@ -196,9 +215,8 @@ def estimate(planned: list[Planned], run: Path) -> None:
             systems, calls = KINDS[p.task.kind].calls(p.task, unit.inputs, p.data)
             key = (id(p.model), p.task.dataset, systems)
             if key not in timed:
-                timed[key] = _call_seconds(
-                    p.model, collate(p.data.frames, indices=np.arange(systems) % len(p.data.frames))
-                )
+                rows = probe_rows(p.task, p.data, p.model, systems)
+                timed[key] = _call_seconds(p.model, collate(p.data.frames, indices=rows))
             p.seconds += 1.15 * calls * timed[key]
 
 
