@@ -108,47 +108,41 @@ def evaluate(
 
 def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned]:
     """Every task of the suite with its data, model and units. Asks each model once about each dataset."""
-    from .kinds import KINDS
-
     planned = []
     asked: set[tuple[int, str]] = set()
     for task in suite.tasks:
         try:
-            data = load_task_data(task)
+            planned.append(_plan_task(task, models, seed, asked))
         except NotBuilt as error:
             planned.append(_absent(task, error))
-            continue
-        model = model_room.for_dataset(models, task.dataset, task.config)
-        why_not = ""
-        if model is None:
-            why_not = f"no model for dataset {task.dataset}"
-        elif hasattr(KINDS[task.kind], "sample_rows"):  # a part of the data set is enough for this kind
-            if not len(probe_rows(task, data, model, 1)):
-                why_not = "unsupported elements in every scan"
-        elif model.elements is not None:
-            missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
-            why_not = f"unsupported elements: {missing}" if missing else ""
-        units: list[Unit] = []
-        if not why_not:
-            if (id(model), task.dataset) not in asked:
-                _first_answer(model, data, task)
-                asked.add((id(model), task.dataset))
-            mark = model_room.fingerprint(model)
-            try:
-                rows = KINDS[task.kind].plan(task, data, seed)
-            except NotBuilt as error:
-                planned.append(_absent(task, error))
-                continue
-            units = [
-                make_unit(task, inputs, seed=seed, dataset_hash=data.used.content_sha256, fingerprint=mark)
-                for inputs in rows
-            ]
-            if not model.batched:
-                units = [single for unit in units for single in singles(unit)]
-        planned.append(Planned(task, data, None if why_not else model, units, why_not))
     if planned and all(p.absent for p in planned):
         raise ValueError(f"suite {suite.name}: no data set of it is on this machine: {planned[0].why_not}")
     return planned
+
+
+def _plan_task(task: Task, models: model_room.Models, seed: int, asked: set[tuple[int, str]]) -> Planned:
+    from .kinds import KINDS
+
+    data, kind = load_task_data(task), KINDS[task.kind]
+    model = model_room.for_dataset(models, task.dataset, task.config)
+    if model is None:
+        return Planned(task, data, None, [], f"no model for dataset {task.dataset}")
+    if hasattr(kind, "sample_rows"):  # a part of the data set is enough for this kind
+        if not len(probe_rows(task, data, model, 1)):
+            return Planned(task, data, None, [], "unsupported elements in every scan")
+    elif model.elements is not None:
+        missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
+        if missing:
+            return Planned(task, data, None, [], f"unsupported elements: {missing}")
+    if (id(model), task.dataset) not in asked:
+        _first_answer(model, data, task)
+        asked.add((id(model), task.dataset))
+    mark, used = model_room.fingerprint(model), data.used.content_sha256
+    rows = kind.plan(task, data, seed)
+    units = [make_unit(task, inputs, seed=seed, dataset_hash=used, fingerprint=mark) for inputs in rows]
+    if not model.batched:
+        units = [single for unit in units for single in singles(unit)]
+    return Planned(task, data, model, units)
 
 
 def _absent(task: Task, error: Exception) -> Planned:

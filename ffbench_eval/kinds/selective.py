@@ -205,13 +205,14 @@ def _fit_all(p, parts, samples, progress) -> tuple[dict[str, Any], dict[str, np.
         labelled = {k: (label(c, rule, limit), s) for k, (c, s) in known_parts.items() if len(c)}
         train = labelled["train"][0]
         single = one_class(train.failed)
+        assert train.failed is not None  # `label` sets it
         facts["train_prevalence"] = float(train.failed.mean())
         if single:
             facts["why_not"] = f"training part: {single} at {limit:.4g} {facts['unit']}; nothing to learn or to rank"
             continue
         facts["domains"] = [k for k in labelled if k not in ("train", "calibration")]
         for k, (c, s) in labelled.items():
-            if k != "train":
+            if k != "train" and c.failed is not None and c.residual is not None:
                 arrays[f"{rule_name}|{k}|failed"], arrays[f"{rule_name}|{k}|residual"] = c.failed, c.residual
                 arrays[f"{rule_name}|{k}|sample"] = c.per_case(s)
         for name in names:

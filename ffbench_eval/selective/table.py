@@ -94,15 +94,15 @@ def score_source(
     values["excess_augrc"] = values["augrc"] - resample.augrc(*at_best)
     values["excess_aurc"] = values["aurc"] - resample.aurc(*at_best)
     values["majority_accuracy"] = np.maximum(values["prevalence"], 1 - values["prevalence"])
-    why = dict.fromkeys(("auroc", "auprc"), one_class(failed))
+    reasons = dict.fromkeys(("auroc", "auprc"), one_class(failed))
     if len(order.ends) == 1 or len(best.ends) == 1:
         which = "confidence" if len(order.ends) == 1 else "error"
-        values["spearman"], why["spearman"] = np.full(len(w), np.nan), f"the {which} is constant"
+        values["spearman"], reasons["spearman"] = np.full(len(w), np.nan), f"the {which} is constant"
     else:
         values["spearman"] = resample.correlation(resample.ranks(order, w), resample.ranks(best, w), w)
     if not inside.any():
-        why["realised_risk"] = "no case lies above the threshold: nothing is accepted"
-    return {k: _scored(v, why.get(k, ""), n, groups, _unit(k, unit), BETTER[k]) for k, v in values.items()}
+        reasons["realised_risk"] = "no case lies above the threshold: nothing is accepted"
+    return {k: _scored(v, reasons.get(k, ""), n, groups, _unit(k, unit), BETTER[k]) for k, v in values.items()}
 
 
 def _unit(name: str, unit: str) -> str:
