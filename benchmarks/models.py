@@ -271,11 +271,12 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5, help="calls in a round")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = json.loads(OUT.read_text()) if OUT.exists() else {}
     if given.fit:
-        result["fits"] = {"cpu_minutes": given.fit, "dataset": "ethanol_gfn2", **fits(given.fit)}
+        found = {"fits": {"cpu_minutes": given.fit, "dataset": "ethanol_gfn2", **fits(given.fit)}}
     else:
-        result["speed"] = {**result.get("speed", {}), **speed(given.only or list(OURS), given.rounds, given.times)}
+        found = {"speed": speed(given.only or list(OURS), given.rounds, given.times)}
+    result = json.loads(OUT.read_text()) if OUT.exists() else {}
+    result |= found if given.fit else {"speed": {**result.get("speed", {}), **found["speed"]}}
     import schnetpack
 
     result["about"] = {
