@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,8 @@ class PaiNN(nn.Module):
         both = torch.stack([direction, -direction])
         last = self.config.layers - 1
         for layer, rows in enumerate(matrix.chunk(self.config.layers)):
-            hidden, last_step = self.messages[layer][:2](s), self.messages[layer][2]
+            message: Any = self.messages[layer]
+            hidden, last_step = message[:2](s), message[2]
             if layer == 0:  # the vectors are zero before the first layer
                 m = linear(hidden, last_step.weight[: 2 * f], last_step.bias[: 2 * f])
                 m = m.index_select(0, outof).view(2, -1, 2 * f) * (basis @ rows[: 2 * f].T)
