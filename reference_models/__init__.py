@@ -120,6 +120,10 @@ def load(name: str):
 
     if name.partition("@")[0] in CONTROLS:
         return control(name)
+    from .providers import pretrained, published
+
+    if name in published():
+        return pretrained(name)
     if "@" in name:
         path = SHIPPED / f"{name.replace(':', '-')}.safetensors"
         if path.exists():
@@ -130,5 +134,5 @@ def load(name: str):
             return {dataset: read(path) for dataset, path in found.items()}
     from ffbench_data.datacard import known
 
-    shipped = sorted({m.split("@")[0] for m in list_models()}) + list_models() + list(CONTROLS)
+    shipped = sorted({m.split("@")[0] for m in list_models()}) + list_models() + list(CONTROLS) + list(published())
     return known(name, [s for s in shipped if s != name], "reference model")
