@@ -17,6 +17,14 @@ FAMILIES = {  # module and network class
     "schnet": ("schnet", "SchNet"),
     # "deeppot_se": ("deeppot_se", "DeepPotSE"),
     # "transformer": ("transformer", "Transformer"),
+    "nequip": ("providers.nequip", "NequIP"),
+    "allegro": ("providers.allegro", "Allegro"),
+    "mace": ("providers.mace", "MACE"),
+    "et": ("providers.et", "ET"),
+    "dimenet": ("providers.dimenet", "DimeNet"),
+    "gemnet_t": ("providers.gemnet", "GemNet"),
+    "gemnet_dt": ("providers.gemnet", "GemNetDirect"),
+    "equiformer": ("providers.equiformer", "Equiformer"),
 }
 
 

@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import logging
 import os
 import random
 import warnings
@@ -125,10 +127,12 @@ def guarded(name: str) -> Iterator[None]:
     environment, dtype, threads = dict(os.environ), torch.get_default_dtype(), torch.get_num_threads()
     # numpy's global state is what packages seed
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    level = logging.root.manager.disable
     sharing = torch.multiprocessing.get_sharing_strategy()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
             warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
             yield
     except ImportError as error:
         raise ValueError(
@@ -139,6 +143,7 @@ def guarded(name: str) -> Iterator[None]:
         for key in set(os.environ) - set(environment):
             del os.environ[key]
         os.environ.update({k: v for k, v in environment.items() if os.environ.get(k) != v})
+        logging.disable(level)
         torch.set_default_dtype(dtype)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)

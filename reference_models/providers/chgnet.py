@@ -6,7 +6,6 @@ Angstrom from all others get no graph, and the package says that its answer is t
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,7 @@ def chgnet(*, version: str = "0.3.0") -> ForceField:
     with guarded("chgnet"):
         from chgnet.model import CHGNet
 
-        with contextlib.redirect_stdout(None):  # it prints its size
-            network = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
+        network = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
     network = network.eval().requires_grad_(False)
     network.graph_converter.verbose = False
     network.graph_converter.on_isolated_atoms = "ignore"
