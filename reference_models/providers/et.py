@@ -74,33 +74,28 @@ class ET(nn.Module):
             )
         self.representation, self.output = made.representation_model, made.output_model
         # Edges come from us: no compiled neighbour search, any cell, float64 where asked for.
-        self.representation.distance = GivenEdges()
+        self.representation.distance = nn.Identity()
 
     def forward(self, batch: AtomsBatch) -> dict[str, Tensor]:
         index, r = directed_edges(batch)
-        if bool((index[0] == index[1]).any()):
-            raise ValueError(
-                f"an atom has its own image within {self.config.cutoff} A: the equivariant transformer of torchmd-net "
-                "cannot tell it from a self-loop; use a larger cell"
-            )
-        self.representation.distance.edges = index, r
-        system, z = batch.system_index, batch.atomic_numbers
-        x, v, *_ = self.representation(z, batch.positions, system)
-        self.representation.distance.edges = None
-        per_atom = self.output.pre_reduce(x, v, z, batch.positions, system)
+        z, near = batch.atomic_numbers, self.representation.neighbor_embedding
+        d = r.square().sum(-1).sqrt()
+        radial = self.representation.distance_expansion(d)
+        i, j = index
+        weight = near.distance_proj(radial) * near.cutoff(d).unsqueeze(1)
+        x = self.representation.embedding(z)
+        around = torch.zeros_like(x).index_add(0, i, weight * near.embedding(z).index_select(0, j))
+        x = near.combine(torch.cat([x, around], 1))
+        # Attention has self-loops; the package finds edges by unequal ends, which images of an atom would break.
+        loop = torch.arange(len(z), device=z.device)
+        edges = torch.cat([index, loop.expand(2, -1)], 1)
+        zero = r.new_zeros(len(z))
+        lengths, units = torch.cat([d, zero]), torch.cat([-r / d.unsqueeze(1), r.new_zeros(len(z), 3)])
+        radial = torch.cat([radial, self.representation.distance_expansion(zero)])
+        v = x.new_zeros(len(z), 3, x.shape[1])
+        for layer in self.representation.attention_layers:
+            dx, dv = layer(x, v, edges, lengths, radial, units)
+            x, v = x + dx, v + dv
+        x = self.representation.out_norm(x)
+        per_atom = self.output.pre_reduce(x, v, z, batch.positions, batch.system_index)
         return {"energy": total(per_atom.squeeze(-1), batch), "embedding": x}
-
-
-class GivenEdges(nn.Module):
-    """Stands where torchmd-net searches neighbours: returns given edges, with the self-loops it expects."""
-
-    edges: tuple[Tensor, Tensor] | None = None
-
-    def forward(self, pos: Tensor, batch: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        assert self.edges is not None
-        index, r = self.edges
-        loop = torch.arange(len(pos), device=pos.device)
-        # Their vectors point from j (second row) to i (first row).
-        vectors = torch.cat([-r, r.new_zeros(len(pos), 3)])
-        lengths = torch.cat([r.square().sum(-1).sqrt(), r.new_zeros(len(pos))])
-        return torch.cat([index, loop.expand(2, -1)], 1), lengths, vectors
