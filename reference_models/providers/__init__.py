@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import io
 import logging
 import os
 import random
@@ -130,7 +131,7 @@ def guarded(name: str) -> Iterator[None]:
     level = logging.root.manager.disable
     sharing = torch.multiprocessing.get_sharing_strategy()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
             yield

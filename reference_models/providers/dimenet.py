@@ -44,10 +44,10 @@ class DimeNet(nn.Module):
             from torch_geometric.nn.models import dimenet
 
             torch.manual_seed(number)
-            common = dict(
-                hidden_channels=c.features, out_channels=1, num_blocks=c.blocks, num_spherical=c.spherical,
-                num_radial=c.radial, cutoff=c.cutoff, output_initializer="glorot_orthogonal",
-            )  # fmt: skip
+            common = {
+                "hidden_channels": c.features, "out_channels": 1, "num_blocks": c.blocks, "num_spherical": c.spherical,
+                "num_radial": c.radial, "cutoff": c.cutoff, "output_initializer": "glorot_orthogonal",
+            }  # fmt: skip
             if c.plus:
                 made = dimenet.DimeNetPlusPlus(
                     int_emb_size=c.features // 2, basis_emb_size=8, out_emb_channels=c.features, **common

@@ -62,7 +62,5 @@ class Equiformer(nn.Module):
 
     def forward(self, batch: AtomsBatch) -> dict[str, Tensor]:
         index, r = directed_edges(batch)
-        features, per_atom = self.network._evaluate(
-            batch.atomic_numbers, index, r, batch.system_index, batch.n_systems
-        )
+        features, per_atom = self.network._evaluate(batch.atomic_numbers, index, r, batch.system_index, batch.n_systems)
         return {"energy": total(per_atom, batch), "embedding": features[:, : self.network.node_feature_dim]}

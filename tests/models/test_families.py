@@ -1,6 +1,7 @@
 """What every model family must satisfy, present and future: one parametrised file."""
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
@@ -42,11 +43,19 @@ MAKERS = {
 }
 
 
+@functools.cache
+def made(name):
+    """Packages take seconds to import and to build with."""
+    return MAKERS[name]()
+
+
 @pytest.fixture(params=MAKERS)
 def model(request):
     provider = FOREIGN.get(request.param)
     if provider and not provider.installed:
         pytest.skip(f"{provider.package} is not installed: {provider.get}")
+    if provider:
+        return made(request.param)
     return MAKERS[request.param]()
 
 
