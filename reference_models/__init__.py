@@ -16,6 +16,8 @@ FAMILIES = {  # module and network class
     "schnet": ("schnet", "SchNet"),
     "deeppot_se": ("deeppot_se", "DeepPotSE"),
     "transformer": ("transformer", "Transformer"),
+    "forcenet": ("forcenet", "ForceNet"),
+    "botnet": ("botnet", "BOTNet"),
     "nequip": ("providers.nequip", "NequIP"),
     "allegro": ("providers.allegro", "Allegro"),
     "mace": ("providers.mace", "MACE"),
