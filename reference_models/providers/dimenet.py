@@ -6,6 +6,7 @@ The package's own forward needs compiled extensions (torch-sparse, pyg-lib) and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,19 +42,8 @@ class DimeNet(nn.Module):
         self.config = c = config
         number = seed()
         with guarded("pyg"):
-            from torch_geometric.nn.models import dimenet
-
             torch.manual_seed(number)
-            common = {
-                "hidden_channels": c.features, "out_channels": 1, "num_blocks": c.blocks, "num_spherical": c.spherical,
-                "num_radial": c.radial, "cutoff": c.cutoff, "output_initializer": "glorot_orthogonal",
-            }  # fmt: skip
-            if c.plus:
-                made = dimenet.DimeNetPlusPlus(
-                    int_emb_size=c.features // 2, basis_emb_size=8, out_emb_channels=c.features, **common
-                )
-            else:
-                made = dimenet.DimeNet(num_bilinear=8, **common)
+            made = make(c)
         self.radial, self.angular, self.embed = made.rbf, made.sbf, made.emb
         self.outputs, self.interactions = made.output_blocks, made.interaction_blocks
         with torch.no_grad():  # start with energies of order one
@@ -67,13 +57,9 @@ class DimeNet(nn.Module):
         i, j = index
         d = r.square().sum(-1).sqrt()
         kj, ji = triplets(i, j, r, n)
-        u, w = r[ji], r[kj]  # i -> j, and j -> k
-        if self.config.plus:  # angle at j between k and i
-            a, b = u, w
-            cosine, sine = -(a * b).sum(-1), torch.linalg.cross(a, b)
-        else:  # angle at i between j and k
-            a, b = u, u + w
-            cosine, sine = (a * b).sum(-1), torch.linalg.cross(a, b)
+        u, w = r[ji], r[kj]  # from i to j, and from j to k
+        v = w if self.config.plus else u + w  # the angle against j's next edge, or at i between j and k
+        cosine, sine = (u * v).sum(-1), torch.linalg.cross(u, v)
         angle = torch.atan2((sine.square().sum(-1) + 1e-18).sqrt(), cosine)
         rbf = self.radial(d)
         sbf = self.angular(d, angle, kj)
@@ -100,3 +86,22 @@ def triplets(i: Tensor, j: Tensor, r: Tensor, n: int) -> tuple[Tensor, Tensor]:
     there_and_back = (r.detach()[kj] + r.detach()[ji]).square().sum(-1) < 1e-6
     keep = ~(there_and_back & (j[kj] == i[ji]))
     return kj[keep], ji[keep]
+
+
+def make(c: Config) -> Any:
+    """The package's own model."""
+    from torch_geometric.nn.models import dimenet
+
+    common = {
+        "hidden_channels": c.features,
+        "out_channels": 1,
+        "num_blocks": c.blocks,
+        "num_spherical": c.spherical,
+        "num_radial": c.radial,
+        "cutoff": c.cutoff,
+        "output_initializer": "glorot_orthogonal",
+    }
+    if c.plus:
+        sizes = {"int_emb_size": c.features // 2, "basis_emb_size": 8, "out_emb_channels": c.features}
+        return dimenet.DimeNetPlusPlus(**sizes, **common)
+    return dimenet.DimeNet(num_bilinear=8, **common)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,40 +39,8 @@ class ET(nn.Module):
         self.config = c = config
         number = seed()
         with guarded("torchmdnet"):
-            from torchmdnet.models.model import create_model
-
             torch.manual_seed(number)
-            made = create_model(
-                {
-                    "model": "equivariant-transformer",
-                    "embedding_dimension": c.features,
-                    "num_layers": c.layers,
-                    "num_rbf": c.radial,
-                    "rbf_type": "expnorm",
-                    "trainable_rbf": False,
-                    "activation": "silu",
-                    "attn_activation": "silu",
-                    "cutoff_lower": 0.0,
-                    "cutoff_upper": c.cutoff,
-                    "max_z": 100,
-                    "max_num_neighbors": 64,
-                    "aggr": "add",
-                    "neighbor_embedding": True,
-                    "num_heads": c.heads,
-                    "distance_influence": "both",
-                    "prior_model": None,
-                    "output_model": "Scalar",
-                    "reduce_op": "add",
-                    "derivative": False,
-                    "precision": 32,
-                    "equivariance_invariance_group": "O(3)",
-                    "box_vecs": None,
-                    "static_shapes": False,
-                    "check_errors": True,
-                    "vector_cutoff": c.smooth,
-                    "atom_filter": -1,
-                }
-            )
+            made = make(c)
         self.representation, self.output = made.representation_model, made.output_model
         # Edges come from us: no compiled neighbour search, any cell, float64 where asked for.
         self.representation.distance = nn.Identity()
@@ -99,3 +68,40 @@ class ET(nn.Module):
         x = self.representation.out_norm(x)
         per_atom = self.output.pre_reduce(x, v, z, batch.positions, batch.system_index)
         return {"energy": total(per_atom.squeeze(-1), batch), "embedding": x}
+
+
+def make(c: Config, derivative: bool = False) -> Any:
+    """The package's own model."""
+    from torchmdnet.models.model import create_model
+
+    return create_model(
+        {
+            "model": "equivariant-transformer",
+            "embedding_dimension": c.features,
+            "num_layers": c.layers,
+            "num_rbf": c.radial,
+            "rbf_type": "expnorm",
+            "trainable_rbf": False,
+            "activation": "silu",
+            "attn_activation": "silu",
+            "cutoff_lower": 0.0,
+            "cutoff_upper": c.cutoff,
+            "max_z": 100,
+            "max_num_neighbors": 64,
+            "aggr": "add",
+            "neighbor_embedding": True,
+            "num_heads": c.heads,
+            "distance_influence": "both",
+            "prior_model": None,
+            "output_model": "Scalar",
+            "reduce_op": "add",
+            "derivative": derivative,
+            "precision": 32,
+            "equivariance_invariance_group": "O(3)",
+            "box_vecs": None,
+            "static_shapes": False,
+            "check_errors": True,
+            "vector_cutoff": c.smooth,
+            "atom_filter": -1,
+        }
+    )

@@ -45,10 +45,12 @@ class MACE(nn.Module):
         self.elements = Elements(c.elements, "MACE")
         number = seed()
         with guarded("mace"):
+            import e3nn
             import numpy as np
             from e3nn import o3
             from mace import modules
 
+            e3nn.set_optimization_defaults(jit_mode="eager")  # scripted parts can be neither copied nor sent
             torch.manual_seed(number)
             hidden = o3.Irreps("+".join(f"{c.channels}x{n}{'eo'[n % 2]}" for n in range(c.degree + 1)))
             self.network = modules.MACE(
