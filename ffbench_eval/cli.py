@@ -200,6 +200,10 @@ def _mount() -> None:
         from ffbench_data.cli import app as data
 
         app.add_typer(data, name="data", help="Datasets: list, build, check, push.")
+    if find_spec("leaderboard.cli") and not any(group.name == "leaderboard" for group in app.registered_groups):
+        from leaderboard.cli import add_to
+
+        add_to(app)
 
 
 if __name__ == "__main__":
