@@ -83,6 +83,24 @@ def check_(
 
 
 @board.command()
+def build(
+    out: Annotated[Path, typer.Option(help="folder of the site")] = Path("site"),
+    entries: Entries = HERE,
+    weights: Annotated[Path | None, typer.Option(help="YAML like leaderboard/weights.yaml")] = None,
+) -> None:
+    """Build the static site from the entries."""
+    from datetime import UTC, datetime
+
+    from .build import build as make
+    from .scoring import read_yaml
+
+    rules = read_yaml(weights) if weights else None
+    index = make(out, entries=entries, weights=rules, built=datetime.now(UTC).date().isoformat())
+    size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    typer.echo(f"{index} ({size / 1e6:.2f} MB)")
+
+
+@board.command()
 def schema(write: Annotated[bool, typer.Option("--write", help="write leaderboard/schema")] = False) -> None:
     """Print the JSON Schema of an entry."""
     from .entry import SCHEMA, schema_text
