@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from .entry import ENTRIES, ROOM, Entry
 from .figures import Dot, scatter, small
 from .literature import load_literature
 from .lock import SUITES, TaskLock
-from .scoring import card_for
+from .scoring import rank
 from .trust import CHECKS, records
 
 TEMPLATES = ROOM / "templates"
-CURVES = 9  # per entry
+CURVES = 8  # per entry
 PER_TASK = 3
 STORIES = 5
 TRUST = {
@@ -85,19 +85,24 @@ def build(
 
 def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **more: Any) -> None:
     template = template or file
-    text = _templates().get_template(f"{template}.j2").render(
-        **shared,
-        **more,
-        root="../" if "/" in file else "",
-        here=file.removesuffix(".html"),
-        trust_meaning=TRUST,
-        state_meaning=_state_meaning,
-        thousands=_thousands,
-        hardware=_hardware,
+    text = (
+        _templates()
+        .get_template(f"{template}.j2")
+        .render(
+            **shared,
+            **more,
+            root="../" if "/" in file else "",
+            here=file.removesuffix(".html"),
+            trust_meaning=TRUST,
+            state_meaning=_state_meaning,
+            thousands=_thousands,
+            hardware=_hardware,
+        )
     )
     (out / file).write_text(text, encoding="utf-8")
 
 
+@cache
 def _templates():
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -140,7 +145,7 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
     report = rows[0][1].entry.report
     room = CURVES
     tasks: dict[str, list[dict[str, Any]]] = {}
-    for board, row in rows:
+    for _, row in rows:
         shown = []
         for name, task in row.entry.report.tasks.items():
             charts = _charts(task)[: min(PER_TASK, room)]
@@ -168,8 +173,9 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
 
 def _charts(task: TaskReport) -> list[tuple[str, Any]]:
     wanted = [n for n in task.curves if not n.startswith(("temperature", "force_parity", "scan_force"))]
-    drawn = [(curve_title(n), small(task.curves[n], curve_title(n))) for n in wanted]
-    return [(t, svg) for t, svg in drawn if svg]
+    titles = [wording.metric_name(n) if n in wording.NAMES else curve_title(n) for n in wanted]
+    drawn = [(title, small(task.curves[n], title)) for n, title in zip(wanted, titles)]
+    return [(title, svg) for title, svg in drawn if svg]
 
 
 def _metric_row(name: str, m: Metric) -> tuple[Any, ...]:
@@ -193,25 +199,18 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
     reports = {r.entry.key: r.entry.report.tasks.get(name) for r in board.rows}
     example = next((t for t in reports.values() if t and t.metrics), None)
     metrics = main_metric(task if task.metrics or example is None else example)
-    scored = sorted(
-        (r for r in board.rows if r.scores[name].value is not None and not r.seen), key=lambda r: -r.scores[name].value
-    )
-    import numpy as np
-
-    place = {}
-    for r in scored:
-        mine = r.scores[name].draws
-        place[r.entry.key] = 1 + sum(float(np.quantile(o.scores[name].draws - mine, 0.025)) > 0 for o in scored)
+    scored = [r for r in board.rows if r.scores[name].value is not None and not r.seen]
+    place = {key: r.rank for key, r in rank({r.entry.key: {name: r.scores[name]} for r in scored}, {name: 1.0}).items()}
     lines = []
     for r in board.rows:
         score, report = r.scores[name], reports[r.entry.key]
-        rank = place.get(r.entry.key)
-        tied = sum(p == rank for p in place.values()) > 1
+        here = place.get(r.entry.key)
+        tied = sum(p == here for p in place.values()) > 1
         found = [report.metrics.get(m) if report else None for m in metrics]
         lines.append(
             {
-                "rank": rank,
-                "place": f"{rank}{' tied' if tied else ''}" if rank else "saw test data" if r.seen else "–",
+                "rank": here,
+                "place": f"{here}{' tied' if tied else ''}" if here else "saw test data" if r.seen else "–",
                 "slug": r.slug,
                 "name": r.name,
                 "sort": "" if score.value is None else f"{score.value:.4f}",
@@ -261,8 +260,11 @@ def _cell(m: Metric | None) -> tuple[str, Any]:
         return "", "no value"
     text = wording.value_text(m)
     if m.interval is not None:
-        half = (m.interval[1] - m.interval[0]) / 2
-        text += f" ± {wording.number(half, wording.last_digit(m))}"
+        low, high = m.value - m.interval[0], m.interval[1] - m.value
+        if abs(high - low) < 0.1 * (high + low):
+            text += f" ± {wording.number((low + high) / 2, wording.last_digit(m))}"
+        else:
+            text += f" ({wording.interval_text(m).replace(' to ', '–')})"
     return f"{m.value:.5g}", typeset(text)
 
 
@@ -279,7 +281,9 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
         for k in names:
             found = [t.metrics.get(k) if t else None for t in reports]
             unit = next((wording.unit_name(m.unit) for m in found if m), "")
-            lines.append((f"{wording.metric_name(k)} {f'({unit})' if unit else ''}".strip(), [_cell(m)[1] for m in found]))
+            lines.append(
+                (f"{wording.metric_name(k)} {f'({unit})' if unit else ''}".strip(), [_cell(m)[1] for m in found])
+            )
         scores = [
             (f"{s.value:.4f}", f"{s.value:.2f}") if s.value is not None else ("", s.state.replace("_", " "))
             for s in (r.scores[name] for r in board.rows)
@@ -288,15 +292,18 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
     return groups
 
 
-AXES = {  # (title, x: (kind, metric), y: (kind, metric), log x, log y, note)
-    "Force error against stability": (("accuracy", "force_mae"), ("molecular_dynamics", "stable_time"), True, False, ""),
+FORCE = ("accuracy", "force_mae")
+AXES = {  # title: x (kind, metric), y (kind, metric), log x, log y, note
+    "Force error against stability": (FORCE, ("molecular_dynamics", "stable_time"), True, False, ""),
     "Force error against FSD": (
-        ("accuracy", "force_mae"), ("bsct", "fsd"), True, False, "FSD also rises with the force error along the scan",
+        FORCE, ("bsct", "fsd"), True, False, "FSD also rises with the force error along the scan",
     ),
-    "AUGRC against cost": (("cost", "cost"), ("selective", "augrc"), True, False, "cost: reference kernels per atom step"),
+    "AUGRC against cost": (
+        ("cost", "cost"), ("selective", "augrc"), True, False, "cost: of the same model's simulation",
+    ),
     "Speed against accuracy": (
-        ("accuracy", "force_mae"), ("cost", "speed"), True, True,
-        "speed: atom steps per reference kernel, from the run itself",
+        FORCE, ("cost", "speed"), True, True,
+        "speed: of the simulation that was scored, in units of a kernel timed on the same machine",
     ),
 }  # fmt: skip
 
@@ -363,11 +370,26 @@ def _axis(of: tuple[str, str]) -> str:
     return wording.metric_name(name) + (f" ({units[name]})" if name in units else "")
 
 
-COLUMNS = ["org", "model", "version", "suite", "trust", "task", "state", "metric", "value", "low", "high", "n", "unit", "score"]
+COLUMNS = [
+    "org",
+    "model",
+    "version",
+    "suite",
+    "trust",
+    "task",
+    "state",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "unit",
+    "score",
+]
 
 
 def _tables(out: Path, boards: list[SuiteBoard]) -> None:
-    """Every metric of every entry as CSV and Parquet, and the task scores as metric ``task_score``."""
+    """Every metric of every entry as CSV and Parquet; rows of metric ``task_score`` also hold trust and state."""
     import csv
 
     import pyarrow as pa
@@ -385,21 +407,21 @@ def _tables(out: Path, boards: list[SuiteBoard]) -> None:
 
 def _lines(row: Row) -> list[list[Any]]:
     e = row.entry
-    head = [e.org, e.model, e.version, e.report.suite, row.trust]
+    head = [e.org, e.model, e.version, e.report.suite]
     out = []
     for name, score in row.scores.items():
         low, high = score.interval or (None, None)
-        out.append([*head, name, score.state, "task_score", score.value, low, high, None, "1", score.value])
+        out.append([*head, row.trust, name, score.state, "task_score", score.value, low, high, None, "1", score.value])
         task = e.report.tasks.get(name)
         for key, m in task.metrics.items() if task else ():
             low, high = m.interval or (None, None)
-            out.append([*head, name, score.state, key, m.value, low, high, m.n or None, m.unit, m.score])
+            out.append([*head, None, name, None, key, m.value, low, high, m.n or None, m.unit, m.score])
     return out
 
 
 def _short(value: Any) -> Any:
     if isinstance(value, float):
-        return f"{value:.5g}"
+        return f"{value:.4g}"
     # A cell that starts like a formula would be run by a spreadsheet.
     return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
 
@@ -415,8 +437,9 @@ def _thousands(value: int | None) -> str:
 def _hardware(entry: Entry) -> str:
     env = entry.report.environment
     where = env.processor if env.device == "cpu" else env.device
-    minutes = entry.report.wall_s / 60
-    return wording.clean(f"{where}, {env.threads} threads, {minutes:.0f} min" if math.isfinite(minutes) else where)
+    seconds = sum(u.wall_s for t in entry.report.tasks.values() for u in t.units)
+    threads = "1 thread" if env.threads == 1 else f"{env.threads} threads"
+    return wording.clean(f"{where}, {threads}, {wording.duration(seconds)} of work")
 
 
 def _plain(value: Any) -> str:
@@ -425,6 +448,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_plain(v) for v in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-__all__ = ["build", "card_for", "normalised_cost"]

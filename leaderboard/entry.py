@@ -114,8 +114,11 @@ def entry_paths(entries: Path = ENTRIES) -> list[Path]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of an entry."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Entry.model_json_schema()}
+    """The JSON Schema of an entry. Docstrings are left out: rewording one changes no schema."""
+    schema = Entry.model_json_schema()
+    for part in (schema, *schema["$defs"].values()):
+        part.pop("description", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def schema_text() -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from ffbench_eval.report import Curve
 from ffbench_eval.wording import clean, number
 
-POINTS = 40  # of a small curve
+POINTS = 32  # of a small curve
 LINES = 6
 
 
@@ -31,15 +31,10 @@ def small(curve: Curve, label: str) -> Markup:
     width = (x1 - x0) or 1.0
     lines = []
     for k, (name, y) in enumerate(series.items()):
-        d, pen = [], "M"
-        for x, v in zip(xs, y):
-            if v is None:
-                pen = "M"
-                continue
-            d.append(f"{pen}{(x - x0) / width * 200:.0f} {100 - (v - low) / (high - low) * 96:.0f}")
-            pen = "L" if pen == "M" else " "
+        d = _path([(round((x - x0) / width * 200), None if v is None else round(100 - (v - low) / (high - low) * 96))
+                   for x, v in zip(xs, y)])  # fmt: skip
         style = "r" if name == "reference" else "m" if name == "model" else f"c{k % 6}"
-        lines.append((name == "reference", f'<path class="{style}" d="{"".join(d)}"/>'))
+        lines.append((name == "reference", f'<path class="{style}" d="{d}"/>'))
     drawn = "".join(text for _, text in sorted(lines, key=lambda e: not e[0]))
     return Markup(
         f'<svg class="k" viewBox="0 0 200 130" role="img" aria-label="{escape(label)}">{drawn}'
@@ -48,6 +43,26 @@ def small(curve: Curve, label: str) -> Markup:
         f"{escape(clean(curve.x_label)[:30])}</text>"
         f'<text x="0" y="9">{number(high)}</text></svg>'
     )
+
+
+def _path(points: list[tuple[int, int | None]]) -> str:
+    """Relative steps, the shortest way to write it; gaps start anew.
+
+    >>> _path([(0, 5), (3, 2), (6, None), (9, 1), (12, 1)])
+    'M0 5l3-3M9 1l3 0'
+    """
+    out, last = "", None
+    for x, y in points:
+        if y is None:
+            last = None
+            continue
+        if last is None:
+            out += f"M{x} {y}l"
+        else:
+            dx, dy = x - last[0], y - last[1]
+            out += f"{'' if out[-1] == 'l' or dx < 0 else ' '}{dx}{'' if dy < 0 else ' '}{dy}"
+        last = (x, y)
+    return out.replace("lM", "M").rstrip("l")
 
 
 def _thinned(curve: Curve) -> tuple[list[float], dict[str, list[float | None]]]:
@@ -120,7 +135,11 @@ def scatter(dots: list[Dot], x_label: str, y_label: str, *, log_x: bool = False,
         x, y = px(d.x), py(d.y)
         title = escape(f"{clean(d.name)}: {number(d.x)}, {number(d.y)}")
         side = (x - 8, "e") if x > WIDTH * 0.7 else (x + 8, "")
-        text = f'<text class="n {side[1]}" x="{side[0]:.0f}" y="{y - 6:.0f}">{escape(clean(d.name))}</text>' if named else ""
+        text = (
+            f'<text class="n {side[1]}" x="{side[0]:.0f}" y="{y - 6:.0f}">{escape(clean(d.name))}</text>'
+            if named
+            else ""
+        )
         kind = "o" if d.hollow else "d"
         out.append(
             f'<a href="{escape(d.link)}"><title>{title}</title>{text}'
@@ -135,7 +154,7 @@ def _scale(values: list[float], log: bool) -> tuple[float, float]:
         low, high = (min(good), max(good)) if good else (0.1, 1.0)
         return low / 1.5, high * 1.5
     low, high = min(values), max(values)
-    if low >= 0 and low < 0.6 * high:
+    if 0 <= low < 0.6 * high or 0 < low == high:
         low = 0.0
     room = (high - low) or abs(high) or 1.0
     return (low - 0.06 * room if low else 0.0), high + 0.08 * room

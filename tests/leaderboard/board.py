@@ -68,6 +68,8 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
         report["tasks"] = {k: v for k, v in report["tasks"].items() if k in suite_tasks}
     quality = float(np.exp(rng.normal(0, 0.5)))
     for task in report["tasks"].values():
+        most = max((len(m["values"]) for m in task["metrics"].values()), default=0)
+        noise = np.exp(rng.normal(0, 0.2, most))  # of each replica or scan, shared by its metrics
         for name, metric in task["metrics"].items():
             if name in ("stable_fraction", "stable_time") or metric["value"] is None:
                 continue
@@ -81,12 +83,13 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
                 factor = quality * float(np.exp(rng.normal(0, 0.1)))
             if name == "free_energy_error" or name.startswith("distance"):
                 factor = min(factor, 1.4)
-            metric["values"] = [None if v is None else v * factor for v in metric["values"]]
+            fixed = name in ("spurious_extrema", "force_cosine", "force_violation")
+            spread = np.ones(most) if fixed else noise
+            metric["values"] = [None if v is None else v * factor * s for v, s in zip(metric["values"], spread)]
         force = task["metrics"]
         if "force_rmse" in force and force["force_rmse"]["value"]:
-            ratio = force["force_mae"]["values"][0] ** 2 / force["force_rmse"]["values"][0]
-            again = max(1.0, 1.5 * ratio)
-            force["force_rmse"]["values"] = [v * again for v in force["force_rmse"]["values"]]
+            pairs = zip(force["force_mae"]["values"], force["force_rmse"]["values"])
+            force["force_rmse"]["values"] = [max(square, 1.6 * mae**2) for mae, square in pairs]
     built = Entry.model_validate(entry)
     for task_name, task in built.report.tasks.items():
         for name, metric in task.metrics.items():
