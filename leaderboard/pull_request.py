@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,10 +58,8 @@ def _one(file: Path, base: Path, head: Path, name: str, others) -> list[Finding]
     found = check(file, entries=head / PLACE, suites=suites, others=others)
     old = base / PLACE / name
     if old.exists():
-        try:
+        with contextlib.suppress(BadJson, OSError):  # the check above says it
             found += compare_with_base(read(file, LIMIT), read(old, LIMIT), name)
-        except (BadJson, OSError):
-            pass  # the check above says it
     return found
 
 

@@ -88,6 +88,7 @@ function update() {
     }
     if (usual) for (const row of all("tbody tr", section)) { [row.cells[0].innerHTML, row.cells[0].dataset.v, row.cells[2].innerHTML, row.cells[2].dataset.v] = row.initial; }
     else reweigh(all("tbody tr", section), weights);
+    sortBy(section.querySelector("table"), 2, false); // equal ranks: by score
     sortBy(section.querySelector("table"), 0, true);
   }
   filter.querySelector("output").textContent = `${shown} shown`;

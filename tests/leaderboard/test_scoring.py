@@ -69,9 +69,7 @@ def test_losses_are_told_apart_from_instability():
 
 def scores(means, spread=0.01, tasks=("a", "b")):
     rng = np.random.default_rng(0)
-    return {
-        m: {t: Score(v, "ok", draws=v + spread * rng.normal(size=DRAWS)) for t in tasks} for m, v in means.items()
-    }
+    return {m: {t: Score(v, "ok", draws=v + spread * rng.normal(size=DRAWS)) for t in tasks} for m, v in means.items()}
 
 
 def test_clear_differences_are_ranks_and_noise_is_a_tie():
