@@ -121,20 +121,6 @@ def train(
 
 
 @app.command()
-def export(
-    unit: Annotated[Path, typer.Argument(help="folder of a finished unit: <run>/units/<task>-<address>")],
-    to: Annotated[str, typer.Option(help="traj, xyz, extxyz, dcd or xtc")] = "xyz",
-    out: Annotated[Path | None, typer.Option(help="where to write [default: the unit's folder]")] = None,
-    failures: Annotated[bool, typer.Option("--failures", help="the last steps of failed replicas instead")] = False,
-) -> None:
-    """Write a unit's trajectories for a viewer."""
-    from .engine.export import export_trajectories
-
-    for path in export_trajectories(unit, to, out, failures=failures):
-        typer.echo(path)
-
-
-@app.command()
 def models() -> None:
     """List the shipped reference models."""
     import reference_models

@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
+
+class ExportGroup(TyperGroup):
+    """``ffbench export FOLDER`` means ``ffbench export unit FOLDER``."""
+
+    def parse_args(self, ctx, args):
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["unit", *args]
+        return super().parse_args(ctx, args)
+
+
+export = typer.Typer(cls=ExportGroup, no_args_is_help=True, help="Write results for others: a viewer, the Hub.")
 board = typer.Typer(no_args_is_help=True, help="The leaderboard: check entries, build the site.")
 Entries = Annotated[Path, typer.Option(help="folder of the entries")]
 HERE = Path("leaderboard/entries")
@@ -15,7 +27,9 @@ HERE = Path("leaderboard/entries")
 def add_to(app: typer.Typer) -> None:
     """Mount every command of this file on the program."""
     app.add_typer(board, name="leaderboard")
-    app.command()(submit)
+    for command in (submit, compare, merge, status, reproduce):
+        app.command()(command)
+    app.add_typer(export, name="export")
 
 
 def submit(
@@ -59,6 +73,130 @@ def submit(
     typer.echo(f"Entry: {path}\nCard to fill in: {path.with_name('card.md')}")
     if any(f.level == "error" for f in found):
         raise typer.Exit(1)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, reports or entries")],
+    task: Annotated[str | None, typer.Option(help="only this task")] = None,
+) -> None:
+    """Print the metrics of several models side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ffbench_eval.runs import side_by_side
+
+    reports = [_report(path) for path in runs]
+    table = Table("task", "metric", *(f"{r.model.name} {r.model.version}".strip() for r in reports))
+    for name, metric, cells in side_by_side(reports, task):
+        table.add_row(name, metric, *cells)
+    Console(highlight=False).print(table)
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="run folders or reports of one model")],
+    out: Annotated[Path, typer.Option(help="folder for the merged report.json and report.html")],
+) -> None:
+    """Put the reports of one model's parts (different tasks of a suite) together."""
+    from ffbench_eval.report import Report
+    from ffbench_eval.runs import merge as put_together
+
+    report = put_together([Report.load(path) for path in runs])
+    out.mkdir(parents=True, exist_ok=True)
+    report.to_json(out / "report.json")
+    typer.echo(report.to_html(out / "report.html"))
+
+
+def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
+    """Say what a run folder holds: finished and stopped units, and how their members ended."""
+    from ffbench_eval.runs import status as look
+    from ffbench_eval.wording import duration
+
+    for task in look(run):
+        states = ", ".join(f"{count} {state}" for state, count in task.states.items())
+        stopped = f", {task.stopped} stopped or running" if task.stopped else ""
+        typer.echo(f"{task.task}: {task.finished} units done in {duration(task.seconds)}{stopped}; {states}")
+
+
+def reproduce(
+    entry: Annotated[Path, typer.Argument(help="entry, report.json or run folder")],
+    units: Annotated[int, typer.Option(help="how many units to run again")] = 3,
+    model: Annotated[str, typer.Option(help="spec of the model [default: the entry's]")] = "",
+    task: Annotated[list[str] | None, typer.Option(help="only from this task (repeatable)")] = None,
+    seed: Annotated[int | None, typer.Option(help="of the choice of units [default: random]")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the new units")] = Path("runs/reproduce"),
+    record: Annotated[bool, typer.Option("--record", help="maintainers: write the trust record")] = False,
+    by: Annotated[str, typer.Option(help="who, for the record")] = "",
+) -> None:
+    """Run a random sample of an entry's units again and compare. Imports and runs the named model."""
+    from ffbench_eval.reproduce import reproduce as rerun
+
+    report = _report(entry)
+    rows = rerun(report, units=units, seed=seed, model=model, out=out, tasks=task)
+    for row in rows:
+        typer.echo(f"{row.verdict:12} {row.task}: {row.metric}: reported {row.reported}, rerun {row.rerun}")
+    bad = [r for r in rows if r.verdict == "differs"]
+    typer.echo(f"{len(rows)} metrics, {len(bad)} differ")
+    if bad:
+        raise typer.Exit(1)
+    if record:
+        from .trust import record as write
+
+        done = list(dict.fromkeys(f"{r.task} rerun" for r in rows))
+        typer.echo(write(_entry(entry), "reproduced", done, by))
+
+
+@export.command("unit")
+def export_unit(
+    unit: Annotated[Path, typer.Argument(help="folder of a finished unit: <run>/units/<task>-<address>")],
+    to: Annotated[str, typer.Option(help="traj, xyz, extxyz, dcd or xtc")] = "xyz",
+    out: Annotated[Path | None, typer.Option(help="where to write [default: the unit's folder]")] = None,
+    failures: Annotated[bool, typer.Option("--failures", help="the last steps of failed replicas instead")] = False,
+) -> None:
+    """Write a unit's trajectories for a viewer."""
+    from ffbench_eval.engine.export import export_trajectories
+
+    for path in export_trajectories(unit, to, out, failures=failures):
+        typer.echo(path)
+
+
+@export.command("hub")
+def export_hub(
+    entry: Annotated[Path, typer.Argument(help="an entry of the board")],
+    out: Annotated[Path, typer.Option(help="folder to write into")] = Path("hub"),
+    benchmark: Annotated[str, typer.Option(help="the benchmark's data set repository")] = "ffbench/ffbench",
+) -> None:
+    """Write an entry's scores for the Hugging Face Hub: .eval_results, model-index, eval.yaml. No network."""
+    from .hub import export as write
+    from .lock import load_lock
+
+    loaded = _entry(entry)
+    lock = load_lock(loaded.report.suite, loaded.report.suite_version)
+    if lock is None:
+        raise ValueError(f"the board does not know suite {loaded.report.suite} {loaded.report.suite_version}")
+    for path in write(loaded, lock, out, benchmark=benchmark):
+        typer.echo(path)
+
+
+@board.command()
+def recompute(
+    entry: Annotated[Path, typer.Argument(help="an entry whose archives are named")],
+    files: Annotated[Path, typer.Option(help="folder with the fetched files, any layout")],
+    task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
+    record: Annotated[bool, typer.Option("--record", help="maintainers: write the trust record")] = False,
+    by: Annotated[str, typer.Option(help="who, for the record")] = "",
+) -> None:
+    """Work an entry's metrics out again from its archived predictions and trajectories. Loads no model."""
+    from .archives import recompute as again
+
+    loaded = _entry(entry)
+    said = again(loaded, files, task)
+    typer.echo("\n".join(said))
+    if record:
+        if task:
+            raise ValueError("--record needs all tasks: leave out --task")
+        from .trust import record as write
+
+        typer.echo(write(loaded, "recomputed", said, by))
 
 
 @board.command("check")
@@ -139,3 +277,24 @@ def _valid(make):
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise ValueError(f"{where}: {first['msg']}, got {first.get('input')!r}") from None
+
+
+def _entry(path: Path):
+    from .entry import LIMIT, Entry
+    from .strict_json import read
+
+    return _valid(lambda: Entry.model_validate(read(path, LIMIT)))
+
+
+def _report(path: Path):
+    """The report in an entry, a report.json or a run folder."""
+    from ffbench_eval.report import Report
+
+    from .entry import LIMIT
+    from .strict_json import read
+
+    if path.is_file():
+        raw = read(path, LIMIT)
+        if isinstance(raw, dict) and "entry_version" in raw:
+            return _entry(path).report
+    return Report.load(path)
