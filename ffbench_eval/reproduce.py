@@ -105,7 +105,8 @@ def compare(task: str, kind: str, name: str, reported: Metric | None, rerun: Met
         return Compared(task, name, None, rerun.value, "differs")
     b = [v for v in rerun.values if v is not None]
     a = [v for v in reported.values[start : start + len(rerun.values)] if v is not None]
-    shown = (float(np.mean(a)) if a else None, float(np.mean(b)) if b else None)
+    whole = len(reported.values) == len(rerun.values)
+    shown = (reported.value, rerun.value) if whole else (float(np.mean(a)) if a else None, rerun.value)
     if not a or not b:
         return Compared(task, name, *shown, "identical" if not a and not b else "differs")
     x, y = np.array(a), np.array(b)
