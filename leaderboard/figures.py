@@ -152,7 +152,8 @@ def _scale(values: list[float], log: bool) -> tuple[float, float]:
     if log:
         good = [v for v in values if v > 0]
         low, high = (min(good), max(good)) if good else (0.1, 1.0)
-        return low / 1.5, high * 1.5
+        room = 1.5 if high > 8 * low else 3.0
+        return low / room, high * room
     low, high = min(values), max(values)
     if 0 <= low < 0.6 * high or 0 < low == high:
         low = 0.0
