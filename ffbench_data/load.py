@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 EMBEDDED = Path(__file__).parent / "embedded"
 
 
+class NotBuilt(ValueError):
+    """A data set (or a config of one) that is on a card but not on this machine; the message says how to build it."""
+
+
 def cache_folder() -> Path:
     """Where `build` puts data sets: environment FFBENCH_DATA, else ``ffbench`` in the user's cache folder."""
     if os.environ.get("FFBENCH_DATA"):
@@ -187,7 +191,7 @@ def _find(name, config, split, root, version, *, any_config=False):
         raise ValueError(f"{name}: version {wanted} was asked for, found {there}; pass version= or build it again")
     if not fitting:
         where = f" under root={str(root)!r}" if root is not None else ""
-        raise ValueError(f"dataset {name!r} is not built{where}: run `ffbench data build {name}`")
+        raise NotBuilt(f"dataset {name!r} is not built{where}: run `ffbench data build {name}`")
     if any_config:
         return (*fitting[0], None)
 
@@ -207,7 +211,7 @@ def _find(name, config, split, root, version, *, any_config=False):
         known(split, dict.fromkeys(s for c, s in splits if c == asked), "split", f" of {name}:{asked}")
     if of_card:
         known(asked, of_card.configs, "config", f" of {name}")
-        raise ValueError(
+        raise NotBuilt(
             f"config {asked!r} of {name} is not built (there is: {', '.join(configs)}): run `ffbench data build {name}`"
         )
     known(asked, configs, "config", f" of {name}")

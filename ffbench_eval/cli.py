@@ -182,6 +182,10 @@ def _mount() -> None:
     """Sub-commands that live in other rooms."""
     from importlib.util import find_spec
 
+    if not any(group.name == "bsct" for group in app.registered_groups):
+        from .bsct.cli import app as bsct
+
+        app.add_typer(bsct, name="bsct")
     if find_spec("ffbench_data.cli") and not any(group.name == "data" for group in app.registered_groups):
         from ffbench_data.cli import app as data
 

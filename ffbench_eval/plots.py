@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from markupsafe import Markup, escape
 
+from .plots_selective import molecule
 from .report import Curve, Metric
 from .wording import clean, number
 
@@ -30,6 +31,8 @@ RAMP = ["#162874", "#243f99", "#2260a9", "#1e88bc", "#33a7c2", "#59bfc0", "#8cd2
 def _style() -> str:
     light = {f"--f{k}": c for k, c in enumerate(RAMP)}
     dark = {f"--f{k}": c for k, c in enumerate(reversed(RAMP))}
+    light |= {"--on-dark": "#fff", "--on-light": "#20242a"}
+    dark |= {"--on-dark": "#20242a", "--on-light": "#fff"}
     light |= {
         "--ink": "#20242a",
         "--soft": "#5d6673",
@@ -64,12 +67,16 @@ def _style() -> str:
         ".plot .grid{stroke:var(--line);stroke-width:1}.plot .zero{stroke:var(--soft);stroke-width:1}"
         ".plot .model{stroke:var(--model);stroke-width:1.8}.plot .reference{stroke:var(--reference);stroke-width:5}"
         ".plot circle.model{fill:var(--model)}"
+        ".plot .mark{stroke:var(--s1);stroke-width:6;stroke-opacity:.75}"
         ".plot .target{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:5 4}"
         ".plot .dashed{stroke-dasharray:6 3}"
         ".plot path.band{stroke:none;fill-rule:evenodd}.plot .edge{stroke:var(--line)}"
         ".plot .scored{stroke:#fff;stroke-width:2}.plot .scored.under{stroke:#000;stroke-width:3.4;stroke-opacity:.55}"
         f"{series}{surface}"
         ".plot circle[class]{stroke:none;fill-opacity:.6}"
+        ".plot circle.atom{stroke:var(--soft);stroke-width:1;fill-opacity:1}"
+        ".plot .bond{stroke:var(--soft);stroke-width:3}"
+        ".plot .on-dark{fill:var(--on-dark)}.plot .on-light{fill:var(--on-light)}"
         ".strip{display:block;width:100px;height:16px}.strip .rail{stroke:var(--line);stroke-width:1}"
         ".strip .floor{fill:var(--reference);fill-opacity:.55}.strip .whisker{stroke:var(--model);stroke-width:1.6}"
         ".strip .dot{fill:var(--model)}.strip .trivial{stroke:var(--soft);stroke-width:1.5}"
@@ -104,6 +111,8 @@ def charts(curves: dict[str, Curve], *, target: float | None = None, room: int =
             svg = surface(name, curve, top=top, outline=outline)
             if 'class="scored"' in svg:
                 note = f"{note}; white line: reference at 20".removeprefix("; ")
+        elif name == "atom_importance":
+            svg = molecule(curve)
         elif curve.kind == "points":
             svg = points(name, curve)
         else:
@@ -135,10 +144,18 @@ def title(name: str) -> str:
         "energy_drift": "Total energy at constant energy",
         "force_parity": "Force components, model against reference",
         "temperature": "Temperature",
+        "reliability_parity": "Reliability: stated against observed",
+        "error_confidence": "Error against confidence",
+        "atom_importance": "Attention each atom receives",
     }
-    for start, words in (("rdf_", "g(r) {}"), ("scan_energy_", "Scan {}: energy"), ("scan_force_", "Scan {}: force")):
+    for start, words in (
+        ("rdf_", "g(r) {}"),
+        ("scan_energy_", "Scan {}: energy"),
+        ("scan_force_", "Scan {}: force"),
+        ("risk_coverage_", "Risk against coverage, {}"),
+    ):
         if name.startswith(start):
-            return clean(words.format(name.removeprefix(start)))
+            return clean(words.format(name.removeprefix(start).replace("_", " ")))
     return plain.get(name) or clean(name.replace("_", " "))
 
 
@@ -169,7 +186,8 @@ def line(name: str, curve: Curve, *, target: float | None = None) -> Markup:
     y_axis = _Axis.over(shown, log=log, pad=True)
     legend = [(_line_class(k, i), k) for i, (k, _) in enumerate(series)]
     width = NARROW if name.startswith("scan_") else WIDTH
-    frame = _Frame(curve, x_axis, y_axis, legend, target, width=width)
+    rows = 4 if name.startswith("risk_coverage_") else 3
+    frame = _Frame(curve, x_axis, y_axis, legend, target, width=width, rows=rows)
     marks = []
     if target is not None:
         marks.append(f'<path class="target" d="M{frame.x(x_axis.low)} {frame.y(target)}H{frame.x(x_axis.high)}"/>')
@@ -190,8 +208,14 @@ def points(name: str, curve: Curve) -> Markup:
     parity = name.endswith("parity")
     xs = [x for _, pairs in series for x, _ in pairs]
     both = [*xs, *values]
-    x_axis, y_axis = _Axis.over(both if parity else xs, pad=True), _Axis.over(both if parity else values, pad=True)
-    shown = [] if parity and len(series) == 1 else [(_line_class(k, i), k) for i, (k, _) in enumerate(series)]
+    log = name == "error_confidence"
+    if log:  # errors span decades; those near zero lie on the lower edge
+        floor = max(values) / 1e4 or 1e-12
+        series = [(k, [(x, None if y is None else max(y, floor)) for x, y in pairs]) for k, pairs in series]
+        values = [max(v, floor) for v in values]
+    x_axis = _Axis.over(both if parity else xs, pad=True)
+    y_axis = _Axis.over(both if parity else values, log=log, pad=True)
+    shown = [] if (parity or log) and len(series) == 1 else [(_line_class(k, i), k) for i, (k, _) in enumerate(series)]
     frame = _Frame(curve, x_axis, y_axis, shown)
     marks = []
     if parity:
@@ -334,10 +358,10 @@ class _Axis:
 class _Frame:
     """Axes, ticks, labels and legend around the marks of one chart."""
 
-    def __init__(self, curve, x_axis, y_axis, legend, target=None, bar=False, width=WIDTH):
+    def __init__(self, curve, x_axis, y_axis, legend, target=None, bar=False, width=WIDTH, rows=3):
         self.curve, self.x_axis, self.y_axis = curve, x_axis, y_axis
         self.whole = width
-        self.legend = _legend_rows(legend + ([("target", "target")] if target is not None else []), width)
+        self.legend = _legend_rows(legend + ([("target", "target")] if target is not None else []), width, rows)
         self.top = 10 + 18 * len(self.legend)
         self.width = width - LEFT - RIGHT - (BAR if bar else 0)
         self.height = HEIGHT - BOTTOM - self.top
@@ -390,14 +414,14 @@ class _Frame:
         return out
 
 
-def _legend_rows(entries, whole: int) -> list[list[tuple[str, str]]]:
+def _legend_rows(entries, whole: int, most: int) -> list[list[tuple[str, str]]]:
     rows: list[list[tuple[str, str]]] = []
     used = whole
     for style, name in entries[:MAX_SERIES]:
         short = _shorten(name, 28)
         width = 44 + int(CHARACTER * len(short))
         if used + width > whole - LEFT:
-            if len(rows) == 3:
+            if len(rows) == most:
                 break
             rows.append([])
             used = 0
@@ -420,6 +444,8 @@ def _tame(value: float) -> float:
 def _line_class(name: str, index: int) -> str:
     if name in ("model", "reference"):
         return name
+    if name.endswith(" here"):  # a place on a curve, not a curve
+        return "mark"
     return f"s{index % 8}" + (" dashed" if index >= 8 else "")
 
 

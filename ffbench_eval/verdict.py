@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .report import Metric, TaskReport
 from .wording import clean, interval_text, metric_name, number, unit_name, value_text
 
-MEMBER = {"molecular_dynamics": "replica", "bsct": "scan", "accuracy": "chunk of frames"}
+MEMBER = {"molecular_dynamics": "replica", "bsct": "scan", "accuracy": "chunk of frames", "selective": "part"}
 MEANING = {
     "ok": "ran to its end",
     "unstable": "the simulation broke; how and when is said below",
@@ -40,7 +40,9 @@ def verdict(task: TaskReport) -> Verdict:
     counts = task.statuses
     states = set(counts)
     if states <= {"not_run"}:
-        return Verdict("not run", "Nothing of this task was run: there is no result, good or bad.")
+        why = _first_line(next((d for unit in task.units for d in unit.detail), ""))
+        because = f" ({why})" if why else ""
+        return Verdict("not run", f"Nothing of this task was run{because}: there is no result, good or bad.")
     if states == {"unsupported"}:
         why = next((d for unit in task.units for d in unit.detail), "")
         return Verdict("unsupported", f"Not measured: {_first_line(why) or MEANING['unsupported']}.")
@@ -106,6 +108,8 @@ def _numbers(task: TaskReport) -> list[str]:
         if _known(m.get("scan_force_mae")):  # FSD mixes smoothness with accuracy: never alone
             text += f" with a force MAE of {_quantity(m['scan_force_mae'])}"
         return [text]
+    if task.kind == "selective":
+        return _selective(m)
     if task.kind == "speed" and _known(m.get("steps_per_second")):
         return [f"{_quantity(m['steps_per_second'])}; compare machines by steps per reference kernel"]
     if _known(m.get("energy_drift")):
@@ -116,6 +120,28 @@ def _numbers(task: TaskReport) -> list[str]:
         if v.value is not None and v.floor is None and (n.endswith("_error") or n.startswith("rdf_error_"))
     ]
     return [f"{', '.join(bare)}, with no noise floor to hold against it"] if bare else []
+
+
+def _selective(m: dict[str, Metric]) -> list[str]:
+    """The headline source against chance and against the size alone, then what its threshold was worth."""
+    lead = next((n.split(".")[2] for n in m if n.startswith("aurc.test.")), None)
+    if lead is None or not _known(m.get(f"augrc.test.{lead}")):
+        return []
+    first = m[f"augrc.test.{lead}"]
+    parts = [f"{lead.replace('_', ' ')} has an AUGRC of {_quantity(first)}"]
+    if first.trivial is not None:
+        parts[0] += f" (chance {number(first.trivial)}"
+        bound = m.get("augrc.test.oracle")
+        parts[0] += f", perfect {number(bound.value)})" if bound and bound.value is not None else ")"
+    size = m.get("augrc.test.size_only")
+    if size and size.value is not None and lead != "size_only":
+        parts[0] += f", the number of atoms alone {number(size.value)}"
+    others = {n.split(".")[1] for n in m if n.startswith("auroc.")} - {"test"}
+    for domain in ["test", *sorted(others)]:
+        risk, covered = m.get(f"realised_risk.{domain}.{lead}"), m.get(f"realised_coverage.{domain}.{lead}")
+        if risk and covered and risk.value is not None and covered.value is not None:
+            parts.append(f"on {domain} its threshold accepts {covered.value:.0%}, of which {risk.value:.0%} failed")
+    return parts
 
 
 def _against_floor(task: TaskReport, broken: int) -> list[str]:

@@ -10,11 +10,12 @@
 
 from types import ModuleType
 
-from . import accuracy, bsct, molecular_dynamics, speed
+from . import accuracy, bsct, molecular_dynamics, selective, speed
 
 KINDS: dict[str, ModuleType] = {
     "accuracy": accuracy,
     "molecular_dynamics": molecular_dynamics,
     "bsct": bsct,
     "speed": speed,
+    "selective": selective,
 }

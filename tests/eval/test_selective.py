@@ -1,0 +1,274 @@
+"""The task kind from end to end, splits without leakage, embeddings by hook, and what a model may lack."""
+
+import importlib.util
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ffbench_data import load_frames
+from ffbench_data.contract import ForceField
+from ffbench_eval import evaluate
+from ffbench_eval.kinds.selective import Parameters
+from ffbench_eval.report import Report
+from ffbench_eval.selective import ask, check_no_leak, deal, groups_of, label, score_table, with_embedding
+from ffbench_eval.selective.groups import UNUSED, Groups
+from ffbench_eval.verdict import verdict
+from tests.conftest import ROOT
+
+SUITE = """
+name: tiny
+version: 1.0.0
+tasks:
+  know:
+    kind: selective
+    dataset: ethanol_gfn2
+    out_of_distribution: [{name: scans, dataset: 'ethanol_gfn2:bond_scans', split: test, max_frames: 80}]
+    rules: [force_quantile, energy_quantile, atom_force_quantile]
+    probe: {max_epochs: 3}
+"""
+
+
+class Springs(nn.Module):
+    """Ethanol as springs on its bonds; ``per_atom`` holds four features of each atom."""
+
+    def __init__(self):
+        super().__init__()
+        x = torch.tensor(load_frames("ethanol_gfn2", split="test").stacked()[1])
+        self.register_buffer("rest", torch.cdist(x, x).mean(0))
+        self.features = nn.Identity()
+
+    def forward(self, batch):
+        i, j = batch.edge_index
+        d = batch.edge_vectors().norm(dim=-1)
+        rest = self.rest[i % 9, j % 9]
+        bonded = (rest < 1.7).to(d.dtype)
+        e = 10 * bonded * (d - rest) ** 2
+        rows = torch.stack([d, e, bonded * (d - rest), torch.exp(-d)], 1)
+        self.features(d.new_zeros(len(batch.positions), 4).index_add(0, i, rows))
+        return d.new_zeros(batch.n_systems).index_add(0, batch.system_index[i], e)
+
+
+def springs(layer=""):
+    card = {"name": "springs"} | ({"embedding": layer} if layer else {})
+    return ForceField.from_energy(Springs(), cutoff=6.0, dtype=torch.float64, card=card)
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def with_features(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "suite.yaml").write_text(SUITE)
+    return evaluate(springs("features"), folder / "suite.yaml", out=folder / "run", quiet=True), folder / "run"
+
+
+def test_a_whole_task_reports_every_source_with_intervals_and_curves(with_features):
+    report, run = with_features
+    task = report.tasks["know"]
+    assert task.statuses == {"ok": 2}
+    m = task.metrics
+    sources = {k.split(".")[2] for k in m if k.startswith("augrc.test.") and k.count(".") == 2}
+    assert {"probe", "linear_probe", "gradient_boosting", "size_only", "mahalanobis", "random", "oracle"} <= sources
+    assert m["augrc.test.oracle"].value == min(m[f"augrc.test.{s}"].value for s in sources)
+    assert m["auroc.test.size_only"].value == 0.5  # one molecule: its size says nothing
+    assert m["augrc.test.probe"].interval is not None
+    assert m["augrc.scans.probe"].interval is None
+    assert "8 independent groups" in m["augrc.scans.probe"].interval_note
+    for name in ("ece", "brier", "spearman", "auprc", "accuracy_at_coverage", "realised_risk", "realised_coverage"):
+        assert f"{name}.test.probe" in m
+    share = m["prevalence.test"].value
+    assert m["majority_accuracy.test"].value == max(share, 1 - share)
+    assert "augrc.test.probe.atom_force_quantile" in m
+    assert m["probe_cost"].value > 0
+    assert set(task.curves) == {
+        "risk_coverage_test", "risk_coverage_scans", "reliability_parity", "error_confidence", "atom_importance",
+    }  # fmt: skip
+    assert "chance" in verdict(task).sentence
+    page = (run / "report.html").read_text()
+    assert "AUROC of failures, test, linear probe" in page
+    assert 'class="bond"' in page
+    assert Report.load(run) == report
+
+
+def test_finished_work_is_kept_and_again_gives_the_same_numbers(with_features, tmp_path, suite):
+    report, run = with_features
+    kept = evaluate(springs("features"), suite, out=run, quiet=True)
+    assert kept.tasks["know"].metrics == report.tasks["know"].metrics
+    again = evaluate(springs("features"), suite, out=tmp_path / "again", quiet=True)
+    timed = {"probe_cost"}
+    mine, theirs = (r.tasks["know"].metrics for r in (again, report))
+    assert {k: v for k, v in mine.items() if k not in timed} == {k: v for k, v in theirs.items() if k not in timed}
+
+
+def test_the_full_table_has_every_score_of_every_source(with_features):
+    _, run = with_features
+    table = score_table(next((run / "units").glob("know-*")))
+    assert set(table) == {"force_quantile", "energy_quantile", "atom_force_quantile"}
+    assert table["energy_quantile"]["scans"]["mahalanobis"]["auprc"].n == 80
+    atoms = table["atom_force_quantile"]["scans"]["probe"]["auroc"].n
+    assert atoms == 80 * 9
+
+
+def test_no_block_is_in_two_parts_of_a_finished_run(with_features):
+    _, run = with_features
+    about = json.loads(next((run / "units").glob("know-*/about.json")).read_text())
+    assert sum(about["split"].values()) == 800  # of 1000; the rest are gaps
+    assert min(about["split"].values()) > 0
+
+
+def test_a_model_without_embeddings_gets_the_plain_sources_and_a_sentence(tmp_path, suite):
+    task = evaluate(springs(), suite, out=tmp_path / "run", quiet=True).tasks["know"]
+    assert "augrc.test.gradient_boosting" in task.metrics
+    assert "augrc.test.probe" not in task.metrics
+    assert any("no per-atom embedding" in line for line in task.units[0].detail)
+    assert task.metrics["brier.test.gradient_boosting"].value > 0  # the headline is what there is
+
+
+def test_an_ensemble_is_scored_by_the_spread_of_energies_and_forces(tmp_path, suite):
+    from reference_models.scaled import ensemble
+
+    members = []
+    for k in range(3):
+        member = springs()
+        member.fn.energy_fn.rest += 0.02 * k
+        members.append(member)
+    suite.write_text(SUITE.replace("[force_quantile, energy_quantile, atom_force_quantile]", "[atom_force_quantile]"))
+    task = evaluate(ensemble(members), suite, out=tmp_path / "run", quiet=True).tasks["know"]
+    assert {"augrc.test.energy_spread", "augrc.test.force_spread"} <= set(task.metrics)
+    frames = load_frames("ethanol_gfn2", split="test")
+    one = ask(ensemble(members), frames, np.arange(4))
+    alone = [ask(m, frames, np.arange(4)) for m in members]
+    assert one.energy == pytest.approx(np.mean([a.energy for a in alone], axis=0))
+    spread = np.linalg.norm(np.std([a.forces for a in alone], axis=0, ddof=1), axis=1)
+    assert one.force_spread == pytest.approx(spread)
+
+
+def test_answers_that_are_not_finite_are_left_out_and_counted(tmp_path, suite):
+    good = springs("features")
+    frames = load_frames("ethanol_gfn2", split="test")
+    limit = float(np.quantile([np.abs(f.positions).max() for f in frames], 0.9))
+
+    class Breaks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Springs()
+
+        def forward(self, batch):
+            x = batch.positions.detach().abs().amax(1)
+            far = torch.stack([part.amax() for part in x.split(batch.n_atoms.tolist())]) > limit
+            return torch.where(far, torch.nan, 0.0) + self.inner(batch)
+
+    model = ForceField.from_energy(Breaks(), 6.0, dtype=torch.float64, card=good.card)
+    task = evaluate(model, suite, out=tmp_path / "run", quiet=True).tasks["know"]
+    assert "model_error" in task.statuses
+    assert any("not finite on" in line for line in task.units[0].detail)
+    assert task.metrics["augrc.test.probe"].value is not None
+
+
+def test_a_dataset_that_is_not_built_is_not_run_and_the_report_says_what_builds_it(tmp_path, suite, monkeypatch):
+    monkeypatch.setenv("FFBENCH_DATA", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    suite.write_text(
+        SUITE.replace("    rules:", "    sources: [size_only, gradient_boosting]\n    rules:")
+        + "  absent: {kind: selective, dataset: 'three_bpa:300K_to_600K', out_of_distribution: [{name: 600K}]}\n"
+        + "  half: {kind: selective, dataset: ethanol_gfn2, out_of_distribution: [{name: hot, dataset: 'water:hot'}]}\n"
+    )
+    report = evaluate(springs(), suite, out=tmp_path / "run", quiet=True)
+    assert report.tasks["absent"].statuses == report.tasks["half"].statuses == {"not_run": 1}
+    assert "ffbench data build three_bpa" in report.tasks["absent"].units[0].detail[0]
+    assert "ffbench data build three_bpa" in verdict(report.tasks["absent"]).sentence
+    assert "ffbench data build water" in report.tasks["half"].units[0].detail[0]
+    assert report.tasks["know"].metrics
+    with pytest.raises(ValueError, match="no data set of it is on this machine"):
+        evaluate(springs(), suite, out=tmp_path / "b", quiet=True, tasks=["absent"])
+
+
+def test_parameters_name_what_they_do_not_know():
+    with pytest.raises(ValueError, match="did you mean 'energy_quantile'"):
+        Parameters(rules=["energy_quantil"])
+    with pytest.raises(ValueError, match="did you mean 'probe'"):
+        Parameters(sources=["prob"])
+
+
+def test_blocks_have_gaps_and_samples_lie_inside_them():
+    frames = load_frames("ethanol_gfn2", split="test")
+    groups = groups_of(frames)
+    assert isinstance(groups, Groups)
+    used = groups.block != UNUSED
+    assert (~used).any()
+    edges = np.flatnonzero(np.diff(groups.block) != 0)
+    assert all(UNUSED in groups.block[[e, e + 1]] for e in edges)  # no block touches the next
+    for sample in np.unique(groups.sample[used]):
+        assert len(np.unique(groups.block[groups.sample == sample])) == 1
+    parts = deal(groups.block)
+    assert len(np.unique(groups.sample[parts["test"]])) >= 10
+
+
+def test_scans_and_molecules_stay_whole():
+    scans = load_frames("ethanol_gfn2", "bond_scans", "test")
+    groups = groups_of(scans)
+    assert len(np.unique(groups.block)) == 8
+    parts = deal(groups.block)
+    names = np.array(scans.table["scan"].to_pylist())
+    owners = [set(names[rows]) for rows in parts.values()]
+    assert sum(map(len, owners)) == len(set().union(*owners)) == 8
+    assert (groups_of(scans, "molecules").block == 0).all()
+    with pytest.raises(ValueError, match="1 groups cannot be dealt"):
+        deal(groups_of(scans, "molecules").block)
+
+
+def test_a_leak_is_found():
+    block = np.array([0, 0, 1, 1, UNUSED])
+    check_no_leak({"train": np.array([0, 1]), "test": np.array([2, 3])}, block)
+    with pytest.raises(ValueError, match="group 0 is in 'train' and in 'test'"):
+        check_no_leak({"train": np.array([0]), "test": np.array([1, 2])}, block)
+    with pytest.raises(ValueError, match="frames of a gap"):
+        check_no_leak({"train": np.array([0]), "test": np.array([4])}, block)
+
+
+def test_a_layer_named_in_the_card_becomes_the_embedding():
+    frames = load_frames("ethanol_gfn2", split="test")
+    for layer in ("features", "energy_fn.features"):
+        assert ask(with_embedding(springs(layer)), frames, np.arange(3)).embedding.shape == (27, 4)
+    assert with_embedding(springs()).fn is not None
+    with pytest.raises(ValueError, match=r"unknown layer 'featuers'.*energy_fn.features"):
+        with_embedding(springs("featuers"))
+    wrong = replace(springs(), card={"name": "springs", "embedding": "energy_fn"})
+    with pytest.raises(ValueError, match="no tensor with one row per atom"):
+        ask(with_embedding(wrong), frames, np.arange(3))
+
+
+def test_labels_use_the_threshold_of_the_training_part():
+    frames = load_frames("ethanol_gfn2", split="test")
+    cases = ask(springs(), frames, np.arange(30))
+    train = label(cases[:20], "force_quantile")
+    assert train.failed.mean() == 0.5
+    other = label(cases[20:], "force_quantile", threshold=1e9)
+    assert not other.failed.any()
+    assert other.residual == pytest.approx(label(cases, "force_quantile").residual[20:])
+
+
+def test_the_guard_of_the_example_stops_after_three_low_scores():
+    spec = importlib.util.spec_from_file_location("guard_md", ROOT / "docs" / "examples" / "guard_md.py")
+    guard = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(guard)
+
+    class Falling:
+        scores = iter([0.9, 0.2, 0.8, 0.3, 0.2, 0.1, 0.9])
+
+        def score(self, cases):
+            return np.array([next(self.scores)])
+
+    kept, scores, temperatures, stopped = guard.guarded_run(springs(), Falling(), 0.5, length_ps=0.07, hottest_K=400)
+    assert scores.tolist() == [0.9, 0.2, 0.8, 0.3, 0.2, 0.1]
+    assert stopped == pytest.approx(0.06)
+    assert len(kept) == len(temperatures) == 6

@@ -1,0 +1,168 @@
+"""The vectorised bootstrap scores equal the metrics of `ffbench_metrics` on every weighting."""
+
+import numpy as np
+import pytest
+
+from ffbench_eval.selective import resample
+from ffbench_eval.selective.calibration import as_probability, threshold_for_risk
+from ffbench_eval.selective.table import BETTER, score_source
+from ffbench_metrics import (
+    accuracy_at_coverage,
+    augrc,
+    auprc_failure,
+    aurc,
+    auroc_failure,
+    brier_score,
+    excess_augrc,
+    excess_aurc,
+    expected_calibration_error,
+    spearman,
+)
+
+
+def cases(seed=0, n=60, ties=True):
+    rng = np.random.default_rng(seed)
+    residual = rng.exponential(size=n)
+    confidence = -residual + rng.normal(size=n)
+    return (np.round(confidence, 0 if ties else 9), residual, residual > 0.7, rng.integers(0, 12, n))
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_with_weights_of_one_every_score_is_the_metric_of_that_name(ties):
+    confidence, residual, failed, _ = cases(ties=ties)
+    probability = 1 / (1 + np.exp(-confidence))
+    w = np.ones((1, len(failed)))
+    got = score_source(
+        confidence, failed, residual, w, 12, unit="eV", coverage=0.3, threshold=0.0, probability=probability
+    )
+    assert set(got) == set(BETTER)
+    wanted = {
+        "augrc": augrc(confidence, failed),
+        "aurc": aurc(confidence, failed),
+        "residual_augrc": augrc(confidence, residual),
+        "excess_augrc": excess_augrc(confidence, failed.astype(float)),
+        "excess_aurc": excess_aurc(confidence, failed.astype(float)),
+        "auroc": auroc_failure(confidence, failed),
+        "auprc": auprc_failure(confidence, failed),
+        "accuracy_at_coverage": accuracy_at_coverage(confidence, failed, coverage=0.3),
+        "brier": brier_score(probability, ~failed),
+        "ece": expected_calibration_error(probability, ~failed),
+        "spearman": spearman(-confidence, residual),
+        "prevalence": failed.mean(),
+        "realised_coverage": (confidence >= 0).mean(),
+        "realised_risk": failed[confidence >= 0].mean(),
+    }
+    for name, value in wanted.items():
+        assert got[name].value == pytest.approx(value, abs=1e-12), name
+
+
+def test_a_weight_is_a_repetition():
+    confidence, residual, failed, group = cases(seed=3)
+    w = resample.weights(group, 5, seed=1)
+    order = resample.Order.of(confidence)
+    accepted, lost = order.sums(w), order.sums(w * failed)
+    for k in range(len(w)):
+        rows = np.repeat(np.arange(len(failed)), w[k].astype(int))
+        c, y = confidence[rows], failed[rows]
+        assert resample.augrc(accepted, lost)[k] == pytest.approx(augrc(c, y))
+        assert resample.aurc(accepted, lost)[k] == pytest.approx(aurc(c, y))
+        assert resample.auroc(accepted, lost)[k] == pytest.approx(auroc_failure(c, y))
+        assert resample.auprc(accepted, lost)[k] == pytest.approx(auprc_failure(c, y))
+        assert resample.accuracy_at(accepted, lost, 0.4)[k] == pytest.approx(accuracy_at_coverage(c, y, coverage=0.4))
+        other = resample.Order.of(-residual)
+        rho = resample.correlation(resample.ranks(order, w), resample.ranks(other, w), w)[k]
+        assert rho == pytest.approx(spearman(-c, residual[rows]))
+
+
+def test_groups_are_drawn_whole():
+    w = resample.weights(np.array([4, 4, 7, 7, 7]), 20)
+    assert (w[0] == 1).all()
+    assert (w[:, 0] == w[:, 1]).all()
+    assert (w[:, 2] == w[:, 4]).all()
+    assert (w[:, 0] + w[:, 2] == 2).all()
+
+
+def test_the_identity_of_augrc_auroc_and_the_error_rate():
+    confidence, _, failed, group = cases(seed=5, ties=False)
+    w = resample.weights(group, 50)
+    order = resample.Order.of(confidence)
+    accepted, lost = order.sums(w), order.sums(w * failed)
+    e = resample.mean(w, failed.astype(float))
+    auroc = resample.auroc(accepted, lost)
+    # draws tie copies of one case, which counts half in both
+    assert resample.augrc(accepted, lost) == pytest.approx((1 - auroc) * e * (1 - e) + e**2 / 2)
+
+
+@pytest.mark.parametrize("bad", ["nan", "constant", "one_class"])
+def test_degenerate_confidences_and_labels_are_named_and_do_not_crash(bad):
+    confidence, residual, failed, group = cases()
+    if bad == "nan":
+        confidence[3] = np.nan
+    if bad == "constant":
+        confidence[:] = 0.3
+    if bad == "one_class":
+        failed[:] = True
+    w = resample.weights(group, 50)
+    got = score_source(
+        confidence, failed, residual, w, 12, unit="eV", coverage=0.25, threshold=0.0,
+        probability=np.full(len(failed), 0.5),
+    )  # fmt: skip
+    if bad == "nan":
+        assert all(s.value is None and "not finite on 1 of 60" in s.why for s in got.values())
+    if bad == "constant":
+        assert got["augrc"].value == pytest.approx(failed.mean() / 2)
+        assert got["auroc"].value == 0.5
+        assert got["spearman"].why == "the confidence is constant"
+    if bad == "one_class":
+        assert "all 60 cases fail: one class only" in got["auroc"].why
+        assert got["augrc"].value == pytest.approx(0.5)
+
+
+def test_fewer_than_ten_groups_have_no_interval_but_a_reason():
+    confidence, residual, failed, group = cases()
+    group = group % 8
+    got = score_source(
+        confidence, failed, residual, resample.weights(group, 0), 8, unit="eV", coverage=0.25, threshold=0.0,
+        probability=np.full(len(failed), 0.5),
+    )  # fmt: skip
+    assert got["augrc"].interval is None
+    assert got["augrc"].note == "8 independent groups; an interval needs 10"
+
+
+def test_a_bootstrap_interval_of_a_random_score_holds_one_half():
+    rng = np.random.default_rng(0)
+    n = 600
+    failed, confidence, group = rng.random(n) < 0.4, rng.random(n), np.repeat(np.arange(60), 10)
+    got = score_source(
+        confidence, failed, rng.random(n), resample.weights(group, 400), 60, unit="eV", coverage=0.25,
+        threshold=0.5, probability=confidence,
+    )  # fmt: skip
+    low, high = got["auroc"].interval
+    assert low < 0.5 < high
+    assert high - low < 0.15
+
+
+def test_thresholds_keep_the_risk_on_the_calibration_part():
+    rng = np.random.default_rng(1)
+    score = rng.random(500)
+    failed = rng.random(500) > score
+    limit = threshold_for_risk(score, failed, 0.05)
+    assert failed[score >= limit].mean() <= 0.05
+    assert threshold_for_risk(score, np.ones(500, bool), 0.05) == np.inf
+    assert threshold_for_risk(score, np.zeros(500, bool), 0.05) == score.min()
+    with pytest.raises(ValueError, match="risk must lie"):
+        threshold_for_risk(score, failed, 1.5)
+
+
+@pytest.mark.parametrize("probability", [True, False])
+def test_probabilities_are_calibrated_on_their_part(probability):
+    rng = np.random.default_rng(2)
+    truth = rng.random(4000)
+    failed = rng.random(4000) > truth
+    logit = np.log(truth / (1 - truth))
+    score = 1 / (1 + np.exp(-4 * logit)) if probability else 30 * logit + 7  # far too sure of itself
+    curve = as_probability(score, failed, probability=probability)
+    assert expected_calibration_error(curve(score), ~failed) < 0.04
+    order = np.argsort(score)
+    assert (np.diff(curve(score)[order]) >= 0).all()
+    assert np.isfinite(curve(np.array([score.min() - 1e6, score.max() + 1e6]) if not probability else score)).all()
