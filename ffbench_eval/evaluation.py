@@ -391,7 +391,23 @@ def environment(device: str) -> Environment:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        kernel_s=_kernel_seconds(device),
     )
+
+
+def _kernel_seconds(device: str) -> float:
+    """Median of the reference kernel's time, to compare costs between machines."""
+    from .engine.cost import reference_kernel
+
+    kernel = reference_kernel(device)
+    times = []
+    for _ in range(25):
+        begun = time.perf_counter()
+        kernel()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begun)
+    return float(f"{np.median(times[5:]):.4g}")
 
 
 def _processor() -> str:
