@@ -11,6 +11,7 @@ an older protocol are not taken for those of today. Needs the extra `generate` (
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -55,7 +56,9 @@ def main() -> None:
     chosen = parser.parse_args()
     used = {task.dataset for task in load_suite(chosen.suite, tasks=chosen.only).tasks}
     models = {
-        name: from_ase(reference(name), card={"name": "truth", "theory": f"reference potential of {name}"})
+        name: from_ase(
+            functools.partial(reference, name), card={"name": "truth", "theory": f"reference potential of {name}"}
+        )
         for name in DATASETS
         if name in used
     }

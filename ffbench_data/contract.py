@@ -88,6 +88,8 @@ class ForceField:
     (Angstrom) of the edge list it wants, or ``None`` if it needs none. ``elements`` are the atomic numbers it
     supports (``None``: any). Floating inputs arrive in ``dtype``. ``conservative`` says whether the forces are the
     gradient of the energy. ``card`` is free text for the report: name, version, parameters, training_data, theory.
+    ``batched`` says whether a batch costs less than its structures alone; if not, the evaluator makes every replica
+    a unit of its own, which worker processes can share.
 
     Calling it casts the batch to its dtype, adds missing edges and checks the shapes of the answer.
 
@@ -109,6 +111,7 @@ class ForceField:
     conservative: bool = True
     card: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batched: bool = True
 
     def __post_init__(self):
         if not callable(self.fn):
@@ -154,6 +157,7 @@ class _Gradient(torch.nn.Module):
         super().__init__()
         self.energy_fn = fn
         self.stress = stress
+        self.training = getattr(fn, "training", False)  # a network in eval mode stays there
 
     def forward(self, batch: AtomsBatch) -> Prediction:
         with torch.enable_grad():

@@ -64,6 +64,11 @@ class Frames:
         """Atoms per frame [T]."""
         return np.diff(self.offsets)
 
+    @cached_property
+    def one_size(self) -> bool:
+        """Whether every frame has the same number of atoms."""
+        return bool(len(self) and (self.n_atoms == self.n_atoms[0]).all())
+
     def __len__(self) -> int:
         return len(self.energy)
 
@@ -85,11 +90,7 @@ class Frames:
     def stacked(self) -> tuple[np.ndarray, np.ndarray]:
         """(atomic_numbers [N], positions [T, N, 3]) when every frame has the same atoms in the same order."""
         n = self.n_atoms
-        if (
-            len(n) == 0
-            or (n != n[0]).any()
-            or (self.atomic_numbers.reshape(len(n), -1) != self[0].atomic_numbers).any()
-        ):
+        if not self.one_size or (self.atomic_numbers.reshape(len(n), -1) != self[0].atomic_numbers).any():
             raise ValueError("frames do not all have the same atoms: stack them one composition at a time")
         return self[0].atomic_numbers, self.positions.reshape(len(n), n[0], 3)
 
@@ -135,6 +136,13 @@ def _gather(frames, indices, per_atom, per_frame):
         return [*columns, n, *(np.array([getattr(f, name) for f in frames]) for name in per_frame)]
     rows = np.arange(len(frames)) if indices is None else np.atleast_1d(np.asarray(indices))
     n = frames.n_atoms[rows]
+    if frames.one_size:
+        columns = []
+        for name in per_atom:
+            column = getattr(frames, name)
+            rows_of = column.reshape(len(frames), -1)[rows].astype(WIDE.get(name, column.dtype), copy=False)
+            columns.append(rows_of.reshape(-1, *column.shape[1:]))
+        return [*columns, n, *(getattr(frames, name)[rows] for name in per_frame)]
     # Whole frames are contiguous: copying slices is several times faster than an index per atom.
     starts = frames.offsets[rows]
     spans = list(zip(starts.tolist(), (starts + n).tolist()))

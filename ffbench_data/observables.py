@@ -1,8 +1,8 @@
 """Reference observables that ship with a dataset: what the truth itself gives, and how far its runs differ.
 
-They live in the dataset's folder under ``reference/``: ``reference.json`` (bonds, starting frames, scalars with their
-errors), ``blocks.parquet`` (histogram counts per run and block of time), ``hills.parquet`` and
-``free_energy.parquet`` (metadynamics).
+They live in the dataset's folder under ``reference/`` (or ``reference/<config>/``, one system each):
+``reference.json`` (bonds, starting frames, scalars with their errors), ``blocks.parquet`` (histogram counts per run and
+block of time), ``hills.parquet`` and ``free_energy.parquet`` (metadynamics).
 """
 
 from __future__ import annotations
@@ -42,6 +42,14 @@ class Reference:
     folder: Path
     facts: dict[str, Any]
 
+    @property
+    def observables(self) -> list[str]:
+        """Names of the stored histograms."""
+        path = self.folder / "blocks.parquet"
+        if not path.exists():
+            return []
+        return sorted(set(pq.read_table(path, columns=["observable"])["observable"].to_pylist()))
+
     def blocks(self, observable: str, length_ps: float | None = None) -> Blocks:
         """The stored blocks of ``observable``; of several block lengths, the longest that still gives at least 20
         windows of ``length_ps`` (default: the longest)."""
@@ -80,7 +88,10 @@ class Reference:
 
 
 @lru_cache(maxsize=32)
-def read_reference(folder: Path) -> Reference | None:
-    """The reference of a dataset's folder, or ``None`` if it has none."""
-    path = Path(folder) / "reference" / "reference.json"
-    return Reference(path.parent, json.loads(path.read_text())) if path.exists() else None
+def read_reference(folder: Path, config: str | None = None) -> Reference | None:
+    """The reference of a dataset's ``config`` (``reference/<config>/``), else of the whole dataset, else ``None``."""
+    home = Path(folder) / "reference"
+    for place in ([home / config] if config else []) + [home]:
+        if (place / "reference.json").exists():
+            return Reference(place, json.loads((place / "reference.json").read_text()))
+    return None

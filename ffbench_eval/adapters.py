@@ -13,7 +13,8 @@ from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 def from_ase(calculator: Any, *, elements=None, conservative: bool = True, card=None) -> ForceField:
     """A model from an ASE calculator, one structure after the other: correct, and the slow road.
 
-    Give the calculator, or a function without arguments that makes one (then it can be sent to worker processes).
+    Give the calculator, or a function without arguments that makes one: worker processes (``workers=``, which share
+    the replicas) need the function where the calculator itself cannot be pickled.
 
     >>> from ase.calculators.lj import LennardJones
     >>> from_ase(LennardJones()).name
@@ -25,12 +26,21 @@ def from_ase(calculator: Any, *, elements=None, conservative: bool = True, card=
             f"calculator must be an ASE calculator or a function that makes one, got {type(made).__name__}"
         )
     card = {"name": type(made).__name__, **(card or {})}
-    return ForceField(_AseCall(made), None, elements, torch.float64, conservative, card)
+    call = _AseCall(made, None if made is calculator else calculator)
+    return ForceField(call, None, elements, torch.float64, conservative, card, batched=False)
 
 
 class _AseCall:
-    def __init__(self, calculator):
-        self.calculator = calculator
+    def __init__(self, calculator, make=None):
+        self.calculator, self.make = calculator, make
+
+    def __getstate__(self):
+        return self.__dict__ if self.make is None else {"calculator": None, "make": self.make}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if self.make is not None:
+            self.calculator = self.make()
 
     def __call__(self, batch: AtomsBatch) -> Prediction:
         from ase import Atoms

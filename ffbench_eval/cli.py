@@ -121,29 +121,6 @@ def train(
 
 
 @app.command()
-def export(
-    unit: Annotated[Path, typer.Argument(help="folder of a finished unit: <run>/units/<task>-<address>")],
-    to: Annotated[str, typer.Option(help="traj, xyz, extxyz, dcd or xtc")] = "xyz",
-    out: Annotated[Path | None, typer.Option(help="where to write [default: the unit's folder]")] = None,
-    failures: Annotated[bool, typer.Option("--failures", help="the last steps of failed replicas instead")] = False,
-) -> None:
-    """Write a unit's trajectories for a viewer."""
-    from .engine.export import export_trajectories
-
-    for path in export_trajectories(unit, to, out, failures=failures):
-        typer.echo(path)
-
-
-@app.command()
-def models() -> None:
-    """List the shipped reference models."""
-    import reference_models
-
-    for name in reference_models.list_models():
-        typer.echo(name)
-
-
-@app.command()
 def suites() -> None:
     """List the shipped suites and their tasks."""
     from .suite import list_suites, load_suite
@@ -196,10 +173,22 @@ def _mount() -> None:
     """Sub-commands that live in other rooms."""
     from importlib.util import find_spec
 
+    if not any(group.name == "bsct" for group in app.registered_groups):
+        from .bsct.cli import app as bsct
+
+        app.add_typer(bsct, name="bsct")
     if find_spec("ffbench_data.cli") and not any(group.name == "data" for group in app.registered_groups):
         from ffbench_data.cli import app as data
 
         app.add_typer(data, name="data", help="Datasets: list, build, check, push.")
+    if not any(group.name == "models" for group in app.registered_groups):
+        from reference_models.cli import app as models
+
+        app.add_typer(models, name="models", help="Reference models: shipped, trainable, published weights.")
+    if find_spec("leaderboard.cli") and not any(group.name == "leaderboard" for group in app.registered_groups):
+        from leaderboard.cli import add_to
+
+        add_to(app)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
 
 from . import models as model_room
-from .execute import Result, Unit, halves, load_result, make_unit, run_unit
+from .execute import Result, Unit, halves, load_result, make_unit, run_unit, singles
 from .report import DatasetUsed, Environment, Report, Status, TaskReport, UnitReport
 from .suite import Suite, Task, load_suite
 
@@ -79,6 +79,8 @@ def evaluate(
     >>> report = evaluate(my_model, "mini")  # doctest: +SKIP
     >>> report.tasks["ethanol_accuracy"].metrics["force_mae"].value  # doctest: +SKIP
     """
+    from .kinds import KINDS
+
     begun = time.perf_counter()
     models, spec = model_room.resolve(model)
     suite = suite if isinstance(suite, Suite) else load_suite(suite, tasks=tasks)
@@ -96,47 +98,51 @@ def evaluate(
     report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
     report.to_json(run / "report.json")
     report.to_html(run / "report.html")
+    for p in planned:
+        write = getattr(KINDS[p.task.kind], "write_files", None)
+        if write and report.tasks[p.task.name].metrics:
+            finished = [results[u.address] for u in p.units if u.address in results]
+            write(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
     return report
 
 
 def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned]:
     """Every task of the suite with its data, model and units. Asks each model once about each dataset."""
-    from .kinds import KINDS
-
     planned = []
     asked: set[tuple[int, str]] = set()
     for task in suite.tasks:
         try:
-            data = load_task_data(task)
+            planned.append(_plan_task(task, models, seed, asked))
         except NotBuilt as error:
             planned.append(_absent(task, error))
-            continue
-        model = model_room.for_dataset(models, task.dataset, task.config)
-        why_not = ""
-        if model is None:
-            why_not = f"no model for dataset {task.dataset}"
-        elif model.elements is not None:
-            missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
-            why_not = f"unsupported elements: {missing}" if missing else ""
-        units: list[Unit] = []
-        if not why_not:
-            if (id(model), task.dataset) not in asked:
-                _first_answer(model, data, task)
-                asked.add((id(model), task.dataset))
-            mark = model_room.fingerprint(model)
-            try:
-                rows = KINDS[task.kind].plan(task, data, seed)
-            except NotBuilt as error:
-                planned.append(_absent(task, error))
-                continue
-            units = [
-                make_unit(task, inputs, seed=seed, dataset_hash=data.used.content_sha256, fingerprint=mark)
-                for inputs in rows
-            ]
-        planned.append(Planned(task, data, None if why_not else model, units, why_not))
     if planned and all(p.absent for p in planned):
         raise ValueError(f"suite {suite.name}: no data set of it is on this machine: {planned[0].why_not}")
     return planned
+
+
+def _plan_task(task: Task, models: model_room.Models, seed: int, asked: set[tuple[int, str]]) -> Planned:
+    from .kinds import KINDS
+
+    data, kind = load_task_data(task), KINDS[task.kind]
+    model = model_room.for_dataset(models, task.dataset, task.config)
+    if model is None:
+        return Planned(task, data, None, [], f"no model for dataset {task.dataset}")
+    if hasattr(kind, "sample_rows"):  # a part of the data set is enough for this kind
+        if not len(probe_rows(task, data, model, 1)):
+            return Planned(task, data, None, [], "unsupported elements in every scan")
+    elif model.elements is not None:
+        missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
+        if missing:
+            return Planned(task, data, None, [], f"unsupported elements: {missing}")
+    if (id(model), task.dataset) not in asked:
+        _first_answer(model, data, task)
+        asked.add((id(model), task.dataset))
+    mark, used = model_room.fingerprint(model), data.used.content_sha256
+    rows = kind.plan(task, data, seed)
+    units = [make_unit(task, inputs, seed=seed, dataset_hash=used, fingerprint=mark) for inputs in rows]
+    if not model.batched:
+        units = [single for unit in units for single in singles(unit)]
+    return Planned(task, data, model, units)
 
 
 def _absent(task: Task, error: Exception) -> Planned:
@@ -144,6 +150,15 @@ def _absent(task: Task, error: Exception) -> Planned:
         name=task.dataset, config=task.config or "", split=task.parameters.split, version="", content_sha256=""
     )
     return Planned(task, TaskData(None, None, used), None, [], str(error), absent=True)
+
+
+def probe_rows(task: Task, data: TaskData, model: ForceField, count: int) -> np.ndarray:
+    """Rows of frames to ask the model for once, or to time it on: the first ones unless the kind knows better."""
+    from .kinds import KINDS
+
+    sample = getattr(KINDS[task.kind], "sample_rows", None)
+    rows = sample(data, model, count) if sample else np.arange(min(count, len(data.frames)))
+    return rows[np.arange(count) % len(rows)] if len(rows) else rows
 
 
 def load_task_data(task: Task) -> TaskData:
@@ -161,7 +176,7 @@ def load_task_data(task: Task) -> TaskData:
         version=source["version"],
         content_sha256=source["splits"][split]["content_sha256"],
     )
-    return TaskData(frames, read_reference(dataset_folder(task.dataset)), used)
+    return TaskData(frames, read_reference(dataset_folder(task.dataset), used.config), used)
 
 
 def _first_answer(model: ForceField, data: TaskData, task: Task) -> None:
@@ -170,7 +185,7 @@ def _first_answer(model: ForceField, data: TaskData, task: Task) -> None:
 
     where = f"model {model.name!r} on {task.dataset}"
     try:
-        out = model(collate(data.frames, indices=[0]))
+        out = model(collate(data.frames, indices=probe_rows(task, data, model, 1)))
     except Exception as error:
         raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
     for field in ("energy", "forces"):
@@ -194,9 +209,8 @@ def estimate(planned: list[Planned], run: Path) -> None:
             systems, calls = KINDS[p.task.kind].calls(p.task, unit.inputs, p.data)
             key = (id(p.model), p.task.dataset, systems)
             if key not in timed:
-                timed[key] = _call_seconds(
-                    p.model, collate(p.data.frames, indices=np.arange(systems) % len(p.data.frames))
-                )
+                rows = probe_rows(p.task, p.data, p.model, systems)
+                timed[key] = _call_seconds(p.model, collate(p.data.frames, indices=rows))
             p.seconds += 1.15 * calls * timed[key]
 
 
@@ -377,7 +391,23 @@ def environment(device: str) -> Environment:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        kernel_s=_kernel_seconds(device),
     )
+
+
+def _kernel_seconds(device: str) -> float:
+    """Median of the reference kernel's time, to compare costs between machines."""
+    from .engine.cost import reference_kernel
+
+    kernel = reference_kernel(device)
+    times = []
+    for _ in range(25):
+        begun = time.perf_counter()
+        kernel()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begun)
+    return float(f"{np.median(times[5:]):.4g}")
 
 
 def _processor() -> str:

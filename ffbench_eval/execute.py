@@ -76,17 +76,24 @@ def load_result(unit: Unit, run: Path) -> Result | None:
 
 def halves(unit: Unit) -> list[Unit]:
     """The two units that replace a batch of replicas which did not fit into memory; none for a single replica."""
-    replicas = unit.inputs.get("replicas", [])
+    count = len(unit.inputs.get("replicas", []))
+    middle = (count + 1) // 2
+    return [_part(unit, slice(0, middle)), _part(unit, slice(middle, None))] if count > 1 else []
+
+
+def singles(unit: Unit) -> list[Unit]:
+    """One unit per replica, for models that gain nothing from a batch; a unit without replicas stays as it is."""
+    count = len(unit.inputs.get("replicas", []))
+    return [_part(unit, slice(k, k + 1)) for k in range(count)] if count > 1 else [unit]
+
+
+def _part(unit: Unit, part: slice) -> Unit:
+    """Some replicas of a unit; they keep their numbers, and with them their random numbers."""
+    replicas = unit.inputs["replicas"]
     ids = unit.inputs.get("ids", list(range(len(replicas))))
-    middle = (len(replicas) + 1) // 2
-    if len(replicas) < 2:
-        return []
-    out = []
-    for part in (slice(0, middle), slice(middle, None)):
-        inputs = {**unit.inputs, "replicas": replicas[part], "ids": ids[part]}
-        text = json.dumps([unit.address, inputs], sort_keys=True)
-        out.append(Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest()))
-    return out
+    inputs = {**unit.inputs, "replicas": replicas[part], "ids": ids[part]}
+    text = json.dumps([unit.address, inputs], sort_keys=True)
+    return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
 
 
 class ModelFailure(Exception):

@@ -67,6 +67,7 @@ def _style() -> str:
         ".plot .grid{stroke:var(--line);stroke-width:1}.plot .zero{stroke:var(--soft);stroke-width:1}"
         ".plot .model{stroke:var(--model);stroke-width:1.8}.plot .reference{stroke:var(--reference);stroke-width:5}"
         ".plot circle.model{fill:var(--model)}"
+        ".plot .mark{stroke:var(--s1);stroke-width:6;stroke-opacity:.75}"
         ".plot .target{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:5 4}"
         ".plot .dashed{stroke-dasharray:6 3}"
         ".plot path.band{stroke:none;fill-rule:evenodd}.plot .edge{stroke:var(--line)}"
@@ -443,6 +444,8 @@ def _tame(value: float) -> float:
 def _line_class(name: str, index: int) -> str:
     if name in ("model", "reference"):
         return name
+    if name.endswith(" here"):  # a place on a curve, not a curve
+        return "mark"
     return f"s{index % 8}" + (" dashed" if index >= 8 else "")
 
 

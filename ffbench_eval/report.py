@@ -129,6 +129,8 @@ class ModelCard(Strict):
 
 
 class Environment(Strict):
+    """``kernel_s``: seconds of `engine.cost.reference_kernel` on this machine, the unit of normalised cost."""
+
     python: str
     ffbench: str
     packages: dict[str, str]
@@ -137,6 +139,7 @@ class Environment(Strict):
     cores: int
     threads: int
     device: str
+    kernel_s: float | None = None
 
 
 class Report(Strict):

@@ -31,12 +31,16 @@ NAMES = {
     "free_energy_integral_error_phi": "F(phi) integral error",
     "free_energy_integral_error_psi": "F(psi) integral error",
     "fsd": "FSD",
-    "fsd_compress": "FSD, compressed side",
-    "fsd_stretch": "FSD, stretched side",
     "scan_force_mae": "force MAE along scans",
     "scan_energy_mae_aligned": "energy MAE along scans, aligned",
+    "scan_energy_mae": "energy MAE along scans, absolute",
     "spurious_extrema": "spurious extrema",
     "probe_cost": "PROBE over one model evaluation",
+    "conservativeness": "conservativeness",
+    "conservativeness_on_frames": "conservativeness on the frames alone",
+    "conservativeness_of_reference": "conservativeness of the reference, on the frames",
+    "supported_share": "share of scans with known elements",
+    "masked_labels": "frames without labels",
 }
 SELECTIVE = {  # score.domain.source.rule
     "augrc": "AUGRC",
@@ -56,6 +60,8 @@ SELECTIVE = {  # score.domain.source.rule
     "prevalence": "share that failed",
     "majority_accuracy": "accuracy of the majority",
 }
+
+PARTS = {"compress": "compressed side", "stretch": "stretched side", "p90": "90th percentile"}
 
 
 def clean(text: str) -> str:
@@ -79,6 +85,9 @@ def metric_name(key: str) -> str:
     if key.partition(".")[0] in SELECTIVE:
         first, *rest = key.split(".")
         return clean(", ".join([SELECTIVE[first], *(part.replace("_", " ") for part in rest)]))
+    head, _, tail = key.rpartition("_")
+    if head in NAMES and key not in NAMES:  # one part of a number: a bond type, a branch, a quantile
+        return clean(f"{NAMES[head]}, {PARTS.get(tail, tail)}")
     return NAMES.get(key) or clean(key.replace("_", " "))
 
 

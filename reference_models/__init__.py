@@ -9,14 +9,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 FAMILIES = {  # module and network class
     "painn": ("painn", "PaiNN"),
     "schnet": ("schnet", "SchNet"),
-    # "deeppot_se": ("deeppot_se", "DeepPotSE"),
-    # "transformer": ("transformer", "Transformer"),
+    "deeppot_se": ("deeppot_se", "DeepPotSE"),
+    "transformer": ("transformer", "Transformer"),
+    "forcenet": ("forcenet", "ForceNet"),
+    "botnet": ("botnet", "BOTNet"),
+    "nequip": ("providers.nequip", "NequIP"),
+    "allegro": ("providers.allegro", "Allegro"),
+    "mace": ("providers.mace", "MACE"),
+    "et": ("providers.et", "ET"),
+    "dimenet": ("providers.dimenet", "DimeNet"),
+    "gemnet_t": ("providers.gemnet", "GemNet"),
+    "gemnet_dt": ("providers.gemnet", "GemNetDirect"),
+    "equiformer": ("providers.equiformer", "Equiformer"),
 }
 
 
@@ -100,10 +109,10 @@ def build(config: str | Mapping[str, Any], *, elements=None, seed: int = 0, dtyp
 
 
 def list_models() -> list[str]:
-    """Names of shipped checkpoints."""
+    """Names of shipped checkpoints and ensembles."""
     from .checkpoint import SHIPPED
 
-    return sorted(path.stem for path in SHIPPED.glob("*@*.safetensors"))
+    return sorted(path.stem for path in SHIPPED.glob("*@*") if path.suffix in (".safetensors", ".json"))
 
 
 def load(name: str):
@@ -112,7 +121,7 @@ def load(name: str):
     In ``family@dataset:config`` the colon may be written as a hyphen, as in the file's name. ValueError with the
     known names for anything else.
     """
-    from .checkpoint import SHIPPED, read
+    from .checkpoint import read
 
     if name.endswith(".safetensors"):
         return read(name)
@@ -120,15 +129,34 @@ def load(name: str):
 
     if name.partition("@")[0] in CONTROLS:
         return control(name)
-    if "@" in name:
-        path = SHIPPED / f"{name.replace(':', '-')}.safetensors"
-        if path.exists():
-            return read(path)
-    else:
-        found: Mapping[str, Path] = {p.stem.split("@")[1]: p for p in sorted(SHIPPED.glob(f"{name}@*.safetensors"))}
-        if found:
-            return {dataset: read(path) for dataset, path in found.items()}
+    from .providers import pretrained, published
+
+    if name in published():
+        return pretrained(name)
+    names = list_models()
+    file = name.replace(":", "-")
+    if file in names:
+        return _shipped(file)
+    found = {m.split("@")[1].replace("-", ":", 1): m for m in names if m.split("@")[0] == name}
+    if found:
+        return {dataset: _shipped(m) for dataset, m in found.items()}
     from ffbench_data.datacard import known
 
-    shipped = sorted({m.split("@")[0] for m in list_models()}) + list_models() + list(CONTROLS)
-    return known(name, [s for s in shipped if s != name], "reference model")
+    return known(name, [*sorted({m.split("@")[0] for m in names}), *names, *CONTROLS, *published()], "reference model")
+
+
+def _shipped(name: str):
+    """A checkpoint, or the ensemble of the checkpoints that a JSON list names."""
+    import json
+    from dataclasses import replace
+
+    from .checkpoint import SHIPPED, read
+    from .scaled import ensemble
+
+    listed, called = SHIPPED / f"{name}.json", {"name": name.split("@")[0]}
+    if not listed.exists():
+        model = read(SHIPPED / f"{name}.safetensors")
+        return replace(model, card={**model.card, **called})
+    members = [_shipped(member) for member in json.loads(listed.read_text())]
+    parameters = sum(member.card["parameters"] for member in members)
+    return ensemble(members, card={**members[0].card, **called, "parameters": parameters})

@@ -56,7 +56,7 @@ def truth(dataset: str) -> ForceField:
     reference(dataset)  # an unknown name or a missing package is told now, not at the first call
     about = card(dataset)
     stated = _card("truth") | {"training_data": "none: it made the labels", "theory": about.theory}
-    return ForceField(_Truth(dataset, 0.0, 0), None, None, torch.float64, True, stated)
+    return ForceField(_Truth(dataset, 0.0, 0), None, None, torch.float64, True, stated, batched=False)
 
 
 def noisy_truth(dataset: str, noise: float = 0.1, seed: int = 0) -> ForceField:
@@ -68,7 +68,7 @@ def noisy_truth(dataset: str, noise: float = 0.1, seed: int = 0) -> ForceField:
     _positive(noise=noise)
     model = truth(dataset)
     stated = {**model.card, **_card("noisy_truth"), "noise_eV_per_A": noise}
-    return ForceField(_Truth(dataset, noise, seed), None, None, torch.float64, False, stated)
+    return ForceField(_Truth(dataset, noise, seed), None, None, torch.float64, False, stated, batched=False)
 
 
 class _Truth:

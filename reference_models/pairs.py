@@ -58,3 +58,10 @@ def bessel(d: Tensor, cutoff: float, size: int) -> Tensor:
 def cosine_cutoff(d: Tensor, cutoff: float) -> Tensor:
     """(1 + cos(pi d / rc)) / 2, zero with zero slope at rc."""
     return 0.5 * (torch.cos(d * (math.pi / cutoff)) + 1.0) * (d < cutoff)
+
+
+def tracing() -> bool:
+    """Whether shapes and branches are being recorded (torch.compile, make_fx), so that none may depend on values."""
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    return torch.compiler.is_compiling() or get_proxy_mode() is not None

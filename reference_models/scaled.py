@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
+from .pairs import tracing
+
 
 class Scaled(nn.Module):
     """E = scale * network + sum over atoms of shift[element]; forces = -dE/dx.
@@ -27,6 +29,7 @@ class Scaled(nn.Module):
         self.network = network
         self.register_buffer("scale", torch.tensor(float(scale), dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(100, dtype=torch.float64) if shift is None else shift.double())
+        self.elements: tuple[int, ...] | None = None
 
     @property
     def conservative(self) -> bool:
@@ -34,6 +37,7 @@ class Scaled(nn.Module):
 
     def forward(self, batch: AtomsBatch) -> Prediction:
         training = self.training and torch.is_grad_enabled()
+        self._check_elements(batch.atomic_numbers)
         if self.conservative:
             with torch.enable_grad():
                 x = batch.positions.detach().requires_grad_(True)
@@ -53,6 +57,18 @@ class Scaled(nn.Module):
             energy, forces = energy.detach(), forces.detach()
             embedding = None if embedding is None else embedding.detach()
         return Prediction(energy=energy, forces=forces, embedding=embedding)
+
+    def _check_elements(self, numbers: Tensor) -> None:
+        """ValueError for elements it was not made for; on a CPU and not while tracing (it would cost a wait)."""
+        if self.elements is None or self.training or numbers.device.type != "cpu" or tracing():
+            return
+        strange = ~torch.isin(numbers, numbers.new_tensor(self.elements))
+        if bool(strange.any()):
+            names = ", ".join(str(z) for z in numbers[strange].unique().tolist())
+            raise ValueError(
+                f"the batch has elements {names} (atomic numbers), but this model knows "
+                f"{', '.join(str(z) for z in self.elements)}; train one on data with them"
+            )
 
 
 class Ensemble(nn.Module):
@@ -110,8 +126,9 @@ def fit_scale_and_shift(numbers, offsets, energy, forces) -> tuple[float, Tensor
 def force_field(module: nn.Module, *, cutoff: float, elements, card: dict[str, Any], dtype=torch.float32) -> ForceField:
     """A network (`Scaled` or `Ensemble`) behind the contract, in evaluation mode with frozen weights."""
     module = module.eval().requires_grad_(False)
+    elements = None if elements is None else tuple(int(z) for z in elements)
     for part in module.modules():
         if isinstance(part, Scaled):
             part.network.to(dtype)
-    elements = None if elements is None else tuple(elements)
+            part.elements = elements
     return ForceField(module, cutoff, elements, dtype, module.conservative, card)

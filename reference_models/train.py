@@ -26,13 +26,16 @@ from . import checkpoint as files
 from . import configuration, family
 from .scaled import Scaled, fit_scale_and_shift, force_field
 
+LEARNING_RATE = 2e-3  # of families whose network does not name its own
+
 
 @dataclass(frozen=True)
 class Recipe:
     """How to train.
 
     ``minutes`` of CPU time (not wall time, so that a busy machine does not change the result's quality), batches of
-    ``batch`` frames, peak learning rate, weight of the energy per atom against the force, decay of the weight average.
+    ``batch`` frames, peak learning rate (the family's own unless given), weight of the energy per atom against the
+    force, decay of the weight average.
 
     ``schedule`` of the learning rate: ``cosine`` over the budget, or ``plateau`` (halved after ``patience``
     validations without a better force error). Training stops early after ``stop_after`` such validations.
@@ -43,7 +46,7 @@ class Recipe:
 
     minutes: float = 20.0
     batch: int = 16
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     energy_weight: float = 0.2
     ema: float = 0.999
     seed: int = 0
@@ -57,8 +60,9 @@ class Recipe:
         if self.schedule not in ("cosine", "plateau"):
             raise ValueError(f"schedule must be 'cosine' or 'plateau', got {self.schedule!r}")
         for name in ("minutes", "batch", "learning_rate", "validate_every"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
 
     def progress(self, step: int, spent: float) -> float:
         """Part of the budget used, from 0 to 1."""
@@ -66,10 +70,11 @@ class Recipe:
 
     def rate(self, step: int, spent: float, errors: list[float]) -> float:
         """Learning rate of the next step; ``errors`` are the force errors of the validations so far."""
+        peak = self.learning_rate or LEARNING_RATE
         warm = min(1.0, (step + 1) / 200)
         if self.schedule == "plateau":
-            return self.learning_rate * warm * 0.5 ** _plateaus(errors, self.patience)
-        return self.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress(step, spent))))
+            return peak * warm * 0.5 ** _plateaus(errors, self.patience)
+        return peak * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress(step, spent))))
 
 
 def _plateaus(errors: list[float], patience: int) -> int:
@@ -155,6 +160,8 @@ def train(
     the curve. ValueError if ``folder`` holds a training with another configuration.
     """
     recipe = recipe or Recipe()
+    own_rate = getattr(family(family_name)[1], "learning_rate", LEARNING_RATE)
+    recipe = replace(recipe, learning_rate=recipe.learning_rate or own_rate)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     elements = sorted({int(z) for z in np.unique(training.atomic_numbers)})
@@ -294,6 +301,7 @@ def train_on(
     family_name: str,
     dataset: str,
     *,
+    name: str | None = None,
     folder: Path | None = None,
     recipe: Recipe | None = None,
     changes: Mapping[str, str] | None = None,
@@ -303,17 +311,19 @@ def train_on(
     """Train ``family_name`` on the splits train and val of ``dataset`` (``name`` or ``name:config``); returns its file.
 
     ``changes`` sets fields of the family's configuration (``preset`` chooses ``small`` or ``paper``), as text;
-    ``root`` is where the dataset lies. ValueError names what is unknown.
+    ``name`` is what the model is called (the family's name if not given), ``root`` where the dataset lies. ValueError
+    names what is unknown.
     """
     from ffbench_data import card as dataset_card
     from ffbench_data import load_frames
     from ffbench_data.datacard import parse_name
 
     config = configuration(family_name, **dict(changes or {}))
-    name, subset = parse_name(dataset)
-    training, validation = (load_frames(name, subset, split, root=root) for split in ("train", "val"))
-    about = dataset_card(name)
+    source, subset = parse_name(dataset)
+    training, validation = (load_frames(source, subset, split, root=root) for split in ("train", "val"))
+    about = dataset_card(source)
     card = {
+        "name": name or family_name,
         "training_data": f"{dataset} {about.version}, split train ({len(training)} frames)",
         "theory": about.theory,
         "licence": "MIT",
@@ -334,7 +344,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="folder that holds the datasets")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="field of the configuration")
     for name, value in asdict(Recipe()).items():
-        kind = int if value is None else type(value)
+        kind = {"max_steps": int, "learning_rate": float}.get(name) or type(value)
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value)
     given = parser.parse_args()
     recipe = Recipe(**{name: getattr(given, name) for name in asdict(Recipe())})

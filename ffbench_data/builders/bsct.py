@@ -1,4 +1,9 @@
-"""BSCT-SPICE: bond scans in the folder layout of upstream (or its archive), or flat npz files per bond type."""
+"""BSCT-SPICE: bond scans in the folder layout of upstream (or its archive), or flat npz files per bond type.
+
+Beside the columns of every data set, each row says which scan it belongs to (``scan``, its ``bond_length``, its
+``molecule``) and holds the forces in float64 (``reference_forces``): the score of a nearly perfect model hangs on
+digits that float32 does not have.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,15 @@ import pyarrow.parquet as pq
 from ..datacard import Card
 from ..schema import to_table
 from .built import Built
-from .read import find, npz_arrays, read_xyz, unpack
+from .read import find, npz_arrays, unpack, xyz_arrays
 
 BONDS = ("C-C", "C-N", "C-O", "C-P", "C-S", "N-N", "N-O", "N-P", "O-P")
 SCANS = "scans.parquet"
 
 
 def build(folder: Path, card: Card) -> Built:
-    """One config per bond type; ``scans.parquet`` has one row per scan (id, rows, bond, lengths, fragments)."""
+    """A config per bond type and ``all`` of them; ``scans.parquet`` has one row per scan and bond type (id, rows in its
+    config, bond, lengths, fragments)."""
     built, rows = Built(), []
     if not find(folder, "partition.npz") and not find(folder, "C-C.npz"):
         archive = find(folder, "*.tar.gz")
@@ -34,22 +40,14 @@ def build(folder: Path, card: Card) -> Built:
         tables, first = [], 0
         for scan in scans:
             frames = len(scan["positions"])
-            tables.append(
-                to_table(
-                    scan["numbers"],
-                    scan["positions"],
-                    scan["energy"],
-                    scan["forces"],
-                    method=card.theory,
-                    source_index=np.arange(frames),
-                )
-            )
+            tables.append(_table(bond, scan, card))
             rows.append(
                 {"config": bond, "scan_id": scan["id"], "first_row": first, "frames": frames, "smiles": scan["smiles"]}
                 | {k: np.asarray(scan[k]).tolist() for k in ("bond_index", "bond_length", "fragment")}
             )
             first += frames
-        built.tables[bond] = {"test": pa.concat_tables(tables).combine_chunks()}
+        built.tables[bond] = {"test": _join(tables)}
+    built.tables = {"all": {"test": _join(s["test"] for s in built.tables.values())}, **built.tables} if rows else {}
     if not rows:
         raise ValueError(f"{folder}: no bond scans (C-C.npz, or folders with partition.npz)")
     if len(rows) != 485:
@@ -57,6 +55,33 @@ def build(folder: Path, card: Card) -> Built:
     table = pa.Table.from_pylist(rows)
     built.extra_files[SCANS] = lambda path: pq.write_table(table, path, compression="zstd")
     return built
+
+
+def _table(bond: str, scan: dict[str, Any], card: Card) -> pa.Table:
+    frames, n = np.shape(scan["positions"])[:2]
+    table = to_table(
+        scan["numbers"],
+        scan["positions"],
+        scan["energy"],
+        scan["forces"],
+        method=card.theory,
+        source_index=np.arange(frames),
+    )
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.asarray(scan["forces"], np.float64).ravel()), 3)
+    offsets = pa.array(np.arange(frames + 1, dtype=np.int32) * n)
+    columns = {
+        "scan": pa.array([f"{bond}/{scan['id']}"] * frames),
+        "bond_length": pa.array(np.asarray(scan["bond_length"], np.float64)),
+        "molecule": pa.array([scan["smiles"] or f"{bond}/{scan['id']}"] * frames),
+        "reference_forces": pa.ListArray.from_arrays(offsets, vectors),
+    }
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _join(tables) -> pa.Table:
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def _flat(path: Path) -> list[dict[str, Any]]:
@@ -89,24 +114,25 @@ def _flat(path: Path) -> list[dict[str, Any]]:
 def _folders(folder: Path, bond: str) -> list[dict[str, Any]]:
     out = []
     for partition in sorted(Path(folder).rglob(f"{bond}/*/partition.npz")):
-        from ..frames import Frames
-
         p = npz_arrays(partition)
         files = sorted(partition.parent.glob("atoms_*.xyz"), key=lambda f: int(f.stem.split("_")[1]))
-        table = pa.concat_tables(read_xyz(f, method="") for f in files)
-        frames = Frames(table)
-        numbers, x = frames.stacked()
-        i, j = p["bond_index"]
+        read = [xyz_arrays(f) for f in files]
+        z, x, energy, forces = ([one[k][0] for one in read] for k in range(4))
+        if not files or any(not np.array_equal(z[0], other) for other in z):
+            raise ValueError(f"{partition.parent}: the atoms_*.xyz do not all have the same atoms")
+        first, last, count = p["perturb_range"]
+        if int(count) != len(files):
+            raise ValueError(f"{partition.parent}: {len(files)} frames, partition.npz says {int(count)}")
         out.append(
             {
                 "id": partition.parent.name,
                 "smiles": _smiles(files[0]),
-                "numbers": numbers,
-                "positions": x,
-                "forces": frames.forces.reshape(x.shape),
-                "energy": frames.energy,
+                "numbers": z[0],
+                "positions": np.array(x),
+                "forces": np.array(forces),
+                "energy": np.array(energy),
                 "bond_index": p["bond_index"],
-                "bond_length": np.linalg.norm(x[:, j] - x[:, i], axis=-1),
+                "bond_length": np.linspace(first, last, len(files)),
                 "fragment": p["labels"],
             }
         )

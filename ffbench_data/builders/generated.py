@@ -6,6 +6,8 @@ A regeneration is not bit-equal across processors and library versions, so it ge
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pyarrow as pa
 from ..datacard import Card
 from ..frames import Frames
 from ..load import EMBEDDED, load_frames, read_manifest
-from ..schema import to_table
+from ..schema import to_table, write_parquet
 from . import mdsim
 from .built import Built
 from .read import join
@@ -87,7 +89,8 @@ def build_ethanol(folder: Path, card: Card) -> Built:
 
 
 def build_md17_gfn2(folder: Path, card: Card) -> Built:
-    """``folder/<molecule>/run-*``: train and val from all runs but the last, test from the last."""
+    """``folder/<molecule>/run-*``: train, val and the reference h(r) from all runs but the last, test from the last."""
+    from ..generate.blocks import molecule_reference
     from ..generate.md17 import MOLECULES
     from ..potentials import label, reference
 
@@ -112,9 +115,22 @@ def build_md17_gfn2(folder: Path, card: Card) -> Built:
         val = max(1, len(order) // 20)
         split = take(pool, {"train": np.sort(order[val:]), "val": np.sort(order[:val])})
         built.tables[name] = {**split, "test": test}
+        facts, blocks = molecule_reference(
+            *_geometry(name), raw[:-1], _pieces(home, "temperature")[:-1], save_fs=step, test_frames=test.num_rows
+        )
+        built.extra_files[f"reference/{name}/reference.json"] = json.dumps(facts, indent=1).encode()
+        built.extra_files[f"reference/{name}/blocks.parquet"] = partial(write_parquet, blocks)
     if not built.tables:
         raise ValueError(f"{folder}: no <molecule>/run-*/piece-*.npz with two runs of any molecule")
     return built
+
+
+def _geometry(molecule: str) -> tuple[np.ndarray, np.ndarray]:
+    """Atomic numbers and the GFN2 minimum."""
+    from ..generate.ethanol import start
+
+    numbers, _, x = start("CH3CH2OH" if molecule == "ethanol" else molecule)
+    return numbers, x
 
 
 def unseen_basin(tables: dict[str, pa.Table], phi: tuple[int, ...] | None = None) -> dict[str, pa.Table]:
@@ -170,15 +186,15 @@ def _shipped(card: Card) -> Built:
     return built
 
 
-def _pieces(folder: Path) -> list[np.ndarray]:
-    """Positions [T, N, 3] of each run of a generator. ValueError names a damaged piece."""
+def _pieces(folder: Path, key: str = "positions") -> list[np.ndarray]:
+    """``key`` [T, ...] of each run of a generator. ValueError names a damaged piece."""
     runs = []
     for run in sorted(Path(folder).glob("run-*")):
         parts: list[Any] = []
         for piece in sorted(run.glob("piece-*.npz")):
             try:
                 with np.load(piece) as data:
-                    parts.append(data["positions"])
+                    parts.append(data[key])
             except Exception as error:  # numpy raises half a dozen kinds here
                 raise ValueError(f"{piece}: not a readable piece of a run: {error}") from None
         if parts:

@@ -162,6 +162,14 @@ def read_npz(path: Path, **how: Any) -> pa.Table:
 
 def read_xyz(path: Path, *, method: str, time_step: float | None = None) -> pa.Table:
     """Frames of an extended XYZ file; frames without forces get NaN forces."""
+    z, x, e, f, cell, pbc = xyz_arrays(path)
+    time = None if time_step is None else np.arange(len(x)) * time_step
+    return to_table(z, x, e, f, cell=np.array(cell), pbc=np.array(pbc), time_fs=time, method=method)
+
+
+def xyz_arrays(path: Path) -> tuple[list, list, list, list, list, list]:
+    """Per frame of an extended XYZ file: atomic numbers, positions, energy, forces (NaN where there are none), cell,
+    periodic directions."""
     from ase.io import iread
 
     z, x, e, f, cell, pbc = [], [], [], [], [], []
@@ -178,8 +186,7 @@ def read_xyz(path: Path, *, method: str, time_step: float | None = None) -> pa.T
         raise ValueError(f"{path}: not a readable extended XYZ file: {error}") from None
     if not x:
         raise ValueError(f"{path}: no frames")
-    time = None if time_step is None else np.arange(len(x)) * time_step
-    return to_table(z, x, e, f, cell=np.array(cell), pbc=np.array(pbc), time_fs=time, method=method)
+    return z, x, e, f, cell, pbc
 
 
 def read_deepmd(folder: Path, *, method: str) -> pa.Table:

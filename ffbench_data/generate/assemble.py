@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ..schema import to_table, write_parquet
 from . import alanine, ethanol, water
+from .blocks import block_rows, blocks_table, mean, molecule_reference, stable_bonds
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 
@@ -38,19 +39,6 @@ def label(positions, potential) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rounded, np.array(energy), np.stack(forces)
 
 
-def block_rows(observable: str, run: int, counts: np.ndarray, frames: int, block_ps: float, r_max: float) -> list[dict]:
-    """Sums of ``frames`` consecutive per-frame counts [T, bins] as rows of ``blocks.parquet``."""
-    whole = len(counts) // frames
-    sums = counts[: whole * frames].reshape(whole, frames, -1).sum(1)
-    keys = {"observable": observable, "run": run, "frames": frames, "block_ps": block_ps, "r_max": r_max}
-    return [{**keys, "block": k, "counts": row.astype(np.int32)} for k, row in enumerate(sums)]
-
-
-def blocks_table(rows: list[dict]) -> pa.Table:
-    plain = {k: [r[k] for r in rows] for k in ("observable", "run", "block", "frames", "block_ps", "r_max")}
-    return pa.table({**plain, "counts": pa.array([r["counts"] for r in rows], pa.list_(pa.int32()))})
-
-
 def write(name: str, tables: dict, facts: dict, extra: dict[str, pa.Table]) -> None:
     """The Hub-shaped dataset with its reference observables."""
     from ..datacard import card
@@ -68,9 +56,7 @@ def write(name: str, tables: dict, facts: dict, extra: dict[str, pa.Table]) -> N
 
 
 def assemble_ethanol(raw: Path) -> None:
-    from ffbench_metrics import distance_counts
-
-    from ..scans import find_bonds, scan_all
+    from ..scans import scan_all
 
     runs = pieces(raw / "ethanol", "positions")
     numbers, _, minimum = ethanol.start()
@@ -101,32 +87,13 @@ def assemble_ethanol(raw: Path) -> None:
         numbers, *(np.concatenate([s[k] for s in scanned]) for k in range(3)), method=method
     ).append_column("scan", pa.array(np.repeat(names, len(scanned[0][1]))))
     scan_table = scan_table.append_column("bond_length", pa.array(np.concatenate([s.bond_length for s in scans])))
-    unlabelled = int(np.isnan(np.concatenate([s[1] for s in scanned])).sum())
 
-    pooled = np.concatenate(runs)
-    bonds = []
-    for i, j in find_bonds(numbers, minimum):
-        d = np.linalg.norm(pooled[:, i] - pooled[:, j], axis=-1)
-        if d.max() < d.mean() + 0.4:
-            bonds.append([i, j, round(float(d.mean()), 5)])
-    rows = []
-    for run, x in enumerate(runs):
-        counts = distance_counts(x[4::5].astype(float), r_max=10.0, bins=500)
-        rows += block_rows("distance_histogram", run, counts, 20, 1.0, 10.0)
-        rows += block_rows("distance_histogram", run, counts, 200, 10.0, 10.0)
-    kelvin = [t.mean() for t in pieces(raw / "ethanol", "temperature")]
-    facts = {
-        "bonds": bonds,
-        "starts": np.random.default_rng(0).permutation(1000)[:20].tolist(),
-        "temperature_K": _mean(kelvin),
-        "runs": len(runs),
-        "run_ps": len(runs[0]) * save_fs / 1000,
-        "unlabelled_scan_frames": unlabelled,
-    }
-    default = {"train": table(runs[:4], 2000), "val": table(runs[4:5], 200), "test": table(runs[5:], 1000)}
-    write(
-        "ethanol_gfn2", {"default": default, "bond_scans": {"test": scan_table}}, facts, {"blocks": blocks_table(rows)}
+    facts, blocks = molecule_reference(
+        numbers, minimum, runs, pieces(raw / "ethanol", "temperature"), save_fs=save_fs, test_frames=1000
     )
+    facts["unlabelled_scan_frames"] = int(np.isnan(np.concatenate([s[1] for s in scanned])).sum())
+    default = {"train": table(runs[:4], 2000), "val": table(runs[4:5], 200), "test": table(runs[5:], 1000)}
+    write("ethanol_gfn2", {"default": default, "bond_scans": {"test": scan_table}}, facts, {"blocks": blocks})
 
 
 def assemble_alanine(raw: Path) -> None:
@@ -166,6 +133,7 @@ def assemble_alanine(raw: Path) -> None:
             bias_factor=alanine.BIAS_FACTOR,
         )
 
+    pooled = np.concatenate(runs).astype(float)
     hills = pieces(raw / "alanine", "hills")
     surfaces = [surface(h) for h in hills]
     low = np.minimum(*surfaces) < 20
@@ -180,7 +148,7 @@ def assemble_alanine(raw: Path) -> None:
     away = np.abs((angles[None] - centres[:, None] + np.pi) % (2 * np.pi) - np.pi).max(-1)
     facts = {
         "dihedrals": {"phi": alanine.PHI, "psi": alanine.PSI},
-        "bonds": _bond_facts(runs, numbers),
+        "bonds": stable_bonds(np.array(numbers), pooled, pooled[0]),
         "minima": [int(k) for k in away.argmin(1)],
         "minima_rad": centres.round(4).tolist(),
         "free_energy_agreement_kJ_per_mol": agreement,
@@ -252,7 +220,7 @@ def assemble_water(raw: Path) -> None:
     facts = {
         "rdf_limit": 3.0,
         "starts": np.random.default_rng(0).permutation(len(tables["test"]))[:20].tolist(),
-        "temperature_K": _mean(kelvin),
+        "temperature_K": mean(kelvin),
         "diffusivity": _diffusivity(tracks),
         "runs": len(runs),
         "run_ps": len(tracks[0]) * 0.1,
@@ -272,29 +240,12 @@ def _diffusivity(tracks: list[np.ndarray]) -> dict:
         x -= np.einsum("tna,n->ta", x, mass)[:, None] / mass.sum()
         values.append(diffusivity(x[:, ::3], 0.1, fit_window=(5.0, 50.0)))
     return {
-        **_mean(values),
+        **mean(values),
         "values": values,
         "unit": "m^2/s",
         "fit_window_ps": [5.0, 50.0],
         "molecules": water.MOLECULES,
     }
-
-
-def _mean(values) -> dict[str, float]:
-    spread_of = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
-    return {"value": float(np.mean(values)), "standard_error": spread_of}
-
-
-def _bond_facts(runs, numbers) -> list:
-    from ..scans import find_bonds
-
-    pooled = np.concatenate(runs).astype(float)
-    bonds = []
-    for i, j in find_bonds(numbers, pooled[0]):
-        d = np.linalg.norm(pooled[:, i] - pooled[:, j], axis=-1)
-        if d.max() < d.mean() + 0.4:
-            bonds.append([i, j, round(float(d.mean()), 5)])
-    return bonds
 
 
 def _dihedrals(x: np.ndarray, four) -> np.ndarray:

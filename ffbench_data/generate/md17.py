@@ -1,7 +1,7 @@
 """The eight MD17 molecules at GFN2-xTB: 500 K, 0.5 fs, Nose-Hoover chain, as in `ffbench_data.generate.ethanol`.
 
-On one core a step takes 0.6 ms (ethanol) to 6 ms (aspirin), so 30 ps take one to six minutes and the whole set a
-few hours. Every run continues where it was stopped, also to a greater length.
+On one core a step takes 0.6 ms (ethanol) to 6 ms (aspirin): the whole set is a few hours. Every run continues where
+it was stopped, also to a greater length.
 
     python -m ffbench_data.generate.md17 FOLDER --molecules benzene toluene --runs 6
 """
@@ -17,6 +17,7 @@ from .molecules import MINIMA
 
 MOLECULES = tuple(sorted((*MINIMA, "ethanol")))
 LONG_PS, SHORT_PS = 300.0, 30.0  # ethanol, the others
+TEST_PS = 100.0  # the last run of a molecule: 10,000 frames, 10 fs apart
 
 
 def simulate_all(
@@ -24,14 +25,16 @@ def simulate_all(
 ) -> Path:
     """``runs`` independent runs of each molecule in ``folder/<molecule>/run-*``; the last is for testing.
 
-    ``ps`` overrides the length. ValueError for an unknown molecule. More arguments as in `ethanol.simulate`.
+    ``ps`` overrides the lengths (`LONG_PS`, `SHORT_PS`, `TEST_PS`). ValueError for an unknown molecule. More arguments
+    as in `ethanol.simulate`.
     """
     from ..datacard import known
 
     for name in molecules:
         known(name, MOLECULES, "molecule")
-        length = ps if ps is not None else LONG_PS if name == "ethanol" else SHORT_PS
+        short = LONG_PS if name == "ethanol" else SHORT_PS
         for run in range(runs):
+            length = ps if ps is not None else short if run < runs - 1 else max(short, TEST_PS)
             source = "CH3CH2OH" if name == "ethanol" else name
             ethanol.simulate(Path(folder) / name, run=run, ps=length, molecule=source, **how)
     return Path(folder)

@@ -1,139 +1,199 @@
-"""Bond Smoothness Characterization Test: energy and forces along rigid bond scans, against the reference."""
+"""Bond Smoothness Characterization Test: energy and forces along rigid bond scans, against the reference.
+
+Charges and spin are not in the model contract: every molecule is a neutral singlet.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from ..report import Curve, Metric, axis, rounded
-from ..statistics import over_replicas
+from ..bsct import pictures, scores
+from ..bsct.predict import BATCH_ATOMS, predict
+from ..bsct.scans import LabelledScan, find_scans, refined, supported
+from ..report import Curve, Metric
 
-BATCH_ATOMS = 2048  # atoms per model call
-DRAWN = 8  # scans whose curves go into the report
+SCANS = 50  # per unit
+DRAWN = 20  # the worst scans, whose curves go into the report
 
 
 class Parameters(BaseModel):
+    """``fine_scans`` scans, evenly over the data set, are also asked on a grid ``fine_grid`` times finer for
+    `conservativeness` (all scans if absent, none for 0); ``batch_atoms`` per model call, by device if absent."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: str = "test"
-
-
-def scans(data) -> dict[str, np.ndarray]:
-    """Rows of every scan by its name, in order of bond length."""
-    names = np.array(data.frames.table["scan"].to_pylist())
-    return {str(name): np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
+    fine_grid: int = Field(default=4, ge=1)
+    fine_scans: int | None = Field(default=None, ge=0)
+    batch_atoms: int | None = Field(default=None, gt=0)
 
 
 def plan(task, data, seed: int) -> list[dict]:
-    names = list(scans(data))
-    return [{"scans": names[i : i + 50]} for i in range(0, len(names), 50)]
+    names = list(find_scans(data.frames))
+    return [{"scans": names[i : i + SCANS]} for i in range(0, len(names), SCANS)]
+
+
+def sample_rows(data, model, count: int) -> np.ndarray:
+    """``count`` frames near equilibrium of scans that the model covers, to ask it once and to time it; none if it
+    covers no scan."""
+    found = [s for s in find_scans(data.frames).values() if supported(s, model.elements) and s.labelled.any()]
+    rows = np.array([s.rows[s.equilibrium] for s in found], int)
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)] if len(rows) else rows
 
 
 def calls(task, inputs, data) -> tuple[int, float]:
-    per_call = max(1, BATCH_ATOMS // int(data.frames.n_atoms.max()))
-    return per_call, 100 * len(inputs["scans"]) / per_call
+    found = find_scans(data.frames)
+    chosen = [found[name] for name in inputs["scans"]]
+    fine = _fine(task, found)
+    extra = task.parameters.fine_grid - 1
+    atoms = sum(len(s.numbers) * len(s.energy) * (1 + extra * (s.name in fine)) for s in chosen)
+    budget = task.parameters.batch_atoms or BATCH_ATOMS["cpu"]
+    per_call = max(1, budget // max(1, int(np.mean([len(s.numbers) for s in chosen]))))
+    return per_call, atoms / budget
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ffbench_data.frames import collate
+    """Predictions on all frames, and on the finer grid where it is asked for."""
+    found = find_scans(data.frames)
+    fine, factor = _fine(task, found), task.parameters.fine_grid
+    chosen = [found[name] for name in inputs["scans"] if supported(found[name], model.elements)]
+    finer = [s for s in chosen if s.name in fine]
+    sets = [(s.numbers, s.positions) for s in chosen]
+    between = np.arange(1, factor)
+    for s in finer:  # only the points that are new
+        x = refined(s.positions, factor)
+        new = (np.arange(len(s.energy) - 1)[:, None] * factor + between).ravel()
+        sets.append((s.numbers, x[new]))
+    answers = predict(model, sets, batch_atoms=task.parameters.batch_atoms, progress=progress)
+    faults = dict(answers.faults)
+    for k, s in enumerate(finer):
+        if len(chosen) + k in faults:
+            faults.setdefault(chosen.index(s), faults[len(chosen) + k])
 
-    rows_of = scans(data)
-    rows = np.concatenate([rows_of[name] for name in inputs["scans"]])
-    n_atoms = data.frames.n_atoms[rows]
-    order = np.argsort(n_atoms, kind="stable")  # pack scans of similar size together
-    energy = np.zeros(len(rows))
-    forces: list[np.ndarray] = [np.zeros(0)] * len(rows)
-    made = start = 0
-    while start < len(rows):
-        stop = start + max(1, BATCH_ATOMS // int(n_atoms[order[min(start + 1, len(rows) - 1)]]))
-        chunk = order[start:stop]
-        while len(chunk) > 1 and n_atoms[chunk].sum() > BATCH_ATOMS:
-            chunk = chunk[:-1]
-        out = model(collate(data.frames, indices=rows[chunk]))
-        energy[chunk] = out.energy.detach().cpu().double().numpy()
-        split = np.cumsum(n_atoms[chunk])[:-1]
-        for k, f in zip(chunk, np.split(out.forces.detach().cpu().double().numpy(), split)):
-            forces[k] = f
-        start += len(chunk)
-        made += 1
-        progress(start / len(rows))
-    np.savez_compressed(folder / "predictions.npz", rows=rows, energy=energy, forces=np.concatenate(forces))
-    finite = np.isfinite(energy) & np.array([np.isfinite(f).all() for f in forces])
-    status, detail, first = [], [], 0
-    for name in inputs["scans"]:
-        mine = finite[first : first + len(rows_of[name])]
-        first += len(mine)
-        status.append("ok" if mine.all() else "model_error")
-        if not mine.all():
-            detail.append(f"scan {name}: energy or forces are not finite on {int((~mine).sum())} of {len(mine)} frames")
-    return {"status": status, "detail": detail, "force_calls": made}
+    state, detail = dict.fromkeys(inputs["scans"], "unsupported"), []
+    conserved = np.full(len(chosen), np.nan)
+    for k, s in enumerate(chosen):
+        finite = np.isfinite(answers.energy[k]) & np.isfinite(answers.forces[k]).all(axis=(1, 2))
+        state[s.name] = "ok"
+        if k in faults:
+            state[s.name], why = faults[k]
+            detail.append(f"scan {s.name}: {why}" if "\n" not in why else why)
+        elif not finite.all():
+            state[s.name] = "model_error"
+            detail.append(
+                f"scan {s.name}: energy or forces are not finite on {(~finite).sum()} of {len(finite)} frames"
+            )
+    for k, s in enumerate(finer):
+        at = chosen.index(s)
+        if state[s.name] == "ok":
+            conserved[at] = _conservativeness(s, answers, at, len(chosen) + k, factor)
+    missing = [name for name, what in state.items() if what == "unsupported"]
+    if missing:
+        detail.append(f"{len(missing)} scans with elements the model does not cover, {missing[0]} the first")
+    kind = np.float64 if model.dtype.itemsize > 4 else np.float32
+    flat = [f.reshape(-1, 3) for f in answers.forces[: len(chosen)]]
+    np.savez(
+        folder / "predictions.npz",
+        scans=np.array([s.name for s in chosen], str),
+        energy=np.concatenate([np.zeros(0), *answers.energy[: len(chosen)]]),
+        forces=np.concatenate([np.zeros((0, 3), kind), *flat]),
+        conservativeness=conserved,
+    )
+    return {"status": list(state.values()), "detail": detail, "force_calls": answers.calls, "scans": inputs["scans"]}
+
+
+def _fine(task, found: dict[str, LabelledScan]) -> set[str]:
+    """The scans that get the finer grid."""
+    names, count = list(found), task.parameters.fine_scans
+    if task.parameters.fine_grid == 1:
+        return set()
+    if count is None or count >= len(names):
+        return set(names)
+    return {names[k] for k in (np.arange(count) * len(names) // max(1, count)).tolist()}
+
+
+def _conservativeness(scan: LabelledScan, answers, coarse: int, fine: int, factor: int) -> float:
+    from ffbench_metrics import conservativeness
+
+    x = refined(scan.positions, factor)
+    energy, forces = np.empty(len(x)), np.empty(x.shape)
+    energy[::factor], forces[::factor] = answers.energy[coarse], answers.forces[coarse]
+    new = np.arange(len(x)) % factor > 0
+    energy[new], forces[new] = answers.energy[fine], answers.forces[fine]
+    if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
+        return float("nan")
+    return conservativeness(energy, forces, x, start=scan.equilibrium * factor)
+
+
+def predictions(results, data) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
+    """(energy [K], forces [K, N, 3], conservativeness) of every scan that ended ``ok``."""
+    found = find_scans(data.frames)
+    out = {}
+    for result in results:
+        path = result.folder / "predictions.npz"
+        if not path.exists():
+            continue
+        got = np.load(path)
+        energy, forces, conserved = got["energy"], got["forces"], got["conservativeness"]
+        names = got["scans"].tolist()
+        frame = atom = 0
+        state = [s for s in result.status if s != "unsupported"]
+        for k, (name, status) in enumerate(zip(names, state)):
+            frames, n = found[name].positions.shape[:2]
+            if status == "ok":
+                block = forces[atom : atom + frames * n].reshape(frames, n, 3)
+                out[name] = (energy[frame : frame + frames], block, float(conserved[k]))
+            frame, atom = frame + frames, atom + frames * n
+    return out
 
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
-    """FSD per scan (full, compress, stretch), errors, spurious extrema; plain means over scans."""
-    from ffbench_metrics import count_spurious_extrema, force_smoothness_deviation
-
-    rows_of, frames = scans(data), data.frames
-    length = frames.table["bond_length"].to_numpy()
-    samples: dict[str, list[float]] = {}
+    """Every number per scan and over scans; curves of the worst scans by FSD."""
+    found = find_scans(data.frames)
+    got = predictions(results, data)
+    rows = per_scan(found, got)
+    metrics = scores.summarise(list(rows.values()), list(found.values()))
+    for key, value in scores.without_forces([found[name] for name in got]).items():
+        if key in metrics:
+            metrics[key] = metrics[key].model_copy(update={"trivial": value})
+    states = [s for r in results for s in r.status]
+    if states and set(states) != {"ok"}:
+        metrics["supported_share"] = scores.supported_share(states)
+    if any(not s.labelled.all() for s in found.values()):
+        metrics["masked_labels"] = scores.masked_labels(list(found.values()))
     curves: dict[str, Curve] = {}
-    for result in results:
-        if not (result.folder / "predictions.npz").exists():
-            continue
-        got = np.load(result.folder / "predictions.npz")
-        names = list(dict.fromkeys(np.array(frames.table["scan"].to_pylist())[got["rows"]].tolist()))
-        starts = np.concatenate([[0], np.cumsum(frames.n_atoms[got["rows"]])])
-        for name, status in zip(names, result.status):
-            if status != "ok":
-                continue
-            at = np.flatnonzero(np.isin(got["rows"], rows_of[name]))
-            n = int(frames.n_atoms[rows_of[name][0]])
-            force = got["forces"][starts[at[0]] : starts[at[-1] + 1]].reshape(len(at), n, 3)
-            truth = np.stack([frames[int(r)].forces for r in rows_of[name]]).astype(float)
-            energy, reference = got["energy"][at], frames.energy[rows_of[name]]
-            labelled = np.isfinite(reference) & np.isfinite(truth).all((1, 2))
-            x = length[rows_of[name]][labelled]
-            force, truth, energy, reference = (v[labelled] for v in (force, truth, energy, reference))
-            fsd = force_smoothness_deviation(x, force, truth, reference)
-            eq = int(np.argmin(reference))
-            aligned = energy - energy[eq] - (reference - reference[eq])
-            row = {
-                "fsd": fsd.full,
-                "fsd_compress": fsd.compress,
-                "fsd_stretch": fsd.stretch,
-                "scan_force_mae": np.abs(force - truth).mean(),
-                "scan_energy_mae_aligned": np.abs(aligned).mean(),
-                "spurious_extrema": count_spurious_extrema(energy, reference),
-            }
-            for key, value in row.items():
-                samples.setdefault(key, []).append(float(value))
-            if len(curves) < 2 * DRAWN:
-                shown = np.linspace(0, len(x) - 1, min(len(x), 100)).astype(int)
-                curves[f"scan_energy_{name}"] = Curve(
-                    x_label=f"bond length {name} (Å)",
-                    y_label="energy from equilibrium (eV)",
-                    x=axis(x[shown]),
-                    series={
-                        "model": rounded((energy - energy[eq])[shown]),
-                        "reference": rounded((reference - reference[eq])[shown]),
-                    },
-                )
-                far = np.linalg.norm((force - truth[eq]).reshape(len(x), -1), axis=1)
-                far_reference = np.linalg.norm((truth - truth[eq]).reshape(len(x), -1), axis=1)
-                curves[f"scan_force_{name}"] = Curve(
-                    x_label=f"bond length {name} (Å)",
-                    y_label="|F - F(eq)| (eV/Å)",
-                    x=axis(x[shown]),
-                    series={"model": rounded(far[shown]), "reference": rounded(far_reference[shown])},
-                )
-    units = {
-        "fsd": "1/Å",
-        "fsd_compress": "1/Å",
-        "fsd_stretch": "1/Å",
-        "scan_force_mae": "eV/Å",
-        "scan_energy_mae_aligned": "eV",
-        "spurious_extrema": "1",
-    }
-    return {key: over_replicas(values, unit=units[key]) for key, values in samples.items()}, curves
+    for name in worst(rows)[:DRAWN]:
+        curves |= pictures.curves(found[name], *got[name][:2])
+    return metrics, curves
+
+
+def per_scan(found, got) -> dict[str, dict[str, float | None] | None]:
+    """{scan: its numbers, or ``None`` without predictions}, in the data set's order."""
+    rows: dict[str, dict[str, float | None] | None] = {}
+    for name, scan in found.items():
+        rows[name] = None
+        if name in got:
+            row = scores.score_scan(scan, *got[name][:2])
+            fine = got[name][2]
+            rows[name] = row | {"conservativeness": fine if np.isfinite(fine) else None}
+    return rows
+
+
+def worst(rows) -> list[str]:
+    """Names of scans by falling FSD."""
+    known = {name: row["fsd"] for name, row in rows.items() if row is not None and row["fsd"] is not None}
+    return sorted(known, key=lambda name: -known[name])
+
+
+def write_files(task, results, data, run, title: str) -> None:
+    """``<task>.html`` (the index of the worst scans) and ``<task>.csv`` (every number of every scan)."""
+    found = find_scans(data.frames)
+    got = predictions(results, data)
+    rows = per_scan(found, got)
+    states = {name: s for r in results for name, s in zip(r.values.get("scans", []), r.status)}
+    pictures.write_table(run / f"{task.name}.csv", found, rows, states)
+    chosen = worst(rows)[:DRAWN]
+    pictures.write_page(run / f"{task.name}.html", title, found, rows, {n: got[n][:2] for n in chosen})

@@ -88,3 +88,45 @@ def test_labels_are_reproduced(name):
 
     said = relabel(name, frames=10)
     assert said["accepted"], said
+
+
+def test_observables_of_a_regeneration_are_held_against_the_floor(tmp_path):
+    import json
+
+    import pyarrow.parquet as pq
+
+    from ffbench_data.generate.blocks import blocks_table
+    from ffbench_data.load import dataset_folder
+    from ffbench_data.regenerate import observables
+
+    shipped = dataset_folder("ethanol_gfn2") / "reference"
+    rows = [r for r in pq.read_table(shipped / "blocks.parquet").to_pylist() if r["run"] < 2]
+
+    def regeneration(name, shift):
+        home = tmp_path / name / "reference"
+        home.mkdir(parents=True)
+        (home / "reference.json").write_text(json.dumps({}))
+        moved = [{**r, "counts": np.roll(r["counts"], shift)} for r in rows]
+        pq.write_table(blocks_table(moved), home / "blocks.parquet")
+        return tmp_path / name
+
+    same = observables("ethanol_gfn2", regenerated=regeneration("same", 0))
+    assert same["accepted"], same
+    assert len(same["runs"]) == 2
+    assert not observables("ethanol_gfn2", regenerated=regeneration("longer_bonds", 2))["accepted"]
+    with pytest.raises(ValueError, match="no reference histograms"):
+        observables("ethanol_gfn2", regenerated=tmp_path / "nowhere")
+
+
+def test_md17_gfn2_ships_a_reference_per_molecule(tmp_path):
+    pytest.importorskip("tblite")
+    from ffbench_data.generate.md17 import simulate_all
+    from ffbench_data.observables import read_reference
+
+    raw = simulate_all(tmp_path / "raw", molecules=["ethanol"], runs=3, ps=0.2, equilibrate_ps=0.0, piece_ps=0.2)
+    folder = build("md17_gfn2", raw, tmp_path)
+    reference = read_reference(folder, "ethanol")
+    assert reference is not None
+    assert reference.facts["runs"] == 2
+    assert len(reference.facts["bonds"]) == 8
+    assert read_reference(folder, "aspirin") is None

@@ -9,7 +9,7 @@ import torch
 
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
-from ffbench_eval import evaluate, load_suite
+from ffbench_eval import evaluate, from_ase, load_suite
 from ffbench_eval.report import Report, json_schema
 from tests.conftest import ROOT
 
@@ -284,5 +284,22 @@ def test_worker_processes_give_the_same_report(tmp_path, suite):
     )
     alone = evaluate(f"{model}:load", suite, out=tmp_path / "a", quiet=True)
     beside = evaluate(f"{model}:load", suite, out=tmp_path / "b", quiet=True, workers=2)
+    for name in alone.tasks:
+        assert alone.tasks[name].metrics == beside.tasks[name].metrics
+
+
+def test_replicas_of_a_calculator_are_units_that_workers_share(tmp_path, suite):
+    from ase.calculators.morse import MorsePotential
+
+    def make():
+        calculator = MorsePotential(epsilon=0.2, r0=1.6, rho0=4.0)
+        calculator.unpicklable = lambda: None
+        return calculator
+
+    model = from_ase(make, card={"name": "morse"})
+    alone = evaluate(model, suite, out=tmp_path / "a", quiet=True)
+    beside = evaluate(model, suite, out=tmp_path / "b", quiet=True, workers=2)
+    dynamics = next(task for task in alone.tasks.values() if task.kind == "molecular_dynamics")
+    assert len(dynamics.units) == sum(dynamics.statuses.values()) > 1
     for name in alone.tasks:
         assert alone.tasks[name].metrics == beside.tasks[name].metrics

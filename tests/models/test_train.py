@@ -76,8 +76,9 @@ def test_unknown_names_are_told(tmp_path):
 
 def test_shipped_checkpoints_are_what_the_readme_says():
     models = reference_models.load("painn")
-    assert set(models) == {"alanine_dipeptide_obc", "ethanol_gfn2", "water"}
-    for name, model in models.items():
+    assert set(models) >= {"alanine_dipeptide_obc", "ethanol_gfn2", "water"}
+    for name in ("alanine_dipeptide_obc", "ethanol_gfn2", "water"):
+        model = models[name]
         test = load_frames(name, split="test")[:20]
         mine = model(collate(test)).forces
         mae = (mine - torch.from_numpy(test.forces.copy())).abs().mean()

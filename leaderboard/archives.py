@@ -1,0 +1,120 @@
+"""Level "recomputed": the metrics of an entry worked out again from its archived unit files.
+
+Files are found in a local folder by sha256 (fetching them is a separate step), checked for size and hash, opened
+without pickle, and scored by the evaluator's own `score`. No model is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import zipfile
+from pathlib import Path
+
+from ffbench_eval.report import TaskReport
+
+from .entry import Archive, Entry
+
+UNPACKED = 8_000_000_000  # bytes a compressed file may grow to
+RELATIVE = 1e-4  # archived forces are float32
+
+
+def recompute(entry: Entry, folder: Path, tasks: list[str] | None = None) -> list[str]:
+    """What was recomputed, one line per task. ValueError names the first thing that is missing or does not follow."""
+    names = tasks or [n for n, t in entry.report.tasks.items() if _numbers(t) and t.kind != "speed"]
+    said = []
+    with tempfile.TemporaryDirectory() as temporary:
+        by_hash = {hashlib.sha256(p.read_bytes()).hexdigest(): p for p in folder.rglob("*") if p.is_file()}
+        for name in names:
+            task = entry.report.tasks.get(name)
+            if task is None:
+                raise ValueError(f"task {name!r} is not in this entry")
+            archives = [a for a in entry.archives if a.task == name]
+            if not archives:
+                raise ValueError(f"task {name}: no archived files are named; submit with --archive-url")
+            run = Path(temporary)
+            for archive in archives:
+                place = run / archive.unit / archive.file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(_checked(archive, by_hash))
+            said.append(_one(name, task, run, entry))
+    return said
+
+
+def _numbers(task: TaskReport) -> bool:
+    return any(m.value is not None for m in task.metrics.values())
+
+
+def _checked(archive: Archive, by_hash: dict[str, Path]) -> Path:
+    """The local file of an archive, safe to open."""
+    path = by_hash.get(archive.sha256)
+    if path is None:
+        what = f"{archive.file} of {archive.task}"
+        raise ValueError(f"{what}: no file here has sha256 {archive.sha256[:12]}...; fetch {archive.url}")
+    if path.stat().st_size != archive.bytes:
+        raise ValueError(f"{path}: has {path.stat().st_size} bytes, the entry says {archive.bytes}")
+    if archive.file.endswith(".npz"):
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path}: is no npz file")
+        with zipfile.ZipFile(path) as packed:
+            if sum(i.file_size for i in packed.infolist()) > UNPACKED:
+                raise ValueError(f"{path}: grows beyond {UNPACKED} bytes when unpacked")
+    return path.resolve()
+
+
+def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
+    from ffbench_eval.evaluation import _run_lengths, load_task_data
+    from ffbench_eval.execute import Result
+    from ffbench_eval.kinds import KINDS
+    from ffbench_eval.suite import load_suite
+
+    from .strict_json import read
+
+    suite = load_suite(entry.report.suite, tasks=[name])
+    if suite.version != entry.report.suite_version:
+        raise ValueError(f"suite {suite.name} is {suite.version} here, the entry is of {entry.report.suite_version}")
+    data = load_task_data(suite.tasks[0])
+    if data.used != task.dataset:
+        raise ValueError(f"task {name}: the data here are not the entry's")
+    planned = KINDS[task.kind].plan(suite.tasks[0], data, entry.report.seed)
+    results = []
+    for k, unit in enumerate(task.units):
+        folder = run / unit.address
+        _rows_as_planned(name, folder, planned[k] if k < len(planned) else {})
+        path = folder / "result.json"
+        if not path.exists():
+            raise ValueError(f"task {name}: result.json of unit {unit.address[:12]} is not archived")
+        raw = read(path.resolve(), 20_000_000)
+        result = Result(folder, **raw)
+        status = _run_lengths(result.status) if task.kind == "accuracy" else result.status
+        if status != unit.status:
+            raise ValueError(f"task {name}: archived states of unit {unit.address[:12]} are not the entry's")
+        results.append(result)
+    metrics, _ = KINDS[task.kind].score(suite.tasks[0], results, data)
+    checked = 0
+    for key, reported in task.metrics.items():
+        again = metrics.get(key)
+        if again is None or not _same(reported.values, again.values):
+            raise ValueError(f"task {name}: {key} does not follow from the archived files")
+        checked += len(reported.values)
+    return f"{name}: {len(task.metrics)} metrics, {checked} values"
+
+
+def _rows_as_planned(name: str, folder: Path, inputs: dict) -> None:
+    """Predictions are of the frames the task asks for, not of easier ones."""
+    import numpy as np
+
+    if "rows" in inputs and (folder / "predictions.npz").exists():
+        rows = np.load(folder / "predictions.npz")["rows"].tolist()
+        if rows != inputs["rows"]:
+            raise ValueError(f"task {name}: the archived predictions are of other frames than the task's")
+
+
+def _same(a: list[float | None], b: list[float | None]) -> bool:
+    if len(a) != len(b):
+        return False
+    scale = max((abs(v) for v in a if v is not None), default=0.0)
+    return all(
+        (x is None) == (y is None) and (x is None or y is None or abs(x - y) <= RELATIVE * max(abs(x), 1e-3 * scale))
+        for x, y in zip(a, b)
+    )

@@ -1,0 +1,69 @@
+"""What a number can be at all: unit and range of every known metric, and which are whole numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INF = float("inf")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """``low`` and ``high`` bound every value; ``continuous``: independent samples never agree to the last digit."""
+
+    unit: str
+    low: float
+    high: float
+    continuous: bool = True
+    zero: bool = False  # an exact zero is possible
+
+
+BOUNDS: dict[str, Bound] = {
+    "force_mae": Bound("eV/Å", 1e-9, 1e4),
+    "force_rmse": Bound("eV/Å", 1e-18, 1e8),  # its values are mean squares
+    "energy_mae": Bound("eV", 1e-12, 1e7),
+    "energy_mae_per_atom": Bound("eV/atom", 1e-12, 1e6),
+    "force_cosine": Bound("1", -1.0, 1.0, zero=True),
+    "stable_fraction": Bound("1", 0, 1, continuous=False, zero=True),
+    "stable_time": Bound("ps", 0, 1e9, continuous=False, zero=True),
+    "distance_histogram_error": Bound("1", 1e-6, 2.0),
+    "free_energy_error": Bound("kJ/mol", 1e-6, 40.0 + 1e-6),
+    "free_energy_integral_error_phi": Bound("kJ/mol rad", 1e-6, 1e5),
+    "free_energy_integral_error_psi": Bound("kJ/mol rad", 1e-6, 1e5),
+    "temperature_deviation": Bound("K", -1e5, 1e5, zero=True),
+    "energy_drift": Bound("meV/atom/ps", 0, 1e12, zero=True),
+    "energy_fluctuation": Bound("meV/atom", 0, 1e12, zero=True),
+    "diffusivity": Bound("m^2/s", -1e-7, 1e-6, zero=True),
+    "on_trajectory_force_mae": Bound("eV/Å", 1e-9, 1e6),
+    "force_violation": Bound("1", 0, 1, zero=True),
+    "energy_violation": Bound("1", 0, 1e12, zero=True),
+    "fsd": Bound("1/Å", 1e-9, 1e5),
+    "fsd_compress": Bound("1/Å", 0, 1e5, zero=True),
+    "fsd_stretch": Bound("1/Å", 0, 1e5, zero=True),
+    "scan_force_mae": Bound("eV/Å", 1e-9, 1e6),
+    "scan_energy_mae_aligned": Bound("eV", 0, 1e7, zero=True),
+    "spurious_extrema": Bound("1", 0, 1e4, continuous=False, zero=True),
+    "steps_per_second": Bound("replica steps/s", 1e-6, 1e9),
+    "ns_per_day": Bound("ns/day", 1e-12, 1e9),
+    "engine_over_call": Bound("1", 1e-3, 1e6),
+    "steps_per_kernel": Bound("1", 1e-9, 1e6),
+}
+
+
+def bound(name: str) -> Bound | None:
+    """
+    >>> bound("rdf_error_O-O").unit, bound("a_new_metric")
+    ('Å', None)
+    """
+    if name.startswith("rdf_error_"):
+        return Bound("Å", 1e-6, 1e4)
+    return BOUNDS.get(name)
+
+
+def few_digits(value: float) -> bool:
+    """At most three significant digits: typed in or rounded, not computed.
+
+    >>> few_digits(0.015), few_digits(0.0154321)
+    (True, False)
+    """
+    return value != 0 and float(f"{value:.2e}") == value

@@ -1,0 +1,450 @@
+"""``ffbench leaderboard build``: entries to a static site. Everything is drawn here; the pages need no server."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ffbench_eval import wording
+from ffbench_eval.html import _typeset as typeset
+from ffbench_eval.plots import title as curve_title
+from ffbench_eval.report import Metric, TaskReport
+from ffbench_eval.verdict import MEANING, verdict
+
+from .data import Row, SuiteBoard, load_board, load_entries, main_metric
+from .entry import ENTRIES, ROOM, Entry
+from .figures import Dot, scatter, small
+from .literature import load_literature
+from .lock import SUITES, TaskLock
+from .scoring import rank
+from .trust import CHECKS, records
+
+TEMPLATES = ROOM / "templates"
+CURVES = 8  # per entry
+PER_TASK = 3
+STORIES = 5
+TRUST = {
+    "self-reported": "checked for consistency; the numbers are the submitter's own",
+    "recomputed": "the board worked the metrics out again from archived predictions or trajectories",
+    "reproduced": "the board ran a random sample of units again with the named model",
+}
+STATES = {
+    **MEANING,
+    "different_theory": "the model was trained on another level of theory than the data: errors are shown, not scored",
+    "not_scored": "no anchors exist for this task",
+}
+KINDS = {
+    "accuracy": "Errors of energy and forces on labelled frames the model has not seen.",
+    "molecular_dynamics": "The model runs the simulation; what comes out is compared with what the truth gives. "
+    "Stability is a censored time: >= means nothing failed within the length.",
+    "bsct": "Energy and forces along rigid bond scans. FSD mixes smoothness with accuracy near equilibrium and is "
+    "never shown without the force error.",
+    "selective": "Does the model know when it is wrong? Confidence against error; AUGRC is the headline.",
+    "speed": "Steps per second; between machines compare steps per reference kernel. Never part of a score.",
+}
+
+
+def build(
+    out: Path,
+    *,
+    entries: Path = ENTRIES,
+    suites: Path = SUITES,
+    checks: Path = CHECKS,
+    weights: dict[str, Any] | None = None,
+    built: str = "",
+) -> Path:
+    """Write the site into ``out`` (replaced if it is an old site); returns its index page."""
+    loaded = load_entries(entries)
+    boards = load_board(loaded, suites=suites, checks=checks, weights=weights)
+    if out.exists():
+        if not (out / "style.css").exists() and any(out.iterdir()):
+            raise ValueError(f"out: {out} is not empty and not a site; choose another folder")
+        shutil.rmtree(out)
+    for folder in (out, out / "models", out / "tasks"):
+        folder.mkdir(parents=True)
+    for name in ("style.css", "site.js"):
+        shutil.copyfile(TEMPLATES / name, out / name)
+    _tables(out, boards)
+    shared = {"boards": boards, "entries": len(loaded), "built": built}
+    _page(out, "index.html", shared, systems=_systems(boards), counted=_counted(boards))
+    _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
+    groups, missing = _plots(boards)
+    _page(out, "plots.html", shared, groups=groups, missing=missing)
+    _page(out, "literature.html", shared, tables=load_literature())
+    _page(out, "about.html", shared, states=STATES)
+    for slug, rows in _models(boards).items():
+        _page(out, f"models/{slug}.html", shared, "model.html", **_model(rows, checks))
+    for board in boards:
+        for name, task in board.lock.tasks.items():
+            file = f"tasks/{board.lock.suite}-{board.lock.version}__{name}.html"
+            _page(out, file, shared, "task.html", **_task(board, name, task))
+    return out / "index.html"
+
+
+def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **more: Any) -> None:
+    template = template or file
+    text = (
+        _templates()
+        .get_template(f"{template}.j2")
+        .render(
+            **shared,
+            **more,
+            root="../" if "/" in file else "",
+            here=file.removesuffix(".html"),
+            trust_meaning=TRUST,
+            state_meaning=_state_meaning,
+            thousands=_thousands,
+            hardware=_hardware,
+        )
+    )
+    (out / file).write_text(text, encoding="utf-8")
+
+
+@cache
+def _templates():
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def printable(value: Any) -> Any:
+        return wording.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _key(board: SuiteBoard) -> str:
+    return board.lock.suite + board.lock.version
+
+
+def _systems(boards: list[SuiteBoard]) -> list[str]:
+    return sorted({t.dataset.name for b in boards for t in b.lock.tasks.values()})
+
+
+def _counted(boards: list[SuiteBoard]) -> dict[str, int]:
+    """How many tasks of positive weight the most complete models of a suite have."""
+    return {_key(b): max((len(r.rank.tasks) for r in b.rows if r.rank), default=0) for b in boards}
+
+
+def _models(boards: list[SuiteBoard]) -> dict[str, list[tuple[SuiteBoard, Row]]]:
+    out: dict[str, list[tuple[SuiteBoard, Row]]] = {}
+    for board in boards:
+        for row in board.rows:
+            out.setdefault(row.slug, []).append((board, row))
+    return out
+
+
+def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
+    report = rows[0][1].entry.report
+    room = CURVES
+    tasks: dict[str, list[dict[str, Any]]] = {}
+    for _, row in rows:
+        shown = []
+        for name, task in row.entry.report.tasks.items():
+            charts = _charts(task)[: min(PER_TASK, room)]
+            room -= len(charts)
+            shown.append(
+                {
+                    "name": name,
+                    "report": task,
+                    "score": row.scores[name],
+                    "said": typeset(verdict(task).sentence),
+                    "metrics": [_metric_row(k, m) for k, m in task.metrics.items()],
+                    "charts": charts,
+                    "stories": [wording.clean(d).strip()[:600] for u in task.units for d in u.detail if d][:STORIES],
+                }
+            )
+        tasks[row.entry.key] = shown
+    return {
+        "rows": rows,
+        "tasks": tasks,
+        "cards": list(report.models.values()) or [report.model],
+        "checks": {r.entry.key: [c for c in records(r.entry, checks) if c.entry_sha256 == r.entry.content_sha256]
+                   for _, r in rows},
+    }  # fmt: skip
+
+
+def _charts(task: TaskReport) -> list[tuple[str, Any]]:
+    wanted = [n for n in task.curves if not n.startswith(("temperature", "force_parity", "scan_force"))]
+    titles = [wording.metric_name(n) if n in wording.NAMES else curve_title(n) for n in wanted]
+    drawn = [(title, small(task.curves[n], title)) for n, title in zip(wanted, titles)]
+    return [(title, svg) for title, svg in drawn if svg]
+
+
+def _metric_row(name: str, m: Metric) -> tuple[Any, ...]:
+    unit = wording.unit_name(m.unit)
+    floor = f"{wording.number(m.floor.median)}, {wording.number(m.floor.p95)}" if m.floor else ""
+    return (
+        wording.metric_name(name),
+        typeset(f"{wording.value_text(m)} {'' if m.value is None else unit}".strip()),
+        typeset(wording.clean(m.not_scored) if m.value is None else _interval(m)),
+        m.n or "",
+        floor,
+        "" if m.score is None else f"{m.score:.2f}",
+    )
+
+
+def _interval(m: Metric) -> str:
+    return wording.interval_text(m).removeprefix("none: ")
+
+
+def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
+    reports = {r.entry.key: r.entry.report.tasks.get(name) for r in board.rows}
+    example = next((t for t in reports.values() if t and t.metrics), None)
+    metrics = main_metric(task if task.metrics or example is None else example)
+    scored = [r for r in board.rows if r.scores[name].value is not None and not r.seen]
+    place = {key: r.rank for key, r in rank({r.entry.key: {name: r.scores[name]} for r in scored}, {name: 1.0}).items()}
+    lines = []
+    for r in board.rows:
+        score, report = r.scores[name], reports[r.entry.key]
+        here = place.get(r.entry.key)
+        tied = sum(p == here for p in place.values()) > 1
+        found = [report.metrics.get(m) if report else None for m in metrics]
+        lines.append(
+            {
+                "rank": here,
+                "place": f"{here}{' tied' if tied else ''}" if here else "saw test data" if r.seen else "–",
+                "slug": r.slug,
+                "name": r.name,
+                "sort": "" if score.value is None else f"{score.value:.4f}",
+                "score": "–" if score.value is None else _with_range(score.value, score.interval),
+                "cells": [_cell(m) for m in found],
+                "state": wording.clean(score.state.replace("_", " ")),
+            }
+        )
+    lines.sort(key=lambda line: (line["rank"] or 9999, line["name"]))
+    heads = [f"{wording.metric_name(m)} {_unit(m, task, example)}".strip() for m in metrics]
+    anchors = [
+        (
+            wording.metric_name(k),
+            wording.number(m.floor.median) if m.floor else "–",
+            wording.number(m.floor.p95) if m.floor else "–",
+            wording.number(m.trivial) if m.trivial is not None else "–",
+        )
+        for k, m in task.metrics.items()
+        if m.floor or m.trivial is not None
+    ]
+    settings = ", ".join(
+        f"{k.replace('_', ' ')} {_plain(v)}" for k, v in task.parameters.items() if v not in (None, "", [], False)
+    )
+    return {
+        "board": board,
+        "name": name,
+        "task": task,
+        "meaning": KINDS.get(task.kind, task.kind),
+        "settings": settings,
+        "heads": heads,
+        "lines": lines,
+        "anchors": anchors,
+    }
+
+
+def _unit(name: str, task: TaskLock, example: TaskReport | None) -> str:
+    source = task.metrics.get(name) or (example.metrics.get(name) if example else None)
+    unit = wording.unit_name(source.unit) if source else ""
+    return f"({unit})" if unit else ""
+
+
+def _cell(m: Metric | None) -> tuple[str, Any]:
+    """(for sorting, as read): the value and half its interval."""
+    if m is None:
+        return "", "–"
+    if m.value is None:
+        return "", "no value"
+    text = wording.value_text(m)
+    if m.interval is not None:
+        low, high = m.value - m.interval[0], m.interval[1] - m.value
+        if abs(high - low) < 0.1 * (high + low):
+            text += f" ± {wording.number((low + high) / 2, wording.last_digit(m))}"
+        else:
+            text += f" ({wording.interval_text(m).replace(' to ', '–')})"
+    return f"{m.value:.5g}", typeset(text)
+
+
+def _with_range(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{value:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
+
+
+def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
+    groups = []
+    for name, task in board.lock.tasks.items():
+        reports = [r.entry.report.tasks.get(name) for r in board.rows]
+        names = list(dict.fromkeys(k for t in reports if t for k in t.metrics))
+        lines = []
+        for k in names:
+            found = [t.metrics.get(k) if t else None for t in reports]
+            unit = next((wording.unit_name(m.unit) for m in found if m), "")
+            lines.append(
+                (f"{wording.metric_name(k)} {f'({unit})' if unit else ''}".strip(), [_cell(m)[1] for m in found])
+            )
+        scores = [
+            (f"{s.value:.4f}", f"{s.value:.2f}") if s.value is not None else ("", s.state.replace("_", " "))
+            for s in (r.scores[name] for r in board.rows)
+        ]
+        groups.append({"name": name, "title": task.title, "scores": scores, "lines": lines})
+    return groups
+
+
+FORCE = ("accuracy", "force_mae")
+AXES = {  # title: x (kind, metric), y (kind, metric), log x, log y, note
+    "Force error against stability": (FORCE, ("molecular_dynamics", "stable_time"), True, False, ""),
+    "Force error against FSD": (
+        FORCE, ("bsct", "fsd"), True, False, "FSD also rises with the force error along the scan",
+    ),
+    "AUGRC against cost": (
+        ("cost", "cost"), ("selective", "augrc"), True, False, "cost: of the same model's simulation",
+    ),
+    "Speed against accuracy": (
+        FORCE, ("cost", "speed"), True, True,
+        "speed: of the simulation that was scored, in units of a kernel timed on the same machine",
+    ),
+}  # fmt: skip
+
+
+def _plots(boards: list[SuiteBoard]) -> tuple[list[tuple[str, list]], list[str]]:
+    """The papers' key figures, one per system: (suite, [(title, svg, note)]) and what could not be drawn."""
+    groups, missing = [], []
+    for board in boards:
+        drawn = []
+        for title, (x_of, y_of, log_x, log_y, note) in AXES.items():
+            found = False
+            for system in dict.fromkeys(t.dataset.name for t in board.lock.tasks.values()):
+                dots = [d for r in board.rows if (d := _dot(r, board, system, x_of, y_of, log_x, log_y))]
+                if dots:
+                    found = True
+                    head = f"{title}: {system}"
+                    drawn.append((head, scatter(dots, _axis(x_of), _axis(y_of), log_x=log_x, log_y=log_y), note))
+            if not found:
+                missing.append(f"{title} ({board.lock.suite})")
+        groups.append((f"{board.lock.suite} {board.lock.version}", drawn))
+    return groups, missing
+
+
+def _dot(row: Row, board: SuiteBoard, system: str, x_of, y_of, log_x: bool, log_y: bool) -> Dot | None:
+    x, y = (_number(row, board, system, kind, name) for kind, name in (x_of, y_of))
+    if x is None or y is None or (log_x and x[0] <= 0) or (log_y and y[0] <= 0):
+        return None
+    return Dot(
+        x[0], y[0], row.name, f"models/{row.slug}.html", row.entry.report.model.conservative is False, x[1], y[1]
+    )
+
+
+def _number(row: Row, board: SuiteBoard, system: str, kind: str, name: str):
+    for task_name, locked in board.lock.tasks.items():
+        task = row.entry.report.tasks.get(task_name)
+        if locked.dataset.name != system or task is None or task_name == "ethanol_nve":
+            continue
+        if kind == "cost" and locked.kind == "molecular_dynamics":
+            cost = normalised_cost(row.entry, task)
+            return None if cost is None else (cost if name == "cost" else 1 / cost, None)
+        m = task.metrics.get(name)
+        if kind == locked.kind and m is not None and m.value is not None:
+            low = None if m.interval is None else (max(m.interval[0], m.value / 5), m.interval[1])
+            return m.value, low
+    return None
+
+
+def normalised_cost(entry: Entry, task: TaskReport) -> float | None:
+    """Reference kernels per step of one replica: wall time of the simulation in units of this machine's kernel."""
+    kernel = entry.report.environment.kernel_s
+    replicas = task.parameters.get("replicas")
+    calls = sum(u.force_calls for u in task.units)
+    wall = sum(u.wall_s for u in task.units)
+    if not kernel or not replicas or calls <= 0 or wall <= 0:
+        return None
+    return wall / calls / replicas / kernel
+
+
+def _axis(of: tuple[str, str]) -> str:
+    kind, name = of
+    if kind == "cost":
+        return "reference kernels per replica step" if name == "cost" else "replica steps per reference kernel"
+    units = {"force_mae": "eV/Å", "stable_time": "ps", "fsd": "1/Å"}
+    return wording.metric_name(name) + (f" ({units[name]})" if name in units else "")
+
+
+COLUMNS = [
+    "org",
+    "model",
+    "version",
+    "suite",
+    "trust",
+    "task",
+    "state",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "unit",
+    "score",
+]
+
+
+def _tables(out: Path, boards: list[SuiteBoard]) -> None:
+    """Every metric of every entry as CSV and Parquet; rows of metric ``task_score`` also hold trust and state."""
+    import csv
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [line for b in boards for r in b.rows for line in _lines(r)]
+    with (out / "leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([["" if v is None else _short(v) for v in row] for row in rows])
+    kinds = {"value": pa.float64(), "low": pa.float64(), "high": pa.float64(), "score": pa.float64(), "n": pa.int64()}
+    columns = {c: pa.array([r[i] for r in rows], kinds.get(c, pa.string())) for i, c in enumerate(COLUMNS)}
+    pq.write_table(pa.table(columns), out / "leaderboard.parquet", compression="zstd")
+
+
+def _lines(row: Row) -> list[list[Any]]:
+    e = row.entry
+    head = [e.org, e.model, e.version, e.report.suite]
+    out = []
+    for name, score in row.scores.items():
+        low, high = score.interval or (None, None)
+        out.append([*head, row.trust, name, score.state, "task_score", score.value, low, high, None, "1", score.value])
+        task = e.report.tasks.get(name)
+        for key, m in task.metrics.items() if task else ():
+            low, high = m.interval or (None, None)
+            out.append([*head, None, name, None, key, m.value, low, high, m.n or None, m.unit, m.score])
+    return out
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    # A cell that starts like a formula would be run by a spreadsheet.
+    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
+
+
+def _state_meaning(state: str) -> str:
+    return STATES.get(state.removeprefix("partly "), state)
+
+
+def _thousands(value: int | None) -> str:
+    return "not stated" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def _hardware(entry: Entry) -> str:
+    env = entry.report.environment
+    where = env.processor if env.device == "cpu" else env.device
+    seconds = sum(u.wall_s for t in entry.report.tasks.values() for u in t.units)
+    threads = "1 thread" if env.threads == 1 else f"{env.threads} threads"
+    return wording.clean(f"{where}, {threads}, {wording.duration(seconds)} of work")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items()) + ")"
+    if isinstance(value, list):
+        return ", ".join(_plain(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,411 @@
+"""The validator: pure data in, findings out. Never imports a model, never runs a line of the submission.
+
+It proves that an entry is whole and follows from itself. It cannot prove that a consistent forgery was measured: the
+trust levels (`trust.py`, `ffbench reproduce`) are for that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from ffbench_eval.report import MAX_POINTS, TaskReport
+
+from .bounds import bound, few_digits
+from .entry import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths
+from .lock import OWN_TRIVIAL, SUITES, SuiteLock, TaskLock, load_lock
+from .recompute import metric_faults, task_faults
+from .strict_json import BadJson, read
+
+MAX_TEXT = 20_000  # characters of one string
+MAX_VALUES = 5_000  # per metric
+MAX_SHOWN = 200  # findings per entry
+RERUN = "run the evaluator again and submit its report unchanged"
+GRAMMAR = re.compile(rf"^(?P<org>{SLUG})__(?P<model>{SLUG})/(?P<version>{SLUG})/(?P<suite>{SLUG})\.json$")
+CARD = re.compile(rf"^{SLUG}__{SLUG}/{SLUG}/card\.md$")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong (``error``) or worth a look (``warning``), where it is, and what to do about it."""
+
+    level: str
+    file: str
+    path: str
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.file}: {self.path}: {self.message}. {self.fix}".replace("\n", " ")
+
+
+def check(path: str | Path, *, entries: Path = ENTRIES, suites: Path = SUITES, others: Any = None) -> list[Finding]:
+    """Everything wrong with one entry file; an empty list (or warnings alone) means it may go onto the board.
+
+    ``others``: what `known_entries` read, to look for duplicates; read from ``entries`` if absent.
+    """
+    path = Path(path)
+    name = _name(path, entries)
+    found: list[Finding] = []
+    try:
+        raw = read(path, LIMIT)
+    except BadJson as error:
+        return [Finding("error", name, error.path, str(error), error.fix)]
+    except OSError as error:
+        return [Finding("error", name, "$", f"cannot be read: {error.strerror}", "check the path")]
+    try:
+        entry = Entry.model_validate(raw)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False)[:MAX_SHOWN]:
+            message = str(fault["msg"])[:300]
+            found.append(Finding("error", name, _json_path(fault["loc"]), message, "write it with `ffbench submit`"))
+        return found
+    except RecursionError:
+        return [Finding("error", name, "$", "is nested too deeply", "write it with `ffbench submit`")]
+    if others is None:
+        others = known_entries(entries)
+    lock = load_lock(entry.report.suite, entry.report.suite_version, suites) if _plain(entry) else None
+    with np.errstate(all="ignore"):  # absurd numbers are findings, not warnings of numpy
+        for one in _all(entry, name, path, entries, lock, others):
+            found.append(replace(one, file=name, message=one.message[:500]))
+            if len(found) >= MAX_SHOWN:
+                break
+    return found
+
+
+def known_entries(entries: Path = ENTRIES) -> dict[str, Any]:
+    """Raw JSON of every entry in the folder by its key; files that cannot be read are left to their own check."""
+    known = {}
+    for path in entry_paths(entries):
+        try:
+            known[path.relative_to(entries).as_posix().removesuffix(".json")] = read(path, LIMIT)
+        except (BadJson, OSError):
+            continue
+    return known
+
+
+def _plain(entry: Entry) -> bool:
+    return bool(re.fullmatch(SLUG, entry.report.suite) and re.fullmatch(SLUG, entry.report.suite_version))
+
+
+def _all(entry: Entry, name: str, path: Path, entries: Path, lock, others) -> Iterator[Finding]:
+    yield from _path(entry, name, path, entries)
+    yield from _hashes(entry)
+    yield from _about(entry)
+    yield from _sizes(entry)
+    yield from _suite(entry, lock)
+    for task_name, task in entry.report.tasks.items():
+        at = f"$.report.tasks.{task_name}"
+        yield from _task(at, task, lock.tasks.get(task_name) if lock else None)
+    yield from _duplicates(entry, others)
+
+
+def _error(path: str, message: str, fix: str) -> Finding:
+    return Finding("error", "", path, message, fix)
+
+
+def _warning(path: str, message: str, fix: str) -> Finding:
+    return Finding("warning", "", path, message, fix)
+
+
+def _path(entry: Entry, name: str, path: Path, entries: Path) -> Iterator[Finding]:
+    match = GRAMMAR.match(name)
+    if match is None:
+        yield _error("$", "lies at no place of an entry", f"put it at {entry.key}.json below leaderboard/entries")
+        return
+    for field in ("org", "model", "version"):
+        if match[field] != getattr(entry, field):
+            yield _error(
+                f"$.{field}", f"is {getattr(entry, field)!r}, its path says {match[field]!r}", "make them agree"
+            )
+    if match["suite"] != entry.report.suite:
+        yield _error(
+            "$.report.suite", f"is {entry.report.suite!r}, its path says {match['suite']!r}", "rename the file"
+        )
+
+
+def _hashes(entry: Entry) -> Iterator[Finding]:
+    if entry.report.content_sha256 != entry.report.hash():
+        yield _error("$.report.content_sha256", "does not match the report: it was changed after the run", RERUN)
+    if entry.content_sha256 != entry.hash():
+        yield _error("$.content_sha256", "does not match the entry", "write it again with `ffbench submit`")
+
+
+def _about(entry: Entry) -> Iterator[Finding]:
+    model = entry.report.model
+    cards = entry.report.models or {"": model}
+    for dataset, card in cards.items():
+        at = f"$.report.models.{dataset}" if dataset else "$.report.model"
+        for field, fix in (
+            ("training_data", "name the data the model was trained on in its card"),
+            ("theory", "state the level of theory it was trained on; without it errors are not ranked"),
+            ("licence", "state the licence in the model's card"),
+        ):
+            if not getattr(card, field):
+                yield _warning(f"{at}.{field}", "is not stated", fix)
+        if card.seen_test_data is None:
+            yield _warning(f"{at}.seen_test_data", "is not stated", "say whether test frames were in the training data")
+        if card.parameters is not None and card.parameters < 0:
+            yield _error(f"{at}.parameters", "is negative", RERUN)
+        if not card.fingerprint:
+            yield _error(f"{at}.fingerprint", "is empty: the weights are not named", RERUN)
+    if entry.about.open_weights and not entry.about.weights:
+        yield _warning("$.about.weights", "is empty although the weights are open", "give the link")
+    if not entry.command.startswith("ffbench evaluate "):
+        yield _error("$.command", "is not an `ffbench evaluate` command", "write the entry with `ffbench submit`")
+    units = {(task, u.address) for task, report in entry.report.tasks.items() for u in report.units}
+    seen = set()
+    for k, archive in enumerate(entry.archives):
+        if (archive.task, archive.unit) not in units:
+            yield _error(f"$.archives[{k}].unit", "names no unit of this report", "list the files of this run")
+        if (archive.unit, archive.file) in seen:
+            yield _error(f"$.archives[{k}]", "is listed twice", "keep one of them")
+        seen.add((archive.unit, archive.file))
+
+
+def _sizes(entry: Entry) -> Iterator[Finding]:
+    if len(entry.report.tasks) > 100:
+        yield _error("$.report.tasks", f"{len(entry.report.tasks)} tasks, at most 100", "submit one suite")
+    for path, text in _strings(entry.report.model_dump(mode="json"), "$.report"):
+        if len(text) > MAX_TEXT:
+            yield _error(path, f"a string of {len(text)} characters, at most {MAX_TEXT}", "cut the message")
+    for name, task in entry.report.tasks.items():
+        at = f"$.report.tasks.{name}"
+        if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,80}", name):
+            yield _error(at, "is no name of a task", RERUN)
+        for key, metric in task.metrics.items():
+            if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,80}", key):
+                yield _error(f"{at}.metrics", f"{key[:40]!r} is no name of a metric", RERUN)
+            if len(metric.values) > MAX_VALUES:
+                yield _error(f"{at}.metrics.{key}.values", f"more than {MAX_VALUES} values", RERUN)
+        for key, curve in task.curves.items():
+            lengths = {len(curve.x), *(len(y) for y in curve.series.values())}
+            if max(lengths) > MAX_POINTS or len(curve.series) > 200:
+                yield _error(f"{at}.curves.{key}", f"more than {MAX_POINTS} points", RERUN)
+            elif curve.kind != "surface" and len(lengths) > 1:
+                yield _error(f"{at}.curves.{key}", "x and series have different lengths", RERUN)
+
+
+def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for k, v in value.items():
+            yield from _strings(v, f"{path}.{k}")
+    elif isinstance(value, list):
+        for i, v in enumerate(value):
+            yield from _strings(v, f"{path}[{i}]")
+
+
+def _suite(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
+    report = entry.report
+    try:
+        created = datetime.fromisoformat(report.created)
+        if created.tzinfo is None:
+            raise ValueError("no time zone")
+        if created > datetime.now(UTC) + timedelta(days=1):
+            yield _error("$.report.created", "lies in the future", RERUN)
+    except ValueError as error:
+        yield _error("$.report.created", f"is no date with a time zone: {error}", RERUN)
+    if report.environment.ffbench == "uninstalled":
+        yield _warning("$.report.environment.ffbench", "ran from a checkout without a version", "install ffbench first")
+    if report.wall_s < 0:
+        yield _error("$.report.wall_s", "is negative", RERUN)
+    if not report.tasks:
+        yield _error("$.report.tasks", "is empty", RERUN)
+    if lock is None:
+        yield _error(
+            "$.report.suite_version",
+            f"the board does not know {report.suite} {report.suite_version}",
+            "run a current suite (`ffbench suites`); maintainers add new ones with `ffbench leaderboard lock`",
+        )
+        return
+    for name in report.tasks:
+        if name not in lock.tasks:
+            yield _error(f"$.report.tasks.{name}", f"is no task of {lock.suite} {lock.version}", "take it out")
+    for name in lock.tasks:
+        if name not in report.tasks:
+            yield _warning("$.report.tasks", f"{name} is missing", "fine: the entry is compared on the tasks it has")
+
+
+def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]:
+    if lock is not None:
+        yield from _against_lock(at, task, lock)
+    for k, unit in enumerate(task.units):
+        if unit.wall_s < 0 or unit.force_calls < 0:
+            yield _error(f"{at}.units[{k}]", "time and calls are not negative", RERUN)
+        if not unit.status:
+            yield _error(f"{at}.units[{k}].status", "is empty", RERUN)
+        if not re.fullmatch(r"[0-9a-f]{64}", unit.address) and set(unit.status) != {"unsupported"}:
+            yield _error(f"{at}.units[{k}].address", "is no address of a unit", RERUN)
+    states = {s for u in task.units for s in u.status}
+    if "unstable" in states and task.kind != "molecular_dynamics":
+        yield _error(f"{at}.units", f"{task.kind} has no unstable members", RERUN)
+    for where, message in task_faults(task):
+        yield _error(at + where, message, RERUN)
+    if not task.units:
+        yield _error(f"{at}.units", "is empty", RERUN)
+    for name, metric in task.metrics.items():
+        here = f"{at}.metrics.{name}"
+        for where, message in metric_faults(name, metric, task):
+            yield _error(here + where, message, RERUN)
+        yield from _physics(here, name, metric)
+
+
+def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
+    for field in ("kind", "version", "indicative"):
+        if getattr(task, field) != getattr(lock, field):
+            fix = "run the current suite again"
+            yield _error(f"{at}.{field}", f"is {getattr(task, field)!r}, the suite has {getattr(lock, field)!r}", fix)
+    if task.dataset != lock.dataset:
+        yield _error(f"{at}.dataset", "is not the data of this task (version or hash)", "update the data and run again")
+    if task.parameters != lock.parameters:
+        wrong = sorted(
+            k for k in {*task.parameters, *lock.parameters} if task.parameters.get(k) != lock.parameters.get(k)
+        )
+        yield _error(f"{at}.parameters", f"differ from the suite's in {', '.join(wrong)}", "run the task as it is")
+    has_result = any(m.value is not None for m in task.metrics.values())
+    clean = all(s == "ok" for u in task.units for s in u.status)
+    for name, locked in lock.metrics.items():
+        metric = task.metrics.get(name)
+        here = f"{at}.metrics.{name}"
+        if metric is None:
+            if has_result and clean:
+                yield _error(here, "is missing although the task ran to its end", RERUN)
+            elif has_result:
+                yield _warning(here, "is missing", "look at the failures of this task")
+            continue
+        for field in ("unit", "better", "version"):
+            if getattr(metric, field) != getattr(locked, field):
+                message = f"is {getattr(metric, field)!r}, the suite has {getattr(locked, field)!r}"
+                yield _error(f"{here}.{field}", message, "run with the current version")
+        if metric.value is None:
+            continue
+        if metric.aggregate != locked.aggregate and locked.n:
+            yield _error(f"{here}.aggregate", f"is {metric.aggregate!r}, not {locked.aggregate!r}", RERUN)
+        if clean and locked.n and metric.n > locked.n:
+            yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n}", RERUN)
+        if not clean and task.kind == "accuracy" and metric.n == locked.n:
+            yield _error(f"{at}.units", "a chunk did not end ok, yet every frame is counted", RERUN)
+        if clean and locked.n and metric.n < locked.n and task.kind in ("accuracy", "bsct"):
+            yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n} and none failed", RERUN)
+        yield from _anchors(here, name, metric, locked, clean)
+
+
+def _anchors(here: str, name: str, metric, locked, clean: bool) -> Iterator[Finding]:
+    """Noise floor and trivial baseline belong to the task, not to the entry."""
+    if (metric.floor is None) != (locked.floor is None):
+        yield _error(f"{here}.floor", "is not the task's noise floor", RERUN)
+    elif metric.floor is not None and locked.floor is not None:
+        for field in ("median", "p95", "runs", "length_ps"):
+            a, b = float(getattr(metric.floor, field)), float(getattr(locked.floor, field))
+            if abs(a - b) > 1e-6 * abs(b):
+                yield _error(f"{here}.floor.{field}", f"is {a!r}, the task's noise floor has {b!r}", RERUN)
+    if locked.trivial is None or name in OWN_TRIVIAL or not clean:
+        return
+    if metric.trivial is None or abs(metric.trivial - locked.trivial) > 1e-6 * abs(locked.trivial):
+        yield _error(f"{here}.trivial", f"is {metric.trivial!r}, the task's is {locked.trivial!r}", RERUN)
+
+
+def _physics(here: str, name: str, metric) -> Iterator[Finding]:
+    limits = bound(name)
+    if limits is None:
+        yield _warning(here, "is a metric the board does not know: it is shown, not checked for range", "tell us")
+        return
+    if metric.unit != limits.unit:
+        yield _error(f"{here}.unit", f"is {metric.unit!r}, not {limits.unit!r}", RERUN)
+    known = [(k, v) for k, v in enumerate(metric.values) if v is not None]
+    for k, v in known:
+        if not (limits.low <= v <= limits.high or (limits.zero and v == 0)):
+            fix = f"possible are {limits.low:g} to {limits.high:g} {limits.unit}; {RERUN}"
+            yield _error(f"{here}.values[{k}]", f"{v!r} is not possible", fix)
+    if metric.value is not None and not limits.low <= metric.value <= limits.high:
+        yield _error(f"{here}.value", f"{metric.value!r} is not possible", RERUN)
+    if name == "spurious_extrema" and any(v != int(v) for _, v in known):
+        yield _error(f"{here}.values", "are counts, not whole numbers here", RERUN)
+    if not limits.continuous or len(known) < 2:
+        return
+    numbers = [v for _, v in known if v != 0]
+    if len(numbers) >= 2 and len(set(numbers)) == 1:
+        yield _error(f"{here}.values", "all agree to the last digit: independent samples never do", RERUN)
+    if len(numbers) >= 2 and sum(few_digits(v) for v in numbers) > len(numbers) / 2:
+        yield _error(f"{here}.values", "have few digits: rounded or typed in, not computed", RERUN)
+
+
+def _duplicates(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
+    mine = _samples(json.loads(entry.report.model_dump_json()))
+    for key, other in others.items():
+        if key == entry.key or not isinstance(other, dict):
+            continue
+        report = other.get("report")
+        if not isinstance(report, dict):
+            continue
+        if report.get("content_sha256") == entry.report.content_sha256:
+            yield _error("$.report", f"is the same report as {key}", "submit a model once")
+            continue
+        same = [where for where, values in _samples(report).items() if mine.get(where) == values]
+        if same:
+            where = "$.report.tasks." + same[0]
+            yield _error(where, f"has the very numbers of {key} (in {len(same)} metrics)", "submit your own run")
+
+
+def _samples(report: dict[str, Any]) -> dict[str, tuple]:
+    """Per-member values of continuous metrics: two models never share them."""
+    out = {}
+    try:
+        for task, row in report["tasks"].items():
+            for name, metric in row["metrics"].items():
+                limits, values = bound(name), tuple(metric["values"])
+                if limits and limits.continuous and len({v for v in values if v}) > 1:
+                    out[f"{task}.metrics.{name}"] = values
+    except (KeyError, TypeError, AttributeError):
+        return out
+    return out
+
+
+def check_card(path: Path, entries: Path = ENTRIES) -> list[Finding]:
+    """A model card beside the entries: short UTF-8 text."""
+    name = _name(path, entries)
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > CARD_LIMIT:
+        return [Finding("error", name, "$", f"is no file of at most {CARD_LIMIT} bytes", "shorten the card")]
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return [Finding("error", name, "$", "is not UTF-8", "save it as UTF-8")]
+    return []
+
+
+def compare_with_base(new: Any, old: Any, name: str) -> list[Finding]:
+    """What a changed entry may not do: lose a task, or change a result without a new run."""
+    found = []
+    a, b = (x.get("report", {}) if isinstance(x, dict) else {} for x in (new, old))
+    for task in b.get("tasks", {}):
+        if task not in a.get("tasks", {}):
+            fix = "keep it: a result is not taken back by leaving it out"
+            found.append(Finding("error", name, f"$.report.tasks.{task}", "was removed", fix))
+    if a.get("created") == b.get("created") and a.get("tasks") != b.get("tasks"):
+        found.append(Finding("error", name, "$.report.tasks", "changed without a new run", RERUN))
+    return found
+
+
+def errors(found: Iterable[Finding]) -> list[Finding]:
+    return [f for f in found if f.level == "error"]
+
+
+def _name(path: Path, entries: Path) -> str:
+    try:
+        return path.resolve().relative_to(entries.resolve()).as_posix()
+    except ValueError:
+        return "/".join(path.parts[-3:])
+
+
+def _json_path(loc: tuple) -> str:
+    return "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{str(p)[:80]}" for p in loc)

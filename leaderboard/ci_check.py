@@ -1,0 +1,29 @@
+"""``python -m leaderboard.ci_check BASE HEAD CHANGED``: the job of the pull-request workflow.
+
+Prints the job summary; exit code 1 if a changed entry has an error, 2 if the call is wrong. Needs numpy, scipy,
+pydantic and PyYAML only.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from .check import errors
+from .pull_request import validate
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 3:
+        print("usage: python -m leaderboard.ci_check BASE HEAD CHANGED", file=sys.stderr)
+        return 2
+    base, head, changed = (Path(a) for a in arguments)
+    found, summary = validate(base, head, changed.read_text(encoding="utf-8").splitlines())
+    print(summary)
+    for finding in found:
+        print(finding, file=sys.stderr)
+    return 1 if errors(found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

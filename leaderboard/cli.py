@@ -1,0 +1,300 @@
+"""Commands of the board: `submit`, `leaderboard ...`, `reproduce`, `compare`, `merge`, `status`, `export hub`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+
+class ExportGroup(TyperGroup):
+    """``ffbench export FOLDER`` means ``ffbench export unit FOLDER``."""
+
+    def parse_args(self, ctx, args):
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["unit", *args]
+        return super().parse_args(ctx, args)
+
+
+export = typer.Typer(cls=ExportGroup, no_args_is_help=True, help="Write results for others: a viewer, the Hub.")
+board = typer.Typer(no_args_is_help=True, help="The leaderboard: check entries, build the site.")
+Entries = Annotated[Path, typer.Option(help="folder of the entries")]
+HERE = Path("leaderboard/entries")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Mount every command of this file on the program."""
+    app.add_typer(board, name="leaderboard")
+    for command in (submit, compare, merge, status, reproduce):
+        app.command()(command)
+    app.add_typer(export, name="export")
+
+
+def submit(
+    run: Annotated[Path, typer.Argument(help="run folder or report.json")],
+    org: Annotated[str, typer.Option(help="your organisation or user name")],
+    model: Annotated[str, typer.Option(help="name on the board [default: the report's]")] = "",
+    version: Annotated[str, typer.Option(help="version of the model [default: the report's]")] = "",
+    summary: Annotated[str, typer.Option(help="one or two sentences")] = "",
+    author: Annotated[list[str] | None, typer.Option(help="repeatable")] = None,
+    code: Annotated[str, typer.Option(help="https link")] = "",
+    paper: Annotated[str, typer.Option(help="https link")] = "",
+    weights: Annotated[str, typer.Option(help="https link")] = "",
+    weights_sha256: Annotated[str, typer.Option(help="sha256 of the weights file")] = "",
+    open_weights: Annotated[bool | None, typer.Option("--open-weights/--closed-weights")] = None,
+    archive_url: Annotated[str, typer.Option(help="https folder that will hold the unit files (never git)")] = "",
+    entries: Entries = HERE,
+) -> None:
+    """Check a finished run and write its entry and a model card skeleton: the pull request is these files."""
+    from .entry import About
+    from .submit import make_entry
+    from .submit import submit as write
+
+    about = _valid(
+        lambda: About(
+            summary=summary,
+            authors=author or [],
+            code=code,
+            paper=paper,
+            weights=weights,
+            weights_sha256=weights_sha256,
+            open_weights=open_weights,
+        )
+    )
+    entry = _valid(
+        lambda: make_entry(
+            run, org=org, model=model or None, version=version or None, about=about, archive_url=archive_url
+        )
+    )
+    path, found = write(entry, entries)
+    _print(found)
+    typer.echo(f"Entry: {path}\nCard to fill in: {path.with_name('card.md')}")
+    if any(f.level == "error" for f in found):
+        raise typer.Exit(1)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, reports or entries")],
+    task: Annotated[str | None, typer.Option(help="only this task")] = None,
+) -> None:
+    """Print the metrics of several models side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ffbench_eval.runs import side_by_side
+
+    reports = [_report(path) for path in runs]
+    table = Table("task", "metric", *(f"{r.model.name} {r.model.version}".strip() for r in reports))
+    for name, metric, cells in side_by_side(reports, task):
+        table.add_row(name, metric, *cells)
+    Console(highlight=False).print(table)
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="run folders or reports of one model")],
+    out: Annotated[Path, typer.Option(help="folder for the merged report.json and report.html")],
+) -> None:
+    """Put the reports of one model's parts (different tasks of a suite) together."""
+    from ffbench_eval.report import Report
+    from ffbench_eval.runs import merge as put_together
+
+    report = put_together([Report.load(path) for path in runs])
+    out.mkdir(parents=True, exist_ok=True)
+    report.to_json(out / "report.json")
+    typer.echo(report.to_html(out / "report.html"))
+
+
+def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
+    """Say what a run folder holds: finished and stopped units, and how their members ended."""
+    from ffbench_eval.runs import status as look
+    from ffbench_eval.wording import duration
+
+    for task in look(run):
+        states = ", ".join(f"{count} {state}" for state, count in task.states.items())
+        stopped = f", {task.stopped} stopped or running" if task.stopped else ""
+        typer.echo(f"{task.task}: {task.finished} units done in {duration(task.seconds)}{stopped}; {states}")
+
+
+def reproduce(
+    entry: Annotated[Path, typer.Argument(help="entry, report.json or run folder")],
+    units: Annotated[int, typer.Option(help="how many units to run again")] = 3,
+    model: Annotated[str, typer.Option(help="spec of the model [default: the entry's]")] = "",
+    task: Annotated[list[str] | None, typer.Option(help="only from this task (repeatable)")] = None,
+    seed: Annotated[int | None, typer.Option(help="of the choice of units [default: random]")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the new units")] = Path("runs/reproduce"),
+    record: Annotated[bool, typer.Option("--record", help="maintainers: write the trust record")] = False,
+    by: Annotated[str, typer.Option(help="who, for the record")] = "",
+) -> None:
+    """Run a random sample of an entry's units again and compare. Imports and runs the named model."""
+    from ffbench_eval.reproduce import reproduce as rerun
+
+    report = _report(entry)
+    rows = rerun(report, units=units, seed=seed, model=model, out=out, tasks=task)
+    for row in rows:
+        typer.echo(f"{row.verdict:12} {row.task}: {row.metric}: reported {row.reported}, rerun {row.rerun}")
+    bad = [r for r in rows if r.verdict == "differs"]
+    typer.echo(f"{len(rows)} metrics, {len(bad)} differ")
+    if bad:
+        raise typer.Exit(1)
+    if record:
+        from .trust import record as write
+
+        done = list(dict.fromkeys(f"{r.task} rerun" for r in rows))
+        typer.echo(write(_entry(entry), "reproduced", done, by))
+
+
+@export.command("unit")
+def export_unit(
+    unit: Annotated[Path, typer.Argument(help="folder of a finished unit: <run>/units/<task>-<address>")],
+    to: Annotated[str, typer.Option(help="traj, xyz, extxyz, dcd or xtc")] = "xyz",
+    out: Annotated[Path | None, typer.Option(help="where to write [default: the unit's folder]")] = None,
+    failures: Annotated[bool, typer.Option("--failures", help="the last steps of failed replicas instead")] = False,
+) -> None:
+    """Write a unit's trajectories for a viewer."""
+    from ffbench_eval.engine.export import export_trajectories
+
+    for path in export_trajectories(unit, to, out, failures=failures):
+        typer.echo(path)
+
+
+@export.command("hub")
+def export_hub(
+    entry: Annotated[Path, typer.Argument(help="an entry of the board")],
+    out: Annotated[Path, typer.Option(help="folder to write into")] = Path("hub"),
+    benchmark: Annotated[str, typer.Option(help="the benchmark's data set repository")] = "ffbench/ffbench",
+) -> None:
+    """Write an entry's scores for the Hugging Face Hub: .eval_results, model-index, eval.yaml. No network."""
+    from .hub import export as write
+    from .lock import load_lock
+
+    loaded = _entry(entry)
+    lock = load_lock(loaded.report.suite, loaded.report.suite_version)
+    if lock is None:
+        raise ValueError(f"the board does not know suite {loaded.report.suite} {loaded.report.suite_version}")
+    for path in write(loaded, lock, out, benchmark=benchmark):
+        typer.echo(path)
+
+
+@board.command()
+def recompute(
+    entry: Annotated[Path, typer.Argument(help="an entry whose archives are named")],
+    files: Annotated[Path, typer.Option(help="folder with the fetched files, any layout")],
+    task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
+    record: Annotated[bool, typer.Option("--record", help="maintainers: write the trust record")] = False,
+    by: Annotated[str, typer.Option(help="who, for the record")] = "",
+) -> None:
+    """Work an entry's metrics out again from its archived predictions and trajectories. Loads no model."""
+    from .archives import recompute as again
+
+    loaded = _entry(entry)
+    said = again(loaded, files, task)
+    typer.echo("\n".join(said))
+    if record:
+        if task:
+            raise ValueError("--record needs all tasks: leave out --task")
+        from .trust import record as write
+
+        typer.echo(write(loaded, "recomputed", said, by))
+
+
+@board.command("check")
+def check_(
+    entry: Annotated[list[Path] | None, typer.Argument(help="entry files [default: all]")] = None,
+    entries: Entries = HERE,
+) -> None:
+    """Check entries: pure data, no model is imported. Exit code 1 if there is an error."""
+    from .check import check, known_entries
+    from .entry import entry_paths
+
+    others = known_entries(entries)
+    found = []
+    paths = entry or entry_paths(entries)
+    for path in paths:
+        found += check(path, entries=entries, others=others)
+    _print(found)
+    wrong = sum(f.level == "error" for f in found)
+    typer.echo(f"{len(paths)} entries, {wrong} errors, {len(found) - wrong} warnings")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@board.command()
+def build(
+    out: Annotated[Path, typer.Option(help="folder of the site")] = Path("site"),
+    entries: Entries = HERE,
+    weights: Annotated[Path | None, typer.Option(help="YAML like leaderboard/weights.yaml")] = None,
+) -> None:
+    """Build the static site from the entries."""
+    from datetime import UTC, datetime
+
+    from .build import build as make
+    from .scoring import read_yaml
+
+    rules = read_yaml(weights) if weights else None
+    index = make(out, entries=entries, weights=rules, built=datetime.now(UTC).date().isoformat())
+    size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    typer.echo(f"{index} ({size / 1e6:.2f} MB)")
+
+
+@board.command()
+def schema(write: Annotated[bool, typer.Option("--write", help="write leaderboard/schema")] = False) -> None:
+    """Print the JSON Schema of an entry."""
+    from .entry import SCHEMA, schema_text
+
+    if write:
+        SCHEMA.write_text(schema_text(), encoding="utf-8")
+    typer.echo(SCHEMA if write else schema_text())
+
+
+@board.command()
+def lock(
+    suite: Annotated[str, typer.Argument(help="a shipped suite")],
+    trusted: Annotated[
+        Path | None, typer.Option("--from", help="a trusted run of it: fixes metrics and anchors")
+    ] = None,
+) -> None:
+    """Fix a suite's tasks, data hashes and anchors for the board (maintainers, after a suite changed)."""
+    from ffbench_eval.report import Report
+
+    from .lock import make_lock, write_lock
+
+    typer.echo(write_lock(make_lock(suite, Report.load(trusted) if trusted else None)))
+
+
+def _print(found) -> None:
+    for finding in found:
+        typer.echo(str(finding), err=finding.level == "error")
+
+
+def _valid(make):
+    from pydantic import ValidationError
+
+    try:
+        return make()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise ValueError(f"{where}: {first['msg']}, got {first.get('input')!r}") from None
+
+
+def _entry(path: Path):
+    from .entry import LIMIT, Entry
+    from .strict_json import read
+
+    return _valid(lambda: Entry.model_validate(read(path, LIMIT)))
+
+
+def _report(path: Path):
+    """The report in an entry, a report.json or a run folder."""
+    from ffbench_eval.report import Report
+
+    from .entry import LIMIT
+    from .strict_json import read
+
+    if path.is_file():
+        raw = read(path, LIMIT)
+        if isinstance(raw, dict) and "entry_version" in raw:
+            return _entry(path).report
+    return Report.load(path)

@@ -1,0 +1,102 @@
+"""A real entry (painn on mini 1.0.0) with the lock it was made under, and entries made from it."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FIXTURE = Path(__file__).parent / "fixture"
+
+
+@cache
+def _text() -> str:
+    return gzip.decompress((FIXTURE / "entry.json.gz").read_bytes()).decode()
+
+
+def real_entry(*, curves: bool = True) -> dict[str, Any]:
+    entry = json.loads(_text())
+    if not curves:
+        for task in entry["report"]["tasks"].values():
+            task["curves"] = {}
+    return seal(entry)
+
+
+def seal(entry: dict[str, Any]) -> dict[str, Any]:
+    """With hashes that fit: what a dishonest but competent submitter would do."""
+    if isinstance(entry.get("report"), dict):
+        entry["report"]["content_sha256"] = _hash(entry["report"])
+    entry["content_sha256"] = _hash(entry)
+    return entry
+
+
+def _hash(plain: dict[str, Any]) -> str:
+    rest = {k: v for k, v in plain.items() if k != "content_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def put(entry: Any, folder: Path, key: str = "ffbench__painn/1/mini") -> Path:
+    path = folder / f"{key}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(entry if isinstance(entry, str) else json.dumps(entry))
+    return path
+
+
+def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]:
+    """Another model's entry: every sample times its own factor, aggregates worked out again."""
+    import numpy as np
+
+    from leaderboard.entry import Entry
+    from leaderboard.recompute import RULES, expected_score
+
+    entry = copy.deepcopy(real_entry())
+    rng = np.random.default_rng(seed)
+    entry["model"], entry["org"] = f"model-{seed:02d}", ("acme", "institute", "ffbench")[seed % 3]
+    report = entry["report"]
+    report["model"] |= {
+        "name": f"model-{seed:02d}",
+        "parameters": int(10 ** rng.uniform(4, 7)),
+        "conservative": bool(seed % 4),
+        "fingerprint": f"{seed:016x}",
+    }
+    entry["about"]["open_weights"] = bool(seed % 2)
+    if suite_tasks is not None:
+        report["tasks"] = {k: v for k, v in report["tasks"].items() if k in suite_tasks}
+    quality = float(np.exp(rng.normal(0, 0.5)))
+    for task in report["tasks"].values():
+        most = max((len(m["values"]) for m in task["metrics"].values()), default=0)
+        noise = np.exp(rng.normal(0, 0.2, most))  # of each replica or scan, shared by its metrics
+        for name, metric in task["metrics"].items():
+            if name in ("stable_fraction", "stable_time") or metric["value"] is None:
+                continue
+            if name in ("fsd", "fsd_compress", "fsd_stretch"):
+                factor = quality
+            elif name == "spurious_extrema":
+                factor = 1
+            elif name in ("force_cosine", "force_violation"):
+                factor = 1 - 1e-3 * float(rng.random())
+            else:
+                factor = quality * float(np.exp(rng.normal(0, 0.1)))
+            if name == "free_energy_error" or name.startswith("distance"):
+                factor = min(factor, 1.4)
+            fixed = name in ("spurious_extrema", "force_cosine", "force_violation")
+            spread = np.ones(most) if fixed else noise
+            metric["values"] = [None if v is None else v * factor * s for v, s in zip(metric["values"], spread)]
+        force = task["metrics"]
+        if "force_rmse" in force and force["force_rmse"]["value"]:
+            pairs = zip(force["force_mae"]["values"], force["force_rmse"]["values"])
+            force["force_rmse"]["values"] = [max(square, 1.6 * mae**2) for mae, square in pairs]
+    built = Entry.model_validate(entry)
+    for task_name, task in built.report.tasks.items():
+        for name, metric in task.metrics.items():
+            known = [v for v in metric.values if v is not None]
+            if not known:
+                continue
+            value, interval = RULES[metric.aggregate](name, metric, known, task)
+            raw = report["tasks"][task_name]["metrics"][name]
+            raw |= {"value": value, "interval": interval, "score": expected_score(name, metric, value)}
+    return seal(json.loads(json.dumps(entry)))

@@ -1,0 +1,309 @@
+"""The validator takes an honest entry, refuses every dishonest one, and survives anything."""
+
+import copy
+import json
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from pydantic import ValidationError
+
+from leaderboard.check import check, compare_with_base, errors, known_entries
+from leaderboard.entry import SCHEMA, Entry, schema_text
+from leaderboard.recompute import expected_score
+from tests.conftest import ROOT
+from tests.leaderboard.board import FIXTURE, put, real_entry, seal, varied
+
+
+def findings(entry, tmp_path, key="ffbench__painn/1/mini", others=None):
+    return check(put(entry, tmp_path, key), entries=tmp_path, suites=FIXTURE, others={} if others is None else others)
+
+
+def changed(change, *, curves=False):
+    """The real entry after ``change(entry)``, with hashes that fit."""
+    entry = real_entry(curves=curves)
+    change(entry)
+    return reseal(entry)
+
+
+def reseal(entry):
+    try:
+        made = Entry.model_validate(entry)
+    except (ValidationError, RecursionError):
+        return seal(entry)
+    return json.loads(made.model_copy(update={"report": made.report.sealed()}).sealed().model_dump_json())
+
+
+def metric(entry, task, name):
+    return entry["report"]["tasks"][task]["metrics"][name]
+
+
+def test_the_schema_is_current():
+    assert SCHEMA.read_text() == schema_text(), "run `ffbench leaderboard schema --write` and commit"
+
+
+def test_the_schema_refuses_unknown_keys_everywhere():
+    schema = json.loads(schema_text())
+    objects = [schema, *schema["$defs"].values()]
+    assert all(o.get("additionalProperties") is False for o in objects if o.get("type") == "object")
+
+
+def test_an_honest_entry_passes_in_well_under_five_seconds(tmp_path):
+    begun = time.perf_counter()
+    found = findings(real_entry(), tmp_path)
+    assert time.perf_counter() - begun < 5
+    assert errors(found) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_entries_made_for_tests_pass(seed, tmp_path):
+    entry = varied(seed)
+    assert errors(findings(entry, tmp_path, Entry.model_validate(entry).key)) == []
+
+
+def test_a_partial_entry_is_welcome(tmp_path):
+    def drop(entry):
+        del entry["report"]["tasks"]["water_md"]
+
+    found = findings(changed(drop), tmp_path)
+    assert errors(found) == []
+    assert any("water_md is missing" in f.message for f in found)
+
+
+FORGERIES = {
+    "a better mean": lambda e: metric(e, "ethanol_accuracy", "force_mae").update(value=0.001),
+    "a better sample": lambda e: metric(e, "ethanol_md", "distance_histogram_error")["values"].__setitem__(0, 0.01),
+    "a narrower interval": lambda e: metric(e, "ethanol_accuracy", "force_mae").update(interval=[0.0068, 0.0069]),
+    "a better score": lambda e: metric(e, "alanine_free_energy", "free_energy_error").update(score=1.0),
+    "more samples": lambda e: metric(e, "ethanol_accuracy", "force_mae").update(n=100000),
+    "an easier floor": lambda e: metric(e, "alanine_free_energy", "free_energy_error")["floor"].update(p95=9.0),
+    "an easier baseline": lambda e: metric(e, "ethanol_accuracy", "force_mae").update(trivial=5.0),
+    "a metric left out": lambda e: e["report"]["tasks"]["ethanol_bond_scans"]["metrics"].pop("fsd"),
+    "an unstable replica counted as stable": lambda e: e["report"]["tasks"]["ethanol_md"]["units"][0][
+        "status"
+    ].__setitem__(0, "unstable"),
+    "a replica left out": lambda e: e["report"]["tasks"]["ethanol_md"]["units"][0]["status"].pop(),
+    "other parameters": lambda e: e["report"]["tasks"]["ethanol_md"]["parameters"].update(length_ps=1.0),
+    "other data": lambda e: e["report"]["tasks"]["ethanol_md"]["dataset"].update(content_sha256="0" * 64),
+    "another task version": lambda e: e["report"]["tasks"]["ethanol_md"].update(version="0"),
+    "an unknown suite": lambda e: e["report"].update(suite_version="9.0.0"),
+    "an unknown task": lambda e: e["report"]["tasks"].update(mine=e["report"]["tasks"]["ethanol_md"]),
+    "a name that is not its path": lambda e: e.update(model="other"),
+    "a date in the future": lambda e: e["report"].update(created="2999-01-01T00:00:00+00:00"),
+    "no tasks": lambda e: e["report"].update(tasks={}),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_with_fitting_hashes_is_refused(name, tmp_path):
+    found = errors(findings(changed(FORGERIES[name]), tmp_path))
+    assert found
+    assert all(f.path.startswith("$") and f.fix and f.file.endswith("mini.json") for f in found)
+
+
+def rescaled(entry, round_to=None):
+    """A consistent rewriting of one metric."""
+    from leaderboard.recompute import RULES
+
+    m = metric(entry, "water_accuracy", "force_mae")
+    m["values"] = [round_to(v) for v in m["values"]]
+    task = Entry.model_validate(entry).report.tasks["water_accuracy"]
+    value, interval = RULES["mean"]("force_mae", task.metrics["force_mae"], m["values"], task)
+    m.update(value=value, interval=interval)
+    m["score"] = expected_score("force_mae", task.metrics["force_mae"], value)
+
+
+@pytest.mark.parametrize(
+    ("round_to", "says"),
+    [
+        (lambda v: float(f"{v:.2g}"), "few digits"),
+        (lambda v: 0.0123456, "agree to the last digit"),
+        (lambda v: 0.0, "not possible"),
+        (lambda v: -v, "not possible"),
+    ],
+)
+def test_consistent_numbers_that_no_run_gives_are_refused(round_to, says, tmp_path):
+    found = errors(findings(changed(lambda e: rescaled(e, round_to)), tmp_path))
+    assert any(says in f.message for f in found)
+
+
+def test_copied_numbers_and_reports_are_refused(tmp_path):
+    original = real_entry()
+    copied = copy.deepcopy(original)
+    copied["model"] = "mine"
+    others = {"ffbench__painn/1/mini": original}
+    assert any("same report" in f.message for f in findings(seal(copied), tmp_path, "ffbench__mine/1/mini", others))
+    copied["report"]["model"]["name"] = "mine"
+    found = findings(reseal(copied), tmp_path, "ffbench__mine/1/mini", others)
+    assert any("very numbers" in f.message for f in errors(found))
+
+
+def test_hashes_that_do_not_fit_are_refused(tmp_path):
+    entry = real_entry()
+    entry["report"]["model"]["name"] = "other"
+    assert {f.path for f in errors(findings(entry, tmp_path))} == {"$.report.content_sha256", "$.content_sha256"}
+
+
+HOSTILE = {
+    "duplicate keys": '{"entry_version": "1", "entry_version": "1"}',
+    "duplicate keys inside": '{"report": {"tasks": {"a": 1, "a": 2}}}',
+    "NaN": '{"entry_version": NaN}',
+    "infinity": '{"entry_version": 1e999}',
+    "depth": "[" * 100_000 + "]" * 100_000,
+    "a long integer": '{"entry_version": ' + "9" * 10_000 + "}",
+    "not UTF-8": b"\xff\xfe{}",
+    "empty": "",
+    "a list": "[]",
+    "null": "null",
+    "half": json.dumps(real_entry(curves=False))[:20_000],
+    "surrogates": '{"org": "\\ud800"}',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_findings(name, tmp_path):
+    raw = HOSTILE[name]
+    path = put("", tmp_path)
+    path.write_bytes(raw if isinstance(raw, bytes) else raw.encode())
+    found = check(path, entries=tmp_path, suites=FIXTURE, others={})
+    assert errors(found)
+    if "duplicate" in name:
+        assert "given twice" in found[0].message
+
+
+def test_large_files_links_and_odd_places_are_findings(tmp_path):
+    big = put(" " * 2_000_000, tmp_path)
+    assert "at most" in check(big, entries=tmp_path, others={})[0].message
+    link = tmp_path / "a__b" / "1" / "mini.json"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/etc/hostname")
+    assert "regular file" in check(link, entries=tmp_path, others={})[0].message
+    away = findings(real_entry(curves=False), tmp_path, "no-org/mini")
+    assert any("no place of an entry" in f.message for f in away)
+    known_entries(tmp_path)
+
+
+def test_what_a_changed_entry_may_not_do():
+    old, new = real_entry(curves=False), real_entry(curves=False)
+    del new["report"]["tasks"]["water_md"]
+    assert {f.message for f in compare_with_base(new, old, "x")} == {"was removed", "changed without a new run"}
+    assert compare_with_base(old, old, "x") == []
+    assert compare_with_base([], {"report": {"tasks": {"a": {}}}}, "x")
+
+
+def sites(value, path=()):
+    """Every place of a JSON value."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for k, v in items:
+        yield from sites(v, (*path, k))
+
+
+def get(value, path):
+    for k in path:
+        value = value[k]
+    return value
+
+
+ODD = (
+    None,
+    -1,
+    0,
+    1e308,
+    -1e308,
+    1e-320,
+    10**25,
+    True,
+    "",
+    "ok",
+    "x" * 30_000,
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    "\u202e",
+    "../..",
+)
+
+
+def mutate(entry, path, rng):
+    """One change at one site; returns what kind it was."""
+    parent, key = get(entry, path[:-1]), path[-1]
+    old = parent[key]
+    number = isinstance(old, int | float) and not isinstance(old, bool)
+    kind = rng.choice(["nudge", "nudge", "odd", "delete", "repeat"] if number else ["odd", "delete", "repeat", "add"])
+    if kind == "nudge":
+        parent[key] = rng.choice([old * 1.001, old * 0.5, -old, old + 1, old * 1e6, old * (1 - 1e-6)])
+    elif kind == "odd":
+        parent[key] = copy.deepcopy(rng.choice(ODD))
+    elif kind == "delete":
+        del parent[key]
+    elif kind == "add" and isinstance(old, dict):
+        old["surprise"] = 1
+    elif isinstance(parent, list):
+        parent.append(copy.deepcopy(old))
+    else:
+        parent[f"{key}_2"] = copy.deepcopy(old)
+    return kind
+
+
+def is_number_of_a_metric(path):
+    return len(path) >= 6 and path[3] == "metrics" and path[5] in ("value", "interval", "values", "score", "n", "floor")
+
+
+def inconsistent(before, after, path):
+    """Whether the change at ``path`` leaves numbers that do not follow from each other."""
+    if not is_number_of_a_metric(path):
+        return False
+    try:
+        a, b = get(before, path[:6]), get(after, path[:6])
+    except (KeyError, IndexError, TypeError):
+        return False
+    return a != b
+
+
+def test_a_thousand_mutations(tmp_path):
+    """No single-site change of a number passes with fitting hashes, and nothing crashes the validator."""
+    rng = random.Random(20261121)
+    base = real_entry(curves=False)
+    for name in ("ethanol_accuracy", "alanine_accuracy", "ethanol_nve"):  # the others have every kind of metric
+        del base["report"]["tasks"][name]
+    base = seal(base)
+    every = [p for p in sites(base) if p]
+    numbers = [p for p in every if is_number_of_a_metric(p)]
+    assert len(numbers) > 300
+    refused, must, plain = 0, 0, json.dumps(base)
+    for case in range(1000):
+        path = rng.choice(numbers if case % 3 else every)
+        entry = json.loads(plain)
+        kind = mutate(entry, path, rng)
+        sealed = reseal(entry)
+        found = errors(findings(sealed, tmp_path))
+        refused += bool(found)
+        if inconsistent(base, sealed, path):
+            must += 1
+            assert found, (path, kind, get(base, path[:6]), kind)
+    assert must > 500
+    assert refused > must
+
+
+def test_random_bytes_never_crash(tmp_path):
+    rng = random.Random(1)
+    text = bytearray(json.dumps(real_entry(curves=False)).encode())
+    for _ in range(100):
+        raw = bytearray(text)
+        for _ in range(rng.randint(1, 5)):
+            at = rng.randrange(len(raw))
+            raw[at : at + rng.randint(0, 3)] = bytes(rng.randrange(256) for _ in range(rng.randint(0, 3)))
+        path = put("", tmp_path)
+        path.write_bytes(bytes(raw))
+        check(path, entries=tmp_path, suites=FIXTURE, others={})
+
+
+def test_the_validator_imports_no_model_code():
+    script = "import sys, leaderboard.check; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {m.split(".")[0] for m in done.stdout.split()}
+    assert not loaded & {"torch", "datasets", "ase", "reference_models", "ffbench_data", "openmm"}

@@ -1,0 +1,101 @@
+"""The commands as typed, and what stands behind `merge`, `compare` and `status`."""
+
+import pytest
+
+from ffbench_eval.cli import main
+from ffbench_eval.report import Report
+from ffbench_eval.runs import merge, side_by_side, status
+from leaderboard.entry import Entry
+from leaderboard.lock import all_locks, make_lock
+from tests.leaderboard.board import put, real_entry, varied
+
+REPORT = Report.model_validate(real_entry()["report"])
+
+
+def part(*names):
+    return REPORT.model_copy(update={"tasks": {n: REPORT.tasks[n] for n in names}})
+
+
+def command(*words):
+    with pytest.raises(SystemExit) as stop:
+        main([str(w) for w in words])
+    return stop.value.code
+
+
+def test_parts_of_a_run_merge_to_the_whole():
+    whole = merge([part("ethanol_accuracy"), part("water_md", "ethanol_accuracy")])
+    assert list(whole.tasks) == ["ethanol_accuracy", "water_md"]
+    assert whole.content_sha256 == whole.hash()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": 3}, "seed"),
+        ({"suite_version": "2"}, "suite_version"),
+        ({"models": {}, "model": REPORT.model.model_copy(update={"fingerprint": "x"})}, "different models"),
+        ({"tasks": {"water_md": REPORT.tasks["ethanol_md"]}}, "different results"),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        merge([part("water_md"), part("water_md").model_copy(update=change)])
+
+
+def test_models_side_by_side():
+    other = Report.model_validate(varied(1)["report"])
+    rows = side_by_side([REPORT, other], "water_md")
+    assert all(task == "water_md" and len(cells) == 2 for task, _, cells in rows)
+    with pytest.raises(ValueError, match="suites differ"):
+        side_by_side([REPORT, other.model_copy(update={"suite": "desk"})])
+
+
+def test_status_counts_finished_and_stopped_units(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    for name in ("a-1", "a-2.part"):
+        (tmp_path / "units" / name).mkdir(parents=True)
+    (tmp_path / "units/a-1/result.json").write_text('{"status": ["ok", "unstable"], "wall_s": 2.0}')
+    (row,) = status(tmp_path)
+    assert (row.finished, row.stopped, row.states, row.seconds) == (1, 1, {"ok": 1, "unstable": 1}, 2.0)
+    with pytest.raises(ValueError, match="not a run folder"):
+        status(tmp_path / "units")
+
+
+def test_commands_run_and_say_where(tmp_path, capsys):
+    entries = tmp_path / "entries"
+    path = put(real_entry(), entries)
+    assert command("leaderboard", "check", "--entries", entries) == 0
+    assert "1 entries, 0 errors" in capsys.readouterr().out
+    assert command("leaderboard", "build", "--entries", entries, "--out", tmp_path / "site") == 0
+    assert command("export", "hub", path, "--out", tmp_path / "hub") == 0
+    assert (tmp_path / "hub/.eval_results/ffbench.yaml").exists()
+    assert command("compare", path, path) == 0
+    path.write_text("{}")
+    assert command("leaderboard", "check", path, "--entries", entries) == 1
+    assert command("export", "hub", path) == 2
+    assert "ffbench: " in capsys.readouterr().err
+
+
+def test_an_old_export_command_still_reaches_the_trajectories(tmp_path, capsys):
+    assert command("export", tmp_path / "no-unit") == 2
+    assert "no-unit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lock", all_locks(), ids=lambda k: f"{k.suite}-{k.version}")
+def test_locks_agree_with_the_shipped_suites(lock):
+    """A suite that changed needs a new version, or (before any entry) `ffbench leaderboard lock`."""
+    shipped = make_lock(lock.suite)
+    if shipped.version != lock.version:
+        pytest.skip("an old version, kept for its entries")
+    for name, task in shipped.tasks.items():
+        mine = lock.tasks[name]
+        assert (mine.parameters, mine.dataset, mine.version) == (task.parameters, task.dataset, task.version), name
+
+
+def test_the_entry_of_this_repository_passes_its_own_check():
+    from leaderboard.check import check, errors
+    from leaderboard.entry import entry_paths
+
+    for path in entry_paths():
+        assert errors(check(path)) == [], path
+        Entry.model_validate_json(path.read_text())

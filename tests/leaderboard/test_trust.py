@@ -1,0 +1,148 @@
+"""Submitting, recomputing from archived files, rerunning units: on a real run of two quick tasks."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from ffbench_eval import evaluate
+from ffbench_eval.report import Metric, Report
+from ffbench_eval.reproduce import compare, reproduce
+from leaderboard.archives import recompute
+from leaderboard.check import check, errors
+from leaderboard.entry import Entry
+from leaderboard.lock import make_lock, write_lock
+from leaderboard.submit import make_entry, submit
+from leaderboard.trust import level, record
+
+TASKS = ["ethanol_accuracy", "ethanol_bond_scans"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "painn"
+    evaluate("reference_models:painn", "mini", tasks=TASKS, out=out, quiet=True)
+    return out
+
+
+@pytest.fixture
+def entry(run):
+    return make_entry(run, org="My Group", archive_url="https://example.org/painn")
+
+
+def test_submit_writes_an_entry_that_passes_and_a_card(run, tmp_path):
+    locks = tmp_path / "suites"
+    locks.mkdir()
+    write_lock(make_lock("mini", Report.load(run)), locks)
+    made = make_entry(run, org="My Group", model="PaiNN small", version="v1.0")
+    path, _ = submit(made, tmp_path / "entries")
+    assert path.relative_to(tmp_path / "entries").as_posix() == "my-group__painn-small/v1.0/mini.json"
+    assert errors(check(path, entries=tmp_path / "entries", suites=locks)) == []
+    card = path.with_name("card.md").read_text()
+    assert "ffbench evaluate reference_models:painn --suite mini" in card
+    path.with_name("card.md").write_text("mine")
+    submit(made, tmp_path / "entries")
+    assert path.with_name("card.md").read_text() == "mine"
+
+
+def test_archives_name_files_by_hash_and_never_a_pickle(entry):
+    assert {a.file for a in entry.archives} == {"predictions.npz", "result.json"}
+    assert all(a.url.startswith("https://example.org/painn/ethanol_") for a in entry.archives)
+    with pytest.raises(ValueError, match="file"):
+        type(entry.archives[0]).model_validate(entry.archives[0].model_dump() | {"file": "weights.pkl"})
+
+
+def test_metrics_follow_from_the_archived_files(run, entry, tmp_path):
+    shutil.copytree(run / "units", tmp_path / "any layout")
+    said = recompute(entry, tmp_path / "any layout")
+    assert [line.split(":")[0] for line in said] == TASKS
+
+
+def test_files_that_are_missing_changed_or_of_another_entry_are_refused(run, entry, tmp_path):
+    with pytest.raises(ValueError, match="no file here has sha256"):
+        recompute(entry, tmp_path)
+    better = entry.model_dump(mode="json")
+    values = better["report"]["tasks"]["ethanol_accuracy"]["metrics"]["force_mae"]["values"]
+    better["report"]["tasks"]["ethanol_accuracy"]["metrics"]["force_mae"]["values"] = [0.9 * v for v in values]
+    with pytest.raises(ValueError, match="force_mae does not follow"):
+        recompute(Entry.model_validate(better), run / "units")
+    with pytest.raises(ValueError, match="no archived files"):
+        recompute(entry.model_copy(update={"archives": []}), run / "units")
+
+
+def test_predictions_of_other_frames_are_refused(run, entry, tmp_path):
+    import hashlib
+
+    folder = tmp_path / "files"
+    shutil.copytree(run / "units", folder)
+    (path, *_) = sorted(folder.glob("ethanol_accuracy-*/predictions.npz"))
+    stored = dict(np.load(path))
+    stored["rows"] = stored["rows"][::-1]
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    np.savez_compressed(path, **stored)
+    now = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    archives = [a.model_copy(update=now) if a.sha256 == before else a for a in entry.archives]
+    with pytest.raises(ValueError, match="other frames"):
+        recompute(entry.model_copy(update={"archives": archives}), folder)
+
+
+def test_pickles_inside_npz_are_not_opened(run, entry, tmp_path):
+    import hashlib
+
+    folder = tmp_path / "files"
+    shutil.copytree(run / "units", folder)
+    (path,) = folder.glob("ethanol_bond_scans-*/predictions.npz")
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    np.savez_compressed(path, rows=np.array([{"a": 1}], dtype=object), energy=0, forces=0)
+    now = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    archives = [a.model_copy(update=now) if a.sha256 == before else a for a in entry.archives]
+    with pytest.raises(ValueError, match="allow_pickle"):
+        recompute(entry.model_copy(update={"archives": archives}), folder, ["ethanol_bond_scans"])
+
+
+def test_units_rerun_give_the_same_numbers(run, tmp_path):
+    rows = reproduce(Report.load(run), units=2, seed=0, out=tmp_path)
+    assert {r.task for r in rows} == set(TASKS)
+    assert {r.verdict for r in rows} <= {"identical", "agrees"}
+
+
+def test_a_forged_report_does_not_reproduce(run, tmp_path):
+    raw = json.loads((run / "report.json").read_text())
+    mae = raw["tasks"]["ethanol_accuracy"]["metrics"]["force_mae"]
+    mae["values"] = [0.9 * v for v in mae["values"]]
+    rows = reproduce(Report.model_validate(raw), units=2, seed=0, out=tmp_path)
+    assert [r.metric for r in rows if r.verdict == "differs"] == ["force_mae"]
+
+
+def test_another_model_is_refused(run, tmp_path):
+    with pytest.raises(ValueError, match="other weights"):
+        reproduce(Report.load(run), model="reference_models:zero", out=tmp_path)
+
+
+def samples(values):
+    return Metric(value=float(np.mean(values)), unit="1", values=list(values))
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "mine", "verdict"),
+    [
+        ("rdf_error_O-O", [0.30, 0.32, 0.31], [0.31, 0.30, 0.33], "agrees"),
+        ("rdf_error_O-O", [0.10, 0.11, 0.10], [0.31, 0.30, 0.33], "differs"),
+        ("rdf_error_O-O", [0.30], [0.31], "cannot tell"),
+        ("stable_fraction", [1.0] * 5, [1.0, 1.0, 1.0, 1.0, 0.0], "agrees"),
+        ("stable_fraction", [1.0] * 5, [0.0] * 5, "differs"),
+    ],
+)
+def test_simulations_are_compared_as_samples(name, theirs, mine, verdict):
+    assert compare("t", "molecular_dynamics", name, samples(theirs), samples(mine)).verdict == verdict
+
+
+def test_trust_belongs_to_one_content_hash(entry, tmp_path):
+    assert level(entry, tmp_path) == "self-reported"
+    record(entry, "recomputed", ["all"], checks=tmp_path)
+    record(entry, "reproduced", ["3 units"], checks=tmp_path)
+    assert level(entry, tmp_path) == "reproduced"
+    assert level(entry.model_copy(update={"command": "ffbench evaluate x"}).sealed(), tmp_path) == "self-reported"
+    with pytest.raises(ValueError, match="choose"):
+        record(entry, "self-reported", [], checks=tmp_path)

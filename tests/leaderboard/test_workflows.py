@@ -1,0 +1,132 @@
+"""The workflows' own commands, run here: base and head are folders, the changed paths a file."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.leaderboard.board import FIXTURE, put, real_entry, seal, varied
+
+PLACE = "leaderboard/entries"
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.fixture
+def checkouts(tmp_path):
+    """A base with this repository's board code and one entry, and a head to change."""
+    base, head = tmp_path / "base", tmp_path / "head"
+    for part in ("ffbench_eval", "leaderboard"):
+        shutil.copytree(ROOT / part, base / part, ignore=shutil.ignore_patterns("entries", "checks", "__pycache__"))
+    shutil.copyfile(FIXTURE / "mini-1.0.0.json", base / "leaderboard" / "suites" / "mini-1.0.0.json")
+    put(real_entry(), base / PLACE)
+    shutil.copytree(base / PLACE, head / PLACE)
+    return base, head
+
+
+def run_check(base, head, changed):
+    """The last line of the workflow's script, with the workflow's own arguments."""
+    (base.parent / "changed.txt").write_text("\n".join(changed))
+    command = [sys.executable, "-m", "leaderboard.ci_check", ".", "../head", "../changed.txt"]
+    return subprocess.run(command, cwd=base, capture_output=True, text=True)
+
+
+def test_a_good_entry_passes_and_shows_in_the_ranking(checkouts):
+    base, head = checkouts
+    put(varied(1), head / PLACE, "institute__model-01/1/mini")
+    done = run_check(base, head, [f"{PLACE}/institute__model-01/1/mini.json"])
+    assert done.returncode == 0, done.stderr
+    assert "0 errors" in done.stdout
+    assert "**institute model-01 1**" in done.stdout
+    assert "| new |" in done.stdout
+    assert "ffbench painn 1" in done.stdout
+
+
+def test_a_forged_removed_or_misplaced_entry_fails(checkouts):
+    base, head = checkouts
+    forged = varied(1)
+    forged["report"]["tasks"]["ethanol_accuracy"]["metrics"]["force_mae"]["value"] = 1e-4
+    put(seal(forged), head / PLACE, "institute__model-01/1/mini")
+    put(real_entry(), head / PLACE, "wrong/mini")
+    (head / PLACE / "ffbench__painn/1/mini.json").unlink()
+    changed = ["institute__model-01/1/mini.json", "wrong/mini.json", "ffbench__painn/1/mini.json"]
+    done = run_check(base, head, [f"{PLACE}/{name}" for name in changed] + ["leaderboard/checks/a__b/1/mini.json"])
+    assert done.returncode == 1
+    for said in ("its values give", "lies at no place of an entry", "was removed", "written by maintainers"):
+        assert said in done.stdout
+
+
+def test_a_task_may_not_disappear(checkouts):
+    base, head = checkouts
+    less = real_entry()
+    del less["report"]["tasks"]["water_md"]
+    less["report"]["created"] = "2026-11-21T12:00:00+00:00"
+    put(seal(less), head / PLACE)
+    done = run_check(base, head, [f"{PLACE}/ffbench__painn/1/mini.json"])
+    assert done.returncode == 1
+    assert "$.report.tasks.water_md" in done.stdout
+
+
+def test_code_and_links_of_the_head_are_never_followed(checkouts, tmp_path):
+    base, head = checkouts
+    marker = tmp_path / "ran"
+    evil = f"open({str(marker)!r}, 'w')\n"
+    for place in ("leaderboard/__init__.py", "leaderboard/ci_check.py", "sitecustomize.py"):
+        (head / place).parent.mkdir(parents=True, exist_ok=True)
+        (head / place).write_text(evil)
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    link = head / PLACE / "a__b/1/mini.json"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(secret)
+    (head / PLACE / "c__d").symlink_to(base / PLACE / "ffbench__painn")
+    paths = [f"{PLACE}/a__b/1/mini.json", f"{PLACE}/c__d/1/mini.json", "leaderboard/ci_check.py"]
+    done = run_check(base, head, paths)
+    assert done.returncode == 1
+    assert done.stdout.count("is a link or lies behind one") == 2
+    assert "1 changed files lie outside" in done.stdout
+    assert not marker.exists()
+
+
+def test_strings_of_a_stranger_stay_text_in_the_summary(checkouts):
+    base, head = checkouts
+    odd = varied(2)
+    odd["about"]["summary"] = "x"
+    odd["report"]["tasks"] = {"| <img src=x> [a](b) @all": odd["report"]["tasks"]["ethanol_md"]}
+    put(seal(odd), head / PLACE, "ffbench__model-02/1/mini")
+    done = run_check(base, head, [f"{PLACE}/ffbench__model-02/1/mini.json"])
+    assert done.returncode == 1
+    assert "<img" not in done.stdout
+    assert "@all" not in done.stdout
+    assert "](b)" not in done.stdout
+
+
+def test_the_site_builds_from_the_committed_entries(tmp_path):
+    command = [sys.executable, "-m", "leaderboard.ci_build", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "index.html").exists()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_workflows_hold_no_secrets_and_run_no_code_of_a_pull_request(path):
+    text = path.read_text()
+    flow = yaml.safe_load(text)
+    assert "secrets." not in text
+    assert "pull_request_target" not in text
+    assert flow["permissions"] == {"contents": "read"}
+    for job in flow["jobs"].values():
+        for step in job["steps"]:
+            assert "${{" not in step.get("run", ""), "values of a pull request go through the environment"
+            assert "head" not in step.get("working-directory", "")
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+
+
+def test_the_workflow_calls_what_these_tests_call():
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "entries.yml").read_text())
+    script = flow["jobs"]["validate"]["steps"][-1]["run"]
+    assert "python -m leaderboard.ci_check . ../head ../changed.txt" in script
+    assert "cd base" in script
