@@ -145,7 +145,7 @@ def compare(model, data, rounds: int) -> dict:
     return {
         "frames": len(data.frames),
         "rounds_cpu_s": [{k: round(v, 3) for k, v in t.items()} for t in found],
-        **{k: {"median": round(float(np.median(v)), 3), "best": round(min(v), 3)} for k, v in ratio.items()},
+        **{k: {"median": round(float(np.median(v)), 3), "least": round(min(v), 3)} for k, v in ratio.items()},
     }
 
 
