@@ -121,15 +121,6 @@ def train(
 
 
 @app.command()
-def models() -> None:
-    """List the shipped reference models."""
-    import reference_models
-
-    for name in reference_models.list_models():
-        typer.echo(name)
-
-
-@app.command()
 def suites() -> None:
     """List the shipped suites and their tasks."""
     from .suite import list_suites, load_suite
@@ -190,6 +181,10 @@ def _mount() -> None:
         from ffbench_data.cli import app as data
 
         app.add_typer(data, name="data", help="Datasets: list, build, check, push.")
+    if not any(group.name == "models" for group in app.registered_groups):
+        from reference_models.cli import app as models
+
+        app.add_typer(models, name="models", help="Reference models: shipped, trainable, published weights.")
     if find_spec("leaderboard.cli") and not any(group.name == "leaderboard" for group in app.registered_groups):
         from leaderboard.cli import add_to
 

@@ -128,7 +128,7 @@ def _selective(m: dict[str, Metric]) -> list[str]:
     if lead is None or not _known(m.get(f"augrc.test.{lead}")):
         return []
     first = m[f"augrc.test.{lead}"]
-    parts = [f"{lead.replace('_', ' ')} has an AUGRC of {_quantity(first)}"]
+    parts = [f"{'PROBE' if lead == 'probe' else lead.replace('_', ' ')} has an AUGRC of {_quantity(first)}"]
     if first.trivial is not None:
         parts[0] += f" (chance {number(first.trivial)}"
         bound = m.get("augrc.test.oracle")

@@ -16,6 +16,16 @@ FAMILIES = {  # module and network class
     "schnet": ("schnet", "SchNet"),
     "deeppot_se": ("deeppot_se", "DeepPotSE"),
     "transformer": ("transformer", "Transformer"),
+    "forcenet": ("forcenet", "ForceNet"),
+    "botnet": ("botnet", "BOTNet"),
+    "nequip": ("providers.nequip", "NequIP"),
+    "allegro": ("providers.allegro", "Allegro"),
+    "mace": ("providers.mace", "MACE"),
+    "et": ("providers.et", "ET"),
+    "dimenet": ("providers.dimenet", "DimeNet"),
+    "gemnet_t": ("providers.gemnet", "GemNet"),
+    "gemnet_dt": ("providers.gemnet", "GemNetDirect"),
+    "equiformer": ("providers.equiformer", "Equiformer"),
 }
 
 
@@ -119,6 +129,10 @@ def load(name: str):
 
     if name.partition("@")[0] in CONTROLS:
         return control(name)
+    from .providers import pretrained, published
+
+    if name in published():
+        return pretrained(name)
     names = list_models()
     file = name.replace(":", "-")
     if file in names:
@@ -128,7 +142,7 @@ def load(name: str):
         return {dataset: _shipped(m) for dataset, m in found.items()}
     from ffbench_data.datacard import known
 
-    return known(name, [*sorted({m.split("@")[0] for m in names}), *names, *CONTROLS], "reference model")
+    return known(name, [*sorted({m.split("@")[0] for m in names}), *names, *CONTROLS, *published()], "reference model")
 
 
 def _shipped(name: str):

@@ -20,7 +20,6 @@ from ase.data import atomic_masses
 
 import reference_models
 from ffbench_data import collate, load_frames, reference
-from ffbench_data.contract import AtomsBatch
 from ffbench_eval.selective import Cases, Probe, ask, cases_of, deal, groups_of, label, threshold_for_risk
 from ffbench_eval.selective.cases import joined
 
@@ -64,7 +63,7 @@ def fitted_guard(model, risk: float = RISK, quiet: bool = False) -> tuple[Probe,
 
 
 def guarded_run(model, probe: Probe, threshold: float, *, length_ps: float, hottest_K: float, seed: int = 0):
-    """Langevin dynamics from the first test frame, heated linearly; (scored cases, scores, temperatures, stopped at)."""
+    """Langevin dynamics from the first test frame, heated linearly: (cases, scores, temperatures, stopped at)."""
     rng = np.random.default_rng(seed)
     batch = collate(load_frames("ethanol_gfn2", split="test"), indices=[0])
     mass = atomic_masses[batch.atomic_numbers.numpy()][:, None]

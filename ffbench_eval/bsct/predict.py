@@ -93,7 +93,7 @@ def pack(shapes: Sequence[tuple[int, ...]], batch_atoms: int) -> list[list[Piece
         start = 0
         while start < frames:
             fit = room // n
-            if fit == 0:
+            if fit <= 0:
                 if batches[-1]:
                     batches.append([])
                     room = batch_atoms

@@ -11,7 +11,7 @@ import numpy as np
 KEPT = "_bsct_scans"  # where a `Frames` keeps its scans once they were found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelledScan:
     """One rigid bond scan of K frames in order of bond length; labels may hold NaN.
 
@@ -27,6 +27,9 @@ class LabelledScan:
     energy: np.ndarray
     forces: np.ndarray
     bond_length: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"LabelledScan({self.name}, {len(self.energy)} frames of {len(self.numbers)} atoms)"
 
     @cached_property
     def labelled(self) -> np.ndarray:

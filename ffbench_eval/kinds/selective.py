@@ -99,7 +99,7 @@ def calls(task, inputs, data) -> tuple[int, float]:
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ..execute import guarded
     from ..selective.cases import ask, load_cases, members_of
-    from ..selective.groups import UNUSED, deal, groups_of
+    from ..selective.groups import UNUSED, deal, groups_of, new_molecules
     from ..selective.hooks import with_embedding
 
     p = task.parameters
@@ -108,7 +108,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     hooked = with_embedding(inside)
     model = model if hooked is inside else guarded(hooked)
     status, detail, made, asked_s, asked = [], [], 0, 0.0, 0
-    cases, samples, blocks = {}, {}, {}
+    cases, samples, blocks, by = {}, {}, {}, ""
     others = {o.name: o for o in p.out_of_distribution}
     total = sum(len(part["rows"]) for part in inputs["parts"])
     for part in inputs["parts"]:
@@ -119,8 +119,9 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
             status.append("unsupported")
             detail.append(f"{name}: unsupported elements: {lacking}")
             continue
-        groups = groups_of(frames[rows], p.groups if name == "test" else "auto")
+        groups = groups_of(frames[rows], p.groups if name == "test" else "auto", gaps=name == "test")
         detail.append(f"{name}: {groups.note}")
+        by = groups.by if name == "test" else by
         path = folder / f"predictions-{name}.npz"
         if not path.exists():
             begun = time.process_time()
@@ -142,12 +143,23 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
             cases[name], samples[name], blocks[name] = got[kept], groups.sample[kept], groups.block[kept]
     if "test" not in cases:
         return {"status": status, "detail": detail, "force_calls": 0}
-    split = deal(blocks["test"])
+    try:
+        split = deal(blocks["test"])
+    except ValueError as error:
+        return _nothing(folder, p, status, detail, str(error))
     parts = {k: replace(cases["test"], group=blocks["test"])[rows] for k, rows in split.items()}
     keep = {k: samples["test"][rows] for k, rows in split.items()}
     for name in others:
-        if name in cases:
-            parts[name], keep[name] = cases[name], samples[name]
+        if name not in cases:
+            continue
+        fresh = np.ones(len(cases[name]), bool)
+        if by == "molecules":
+            fresh = new_molecules(cases[name], parts["train"], parts["calibration"])
+            if not fresh.all():
+                detail.append(f"{name}: {(~fresh).sum()} structures of molecules in the training parts were left out")
+        if fresh.any():
+            rows = np.flatnonzero(fresh)
+            parts[name], keep[name] = cases[name][rows], samples[name][rows]
     parts, shifts = _aligned(parts, p, others)
     about, arrays = _fit_all(p, parts, keep, lambda d: progress(0.5 + 0.5 * d))
     about["cost"] = None if not asked else {"model_s": asked_s / asked, "structures": asked}
@@ -157,6 +169,14 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     detail += shifts + about["missing"]
     detail += [f"{rule}: {facts['why_not']}" for rule, facts in about["rules"].items() if facts.get("why_not")]
     return {"status": status, "detail": detail, "force_calls": asked}
+
+
+def _nothing(folder, p, status, detail, why: str) -> dict[str, Any]:
+    """A finished unit without a score, and the reason for every rule."""
+    about: dict[str, Any] = {"rules": {rule: {"why_not": why} for rule in p.rules}, "missing": [], "cost": None}
+    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    np.savez(folder / "confidence.npz")
+    return {"status": status, "detail": [*detail, why], "force_calls": 0}
 
 
 def _aligned(parts, p, others):
@@ -205,24 +225,29 @@ def _fit_all(p, parts, samples, progress) -> tuple[dict[str, Any], dict[str, np.
         labelled = {k: (label(c, rule, limit), s) for k, (c, s) in known_parts.items() if len(c)}
         train = labelled["train"][0]
         single = one_class(train.failed)
-        assert train.failed is not None  # `label` sets it
-        facts["train_prevalence"] = float(train.failed.mean())
+        facts["train_prevalence"] = float(np.mean(train.failed))
         if single:
             facts["why_not"] = f"training part: {single} at {limit:.4g} {facts['unit']}; nothing to learn or to rank"
             continue
         facts["domains"] = [k for k in labelled if k not in ("train", "calibration")]
         for k, (c, s) in labelled.items():
-            if k != "train" and c.failed is not None and c.residual is not None:
-                arrays[f"{rule_name}|{k}|failed"], arrays[f"{rule_name}|{k}|residual"] = c.failed, c.residual
+            if k != "train":
+                arrays[f"{rule_name}|{k}|failed"] = np.asarray(c.failed)
+                arrays[f"{rule_name}|{k}|residual"] = np.asarray(c.residual)
                 arrays[f"{rule_name}|{k}|sample"] = c.per_case(s)
         for name in names:
             make = SOURCES[name][0]
             begun = time.process_time()
-            if name == "probe":
-                source = make(**{k: _plain(v) for k, v in p.probe.items()})
-                source.fit(train, progress=lambda d, i=done: progress((i + 0.9 * d) / steps))
-            else:
-                source = make().fit(train)
+            settings = {k: _plain(v) for k, v in p.probe.items()} if name == "probe" else {}
+            source = make(**settings)
+            try:
+                if name == "probe":
+                    source.fit(train, progress=lambda d, i=done: progress((i + 0.9 * d) / steps))
+                else:
+                    source.fit(train)
+            except ValueError as error:
+                missing.append(f"{rule_name}: {name} could not be fitted: {error}")
+                continue
             facts["fit_s"][name] = round(time.process_time() - begun, 3)
             facts["sources"].append(name)
             facts["probability"][name] = bool(source.probability)

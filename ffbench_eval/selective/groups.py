@@ -23,14 +23,16 @@ class Groups:
     block: np.ndarray
     sample: np.ndarray
     note: str
+    by: str = "blocks"
 
 
-def groups_of(frames: Any, how: str = "auto") -> Groups:
+def groups_of(frames: Any, how: str = "auto", *, gaps: bool = True) -> Groups:
     """Groups of a `Frames`.
 
     ``scans``: one per scan (column ``scan``); ``molecules``: one per list of elements; ``blocks``: blocks of at least
     20 autocorrelation times of each trajectory with gaps of 5, samples of 5 (PROTOCOLS 7.6 and 7.19). ``auto`` takes
-    scans where the data has them, molecules where there are more than 20, else blocks.
+    scans where the data has them, molecules where there are more than 20, else blocks. A part that is not split needs
+    no ``gaps``.
     """
     scans = "scan" in frames.table.schema.names
     molecule = _molecules(frames)
@@ -40,15 +42,15 @@ def groups_of(frames: Any, how: str = "auto") -> Groups:
         if not scans:
             raise ValueError("groups: the data has no column 'scan'; use blocks or molecules")
         block = _numbered(frames.table["scan"].to_pylist())
-        return Groups(block, block, f"{block.max() + 1} scans")
+        return Groups(block, block, f"{block.max() + 1} scans", how)
     if how == "molecules":
-        return Groups(molecule, molecule, f"{molecule.max() + 1} molecules")
+        return Groups(molecule, molecule, f"{molecule.max() + 1} molecules", how)
     if how != "blocks":
         raise ValueError(f"groups must be auto, scans, molecules or blocks, got {how!r}")
     block, sample = np.full(len(frames), UNUSED), np.full(len(frames), UNUSED)
     notes = []
     for rows in _trajectories(frames, molecule):
-        b, s, note = _blocks(frames[rows])
+        b, s, note = _blocks(frames[rows], gaps)
         block[rows] = np.where(b == UNUSED, UNUSED, b + block.max() + 1)
         sample[rows] = np.where(b == UNUSED, UNUSED, s + sample.max() + 1)
         notes.append(note)
@@ -59,7 +61,7 @@ def deal(block: np.ndarray, seed: int = 0, parts: dict[str, float] | None = None
     """Rows of train, calibration and test: whole groups, at random by ``seed``; every part gets at least one.
 
     >>> {k: v.tolist() for k, v in deal(np.array([0, 0, 1, 1, 2, 2]), seed=1).items()}
-    {'train': [4, 5], 'calibration': [0, 1], 'test': [2, 3]}
+    {'train': [0, 1], 'calibration': [2, 3], 'test': [4, 5]}
     """
     parts = parts or PARTS
     names = np.unique(block[block != UNUSED])
@@ -89,8 +91,18 @@ def check_no_leak(split: dict[str, np.ndarray], block: np.ndarray) -> None:
                 raise ValueError(f"split: group {name} is in {owner[name]!r} and in {part!r}")
 
 
+def new_molecules(cases: Any, *seen: Any) -> np.ndarray:
+    """Which structures [T] are of a molecule (a list of elements) that none of the ``seen`` parts holds."""
+    old = {key for part in seen for key in _keys(part)}
+    return np.array([key not in old for key in _keys(cases)])
+
+
 def _molecules(frames) -> np.ndarray:
-    return _numbered([frames.atomic_numbers[a:b].tobytes() for a, b in pairwise(frames.offsets)])
+    return _numbered(_keys(frames))
+
+
+def _keys(frames) -> list[tuple[int, ...]]:
+    return [tuple(frames.atomic_numbers[a:b].tolist()) for a, b in pairwise(frames.offsets)]
 
 
 def _numbered(keys: list) -> np.ndarray:
@@ -115,11 +127,15 @@ def _trajectories(frames, molecule: np.ndarray) -> list[np.ndarray]:
     return out
 
 
-def _blocks(frames) -> tuple[np.ndarray, np.ndarray, str]:
+def _blocks(frames, gaps: bool) -> tuple[np.ndarray, np.ndarray, str]:
     from ffbench_data.builders.splits import correlation_frames
 
     n = len(frames)
     tau = correlation_frames(frames) if n > 3 else 1.0
+    if not gaps:
+        length = max(1, min(n, int(np.ceil(SAMPLE_TIMES * tau))))
+        sample = np.minimum(np.arange(n) // length, max(1, n // length) - 1)
+        return np.zeros(n, int), sample, f"samples of {length} frames ({SAMPLE_TIMES} autocorrelation times)"
     block, gap = int(np.ceil(BLOCK_TIMES * tau)), int(np.ceil(GAP_TIMES * tau))
     note = f"blocks of {block} frames ({BLOCK_TIMES} autocorrelation times), gaps of {gap}"
     if (n + gap) // (block + gap) < FEWEST_BLOCKS:

@@ -45,22 +45,23 @@ class ProbeNetwork(nn.Module):
         self.head = nn.Sequential(*_steps(pooled, 256, 128, 32), nn.Linear(32, 2))
 
     def forward(
-        self, embedding: Tensor, mask: Tensor, extra: Tensor, charges: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, embedding: Tensor, mask: Tensor, extra: Tensor, charges: Tensor | None = None, importance: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """``embedding`` [B, N, d], ``mask`` [B, N] (True = atom), ``extra`` [B, 2] (energy, number of atoms).
 
-        Returns logits [B, 2] ([B, N, 2] at level atom) and the attention each atom receives [B, N], summing to 1.
+        Returns logits [B, 2] ([B, N, 2] at level atom) and, on demand, the attention each atom receives [B, N], summing
+        to 1.
         """
         x = self.atoms(embedding)
         if self.charge is not None:
             if charges is None:
                 raise ValueError("charges: this probe was built with charges=True and needs one per atom")
             x = x + self.charge(charges[..., None])
-        mixed, attention = self.attention(x, x, x, key_padding_mask=~mask, need_weights=not self.training)
+        mixed, attention = self.attention(x, x, x, key_padding_mask=~mask, need_weights=importance)
         x = self.norm(x + mixed)
         hidden = ~mask[..., None]
         count = mask.sum(1, keepdim=True).to(x.dtype)
-        received = (attention * mask[..., None]).sum(1) / count if attention is not None else mask / count
+        received = None if attention is None else (attention * mask[..., None]).sum(1) / count
         if self.level == "atom":
             wide = extra[:, None].expand(-1, x.shape[1], -1)
             return self.head(torch.cat([x, wide], -1)), received

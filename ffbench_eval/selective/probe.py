@@ -96,26 +96,25 @@ class Probe:
 
     def score(self, cases: Cases) -> np.ndarray:
         """p(reliable) [n]: of structures, or of atoms if fitted at level atom."""
-        return self._run(cases)[0]
+        return self._run(cases, importance=False)
 
     def importance(self, cases: Cases) -> np.ndarray:
         """The share of attention each atom receives [A], summing to 1 in each structure."""
-        return self._run(cases)[1]
+        return self._run(cases, importance=True)
 
-    def _run(self, cases: Cases) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, cases: Cases, *, importance: bool) -> np.ndarray:
         if self.network is None:
             raise ValueError("the probe is not fitted: call fit(train) or Probe.load(path) first")
         self.network.eval()
         inputs = self._inputs(cases)
-        scores, received = [], []
+        out = []
         with torch.no_grad():
             for rows in np.array_split(np.arange(len(cases)), -(-len(cases) // 256)):
                 part, mask = _batch(inputs, rows)
-                logits, attention = self.network(*part)
-                p = logits.softmax(-1)[..., 0]
-                scores.append((p[mask] if p.ndim == 2 else p).numpy())
-                received.append(attention[mask].numpy())
-        return np.concatenate(scores).astype(float), np.concatenate(received).astype(float)
+                logits, attention = self.network(*part, importance=importance)
+                p = logits.softmax(-1)[..., 0] if attention is None else attention
+                out.append((p[mask] if p.ndim == 2 else p).numpy())
+        return np.concatenate(out).astype(float)
 
     def _inputs(self, cases: Cases) -> _Inputs:
         x = _embedding(cases)

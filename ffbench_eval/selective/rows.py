@@ -36,6 +36,7 @@ def metrics(folder: Path, p: Any) -> dict[str, Metric]:
     """``score.domain.source`` under the first rule that could be scored, ``score.domain.source.rule`` under the others.
 
     AUGRC and AUROC of every source, all scores of the headline source; prevalence and majority accuracy per domain.
+    Under the other rules AUGRC alone, out of distribution of the headline source only: `score_table` has the rest.
     """
     about = json.loads((folder / "about.json").read_text())
     table = score_table(folder, coverage=p.coverage, target_risk=p.target_risk)
@@ -47,7 +48,7 @@ def metrics(folder: Path, p: Any) -> dict[str, Metric]:
             base = sources[lead]["prevalence"].value
             for name in EVERY_SOURCE if rank == 0 else EVERY_SOURCE[:1]:
                 for source, scores in sources.items():
-                    if name == "auroc" and source == "oracle":
+                    if (name == "auroc" and source == "oracle") or (rank and domain != "test" and source != lead):
                         continue
                     bound = sources["oracle"][name].value if "oracle" in sources else None
                     out[f"{name}.{domain}.{source}{end}"] = _metric(name, scores[name], base, bound)
@@ -140,9 +141,9 @@ def curves(folder: Path, p: Any) -> dict[str, Curve]:
             out["error_confidence"] = Curve(
                 kind="points",
                 x_label="stated p(reliable)",
-                y_label=f"{_quantity(rule)} ({facts['unit']})",
+                y_label=f"{_quantity(rule)} (m{facts['unit']})",
                 x=axis(trust[shown]),
-                series={"model": rounded(error[shown])},
+                series={"model": rounded(1000 * error[shown])},
                 note=f"{len(shown)} of {len(trust)} cases, {lead.replace('_', ' ')}",
             )
     if "molecule" in about:

@@ -38,7 +38,9 @@ class LinearProbe:
         self.mean, self.spread = features.standardised(x)
         x = (x - self.mean) / self.spread
         groups = None if train.group is None else train.per_case(train.group)
-        folds = KFold(3) if groups is None or len(np.unique(groups)) < 3 else GroupKFold(3)
+        if groups is not None and len(np.unique(groups)) < 3:
+            groups = None
+        folds = KFold(3) if groups is None else GroupKFold(3)
 
         def loss(strength: float) -> float:
             total = 0.0

@@ -114,7 +114,7 @@ def _scored(values: np.ndarray, why: str, n: int, groups: int, unit: str, better
     if why or not np.isfinite(value):
         return Scored(None, None, "", n, groups, unit, better, why or "not defined on these cases")
     if groups < resample.FEWEST_GROUPS:
-        note = f"{groups} independent groups; an interval needs {resample.FEWEST_GROUPS}"
+        note = f"{groups} groups, {resample.FEWEST_GROUPS} needed"
         return Scored(value, None, note, n, groups, unit, better)
     found = resample.interval(values)
     note = f"bootstrap over {groups} groups" if found else "not defined in more than a tenth of the resamples"

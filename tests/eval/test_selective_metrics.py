@@ -126,7 +126,7 @@ def test_fewer_than_ten_groups_have_no_interval_but_a_reason():
         probability=np.full(len(failed), 0.5),
     )  # fmt: skip
     assert got["augrc"].interval is None
-    assert got["augrc"].note == "8 independent groups; an interval needs 10"
+    assert got["augrc"].note == "8 groups, 10 needed"
 
 
 def test_a_bootstrap_interval_of_a_random_score_holds_one_half():

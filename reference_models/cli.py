@@ -1,0 +1,75 @@
+"""``ffbench models``: what is shipped, what can be trained, whose weights can be used, and what each needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+
+
+@app.callback()
+def shipped(context: typer.Context) -> None:
+    """List the shipped reference models; `ffbench models list` says more."""
+    if context.invoked_subcommand is None:
+        from . import list_models
+
+        for name in list_models():
+            typer.echo(name)
+
+
+@app.command("list")
+def list_all() -> None:
+    """Every model: shipped, trainable, published; installed, or the one command to get it."""
+    from . import list_models
+
+    shipped = [(name, "shipped", "", "ready", "MIT") for name in list_models()]
+    for name, kind, _, state, licence in shipped + rows():
+        typer.echo(f"{name:28} {kind:18} {licence:13} {state}")
+    typer.echo("All packages together, as tested: pip install --no-deps -r locks/foreign.txt")
+
+
+def rows() -> list[tuple[str, str, str, str, str]]:
+    """(name, kind, package, state, licence) of every family and every model with published weights."""
+    from . import FAMILIES
+    from .providers import providers, published
+    from .providers.ani import folder
+
+    served = {f: p for p in providers().values() for f in p.families}
+    out = []
+    for name in FAMILIES:
+        p = served.get(name)
+        if p is None:
+            out.append((name, "family", "", "ready", "MIT"))
+        else:
+            out.append((name, "family", p.package, _state(p), p.licence))
+    for name, row in published().items():
+        p = providers()[row.provider]
+        state = _state(p)
+        if name == "ani1x" and p.installed and not (folder() / "Neurochem" / "ani-1x_8x.info").exists():
+            state = "weights missing: ffbench models fetch ani1x"
+        out.append((name, "published weights", p.package, state, row.card["licence"]))
+    return out
+
+
+def _state(provider) -> str:
+    version = provider.installed
+    if version is None:
+        return f"needs {provider.get}"
+    note = "" if version == provider.version else f" (tried: {provider.version})"
+    return f"installed {version}{note}"
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="ani1x")],
+    wheel: Annotated[Path | None, typer.Option(help="the wheel of torchani 2.2.4, if it is already here")] = None,
+) -> None:
+    """Get weights that a package does not carry into the cache folder."""
+    if name != "ani1x":
+        raise ValueError(f"nothing to fetch for {name!r}: only ani1x keeps its weights apart from its package")
+    from .providers import ani
+
+    typer.echo(f"Weights: {ani.fetch(wheel)}")
