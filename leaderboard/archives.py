@@ -90,7 +90,10 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
         if status != unit.status:
             raise ValueError(f"task {name}: archived states of unit {unit.address[:12]} are not the entry's")
         results.append(result)
-    metrics, _ = KINDS[task.kind].score(suite.tasks[0], results, data)
+    try:
+        metrics, _ = KINDS[task.kind].score(suite.tasks[0], results, data)
+    except (KeyError, IndexError, TypeError, EOFError) as error:
+        raise ValueError(f"task {name}: the archived files cannot be scored: {type(error).__name__}: {error}") from None
     checked = 0
     for key, reported in task.metrics.items():
         again = metrics.get(key)

@@ -42,11 +42,32 @@ BOUNDS: dict[str, Bound] = {
     "fsd_stretch": Bound("1/Å", 0, 1e5, zero=True),
     "scan_force_mae": Bound("eV/Å", 1e-9, 1e6),
     "scan_energy_mae_aligned": Bound("eV", 0, 1e7, zero=True),
+    "scan_energy_mae": Bound("eV", 0, 1e7, zero=True),
+    "sign_flips": Bound("1", 0, 1e4, continuous=False, zero=True),
+    "energy_jump": Bound("1", 0, 1e12, zero=True),
+    "conservativeness": Bound("eV", 0, 1e7, zero=True),
+    "conservativeness_on_frames": Bound("eV", 0, 1e7, zero=True),
+    "conservativeness_of_reference": Bound("eV", 0, 1e3, continuous=False, zero=True),  # the same for every model
+    "supported_share": Bound("1", 0, 1, continuous=False, zero=True),
+    "masked_labels": Bound("1", 0, 1e7, continuous=False, zero=True),
+    "probe_cost": Bound("1", 0, 1e6),
     "spurious_extrema": Bound("1", 0, 1e4, continuous=False, zero=True),
     "steps_per_second": Bound("replica steps/s", 1e-6, 1e9),
     "ns_per_day": Bound("ns/day", 1e-12, 1e9),
     "engine_over_call": Bound("1", 1e-3, 1e6),
     "steps_per_kernel": Bound("1", 1e-9, 1e6),
+}
+
+
+SHARE = Bound("1", 0, 1, continuous=False, zero=True)
+SELECTIVE = {  # score.domain.source.rule
+    **dict.fromkeys(
+        ("auroc", "aurc", "excess_aurc", "auprc", "accuracy_at_coverage", "accuracy", "ece", "brier"), SHARE
+    ),
+    **dict.fromkeys(("realised_risk", "realised_coverage", "prevalence", "majority_accuracy"), SHARE),
+    **dict.fromkeys(("augrc", "excess_augrc"), Bound("1", 0, 0.5, continuous=False, zero=True)),
+    "residual_augrc": Bound("any", 0, 1e7, continuous=False, zero=True),
+    "spearman": Bound("1", -1, 1, continuous=False, zero=True),
 }
 
 
@@ -57,6 +78,12 @@ def bound(name: str) -> Bound | None:
     """
     if name.startswith("rdf_error_"):
         return Bound("Å", 1e-6, 1e4)
+    first = name.split(".")[0]
+    if first in SELECTIVE:
+        return SELECTIVE[first]
+    for base in ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "scan_energy_mae"):  # sides, quantiles, bond types
+        if name not in BOUNDS and name.startswith(f"{base}_"):
+            return BOUNDS[base]
     return BOUNDS.get(name)
 
 

@@ -13,16 +13,16 @@ from ffbench_eval.plots import title as curve_title
 from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.verdict import MEANING, verdict
 
-from .data import Row, SuiteBoard, load_board, load_entries, main_metric
+from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics
 from .entry import ENTRIES, ROOM, Entry
 from .figures import Dot, scatter, small
 from .literature import load_literature
 from .lock import SUITES, TaskLock
-from .scoring import rank
+from .scoring import lead_source, rank
 from .trust import CHECKS, records
 
 TEMPLATES = ROOM / "templates"
-CURVES = 8  # per entry
+CURVES = 6  # per entry
 PER_TASK = 3
 STORIES = 5
 TRUST = {
@@ -156,7 +156,7 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
                     "report": task,
                     "score": row.scores[name],
                     "said": typeset(verdict(task).sentence),
-                    "metrics": [_metric_row(k, m) for k, m in task.metrics.items()],
+                    "metrics": [_metric_row(k, task.metrics[k]) for k in shown_metrics(task)],
                     "charts": charts,
                     "stories": [wording.clean(d).strip()[:600] for u in task.units for d in u.detail if d][:STORIES],
                 }
@@ -276,7 +276,7 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
     groups = []
     for name, task in board.lock.tasks.items():
         reports = [r.entry.report.tasks.get(name) for r in board.rows]
-        names = list(dict.fromkeys(k for t in reports if t for k in t.metrics))
+        names = list(dict.fromkeys(k for t in reports if t for k in shown_metrics(t)))
         lines = []
         for k in names:
             found = [t.metrics.get(k) if t else None for t in reports]
@@ -344,7 +344,7 @@ def _number(row: Row, board: SuiteBoard, system: str, kind: str, name: str):
         if kind == "cost" and locked.kind == "molecular_dynamics":
             cost = normalised_cost(row.entry, task)
             return None if cost is None else (cost if name == "cost" else 1 / cost, None)
-        m = task.metrics.get(name)
+        m = task.metrics.get(f"augrc.test.{lead_source(task)}" if name == "augrc" else name)
         if kind == locked.kind and m is not None and m.value is not None:
             low = None if m.interval is None else (max(m.interval[0], m.value / 5), m.interval[1])
             return m.value, low
@@ -389,23 +389,27 @@ COLUMNS = [
 
 
 def _tables(out: Path, boards: list[SuiteBoard]) -> None:
-    """Every metric of every entry as CSV and Parquet; rows of metric ``task_score`` also hold trust and state."""
+    """Every metric of every entry as CSV and Parquet; rows of metric ``task_score`` also hold trust and state.
+
+    The CSV holds the main metrics of each task (`main_metric`), the Parquet file all.
+    """
     import csv
 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = [line for b in boards for r in b.rows for line in _lines(r)]
+    short = [line for b in boards for r in b.rows for line in _lines(r, main_metric)]
     with (out / "leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows([["" if v is None else _short(v) for v in row] for row in rows])
+        writer.writerows([["" if v is None else _short(v) for v in row] for row in short])
     kinds = {"value": pa.float64(), "low": pa.float64(), "high": pa.float64(), "score": pa.float64(), "n": pa.int64()}
     columns = {c: pa.array([r[i] for r in rows], kinds.get(c, pa.string())) for i, c in enumerate(COLUMNS)}
     pq.write_table(pa.table(columns), out / "leaderboard.parquet", compression="zstd")
 
 
-def _lines(row: Row) -> list[list[Any]]:
+def _lines(row: Row, chosen=lambda task: list(task.metrics)) -> list[list[Any]]:
     e = row.entry
     head = [e.org, e.model, e.version, e.report.suite]
     out = []
@@ -413,7 +417,10 @@ def _lines(row: Row) -> list[list[Any]]:
         low, high = score.interval or (None, None)
         out.append([*head, row.trust, name, score.state, "task_score", score.value, low, high, None, "1", score.value])
         task = e.report.tasks.get(name)
-        for key, m in task.metrics.items() if task else ():
+        if task is None:
+            continue
+        for key in chosen(task):
+            m = task.metrics[key]
             low, high = m.interval or (None, None)
             out.append([*head, None, name, None, key, m.value, low, high, m.n or None, m.unit, m.score])
     return out

@@ -244,7 +244,7 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
             yield _error(f"{at}.units[{k}]", "time and calls are not negative", RERUN)
         if not unit.status:
             yield _error(f"{at}.units[{k}].status", "is empty", RERUN)
-        if not re.fullmatch(r"[0-9a-f]{64}", unit.address) and set(unit.status) != {"unsupported"}:
+        if not re.fullmatch(r"[0-9a-f]{64}", unit.address) and not set(unit.status) <= {"unsupported", "not_run"}:
             yield _error(f"{at}.units[{k}].address", "is no address of a unit", RERUN)
     states = {s for u in task.units for s in u.status}
     if "unstable" in states and task.kind != "molecular_dynamics":
@@ -255,7 +255,7 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
         yield _error(f"{at}.units", "is empty", RERUN)
     for name, metric in task.metrics.items():
         here = f"{at}.metrics.{name}"
-        for where, message in metric_faults(name, metric, task):
+        for where, message in metric_faults(name, metric, task, lock.scans if lock else None):
             yield _error(here + where, message, RERUN)
         yield from _physics(here, name, metric)
 
@@ -265,14 +265,17 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
         if getattr(task, field) != getattr(lock, field):
             fix = "run the current suite again"
             yield _error(f"{at}.{field}", f"is {getattr(task, field)!r}, the suite has {getattr(lock, field)!r}", fix)
-    if task.dataset != lock.dataset:
+    has_result = any(m.value is not None for m in task.metrics.values())
+    if has_result and not lock.dataset.content_sha256:
+        fix = "maintainers: `ffbench leaderboard lock` where the data is built"
+        yield _error(f"{at}.dataset", "the board does not hold the hash of this data yet", fix)
+    elif has_result and task.dataset != lock.dataset:
         yield _error(f"{at}.dataset", "is not the data of this task (version or hash)", "update the data and run again")
     if task.parameters != lock.parameters:
         wrong = sorted(
             k for k in {*task.parameters, *lock.parameters} if task.parameters.get(k) != lock.parameters.get(k)
         )
         yield _error(f"{at}.parameters", f"differ from the suite's in {', '.join(wrong)}", "run the task as it is")
-    has_result = any(m.value is not None for m in task.metrics.values())
     clean = all(s == "ok" for u in task.units for s in u.status)
     for name, locked in lock.metrics.items():
         metric = task.metrics.get(name)
@@ -295,7 +298,7 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n}", RERUN)
         if not clean and task.kind == "accuracy" and metric.n == locked.n:
             yield _error(f"{at}.units", "a chunk did not end ok, yet every frame is counted", RERUN)
-        if clean and locked.n and metric.n < locked.n and task.kind in ("accuracy", "bsct"):
+        if clean and locked.n and metric.n < locked.n and task.kind in ("accuracy", "bsct", "selective"):
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n} and none failed", RERUN)
         yield from _anchors(here, name, metric, locked, clean)
 
@@ -307,11 +310,11 @@ def _anchors(here: str, name: str, metric, locked, clean: bool) -> Iterator[Find
     elif metric.floor is not None and locked.floor is not None:
         for field in ("median", "p95", "runs", "length_ps"):
             a, b = float(getattr(metric.floor, field)), float(getattr(locked.floor, field))
-            if abs(a - b) > 1e-6 * abs(b):
+            if abs(a - b) > 1e-8 * abs(b):
                 yield _error(f"{here}.floor.{field}", f"is {a!r}, the task's noise floor has {b!r}", RERUN)
     if locked.trivial is None or name in OWN_TRIVIAL or not clean:
         return
-    if metric.trivial is None or abs(metric.trivial - locked.trivial) > 1e-6 * abs(locked.trivial):
+    if metric.trivial is None or abs(metric.trivial - locked.trivial) > 1e-8 * abs(locked.trivial):
         yield _error(f"{here}.trivial", f"is {metric.trivial!r}, the task's is {locked.trivial!r}", RERUN)
 
 
@@ -320,7 +323,7 @@ def _physics(here: str, name: str, metric) -> Iterator[Finding]:
     if limits is None:
         yield _warning(here, "is a metric the board does not know: it is shown, not checked for range", "tell us")
         return
-    if metric.unit != limits.unit:
+    if metric.unit != limits.unit and limits.unit != "any":
         yield _error(f"{here}.unit", f"is {metric.unit!r}, not {limits.unit!r}", RERUN)
     known = [(k, v) for k, v in enumerate(metric.values) if v is not None]
     for k, v in known:
@@ -329,7 +332,7 @@ def _physics(here: str, name: str, metric) -> Iterator[Finding]:
             yield _error(f"{here}.values[{k}]", f"{v!r} is not possible", fix)
     if metric.value is not None and not limits.low <= metric.value <= limits.high:
         yield _error(f"{here}.value", f"{metric.value!r} is not possible", RERUN)
-    if name == "spurious_extrema" and any(v != int(v) for _, v in known):
+    if name in ("spurious_extrema", "sign_flips") and any(v != int(v) for _, v in known):
         yield _error(f"{here}.values", "are counts, not whole numbers here", RERUN)
     if not limits.continuous or len(known) < 2:
         return

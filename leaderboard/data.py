@@ -10,7 +10,7 @@ from ffbench_eval.report import TaskReport
 
 from .entry import ENTRIES, LIMIT, Entry, entry_paths
 from .lock import SUITES, SuiteLock, TaskLock, load_lock
-from .scoring import Rank, Score, card_for, rank, score_task, task_weights
+from .scoring import Rank, Score, card_for, lead_source, rank, score_task, task_weights
 from .strict_json import read
 from .trust import CHECKS, level
 
@@ -110,8 +110,27 @@ def main_metric(locked: TaskLock | TaskReport) -> list[str]:
             "on_trajectory_force_mae",
         ],
         "bsct": ["fsd", "scan_force_mae", "spurious_extrema"],  # FSD mixes smoothness with accuracy: never alone
-        "selective": ["augrc", "auroc_failure"],
+        "selective": [
+            "augrc.test.probe",
+            "augrc.test.force_spread",
+            "augrc.test.own_uncertainty",
+            "augrc.test.size_only",
+        ],
         "speed": ["steps_per_kernel", "ns_per_day"],
     }.get(locked.kind, [])
     chosen = [n for n in first if n in names]
     return (chosen or names)[:5]
+
+
+def shown_metrics(task: TaskReport) -> list[str]:
+    """The metrics of a task that pages have room for; the Parquet file has all."""
+    names = list(task.metrics)
+    if task.kind == "bsct":
+        hidden = ("_compress", "_stretch", "_on_frames", "_of_reference", "scan_energy_mae")
+        return [n for n in names if not n.endswith(hidden) and not n.startswith("fsd_")]
+    if task.kind == "selective":
+        lead = lead_source(task)
+        of_test = (f"augrc.test.{lead}", "augrc.test.size_only", "augrc.test.oracle", f"auroc.test.{lead}")
+        return [n for n in names if n in of_test or n in ("prevalence.test", f"accuracy_at_coverage.test.{lead}")
+                or (n.startswith("augrc.") and n.endswith(f".{lead}"))]  # fmt: skip
+    return names

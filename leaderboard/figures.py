@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 from ffbench_eval.report import Curve
 from ffbench_eval.wording import clean, number
 
-POINTS = 32  # of a small curve
-LINES = 6
+POINTS = 26  # of a small curve
+LINES = 5
 
 
 def small(curve: Curve, label: str) -> Markup:

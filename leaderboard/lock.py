@@ -14,6 +14,7 @@ from pydantic import Field
 from ffbench_eval.report import DatasetUsed, Floor, Report, Strict
 
 from .entry import ROOM
+from .recompute import Scans
 
 SUITES = ROOM / "suites"
 OWN_TRIVIAL = {"distance_histogram_error"}  # the frozen frame is one of the model's own run
@@ -39,6 +40,12 @@ class TaskLock(Strict):
     indicative: bool = False
     note: str = ""
     metrics: dict[str, MetricLock] = Field(default_factory=dict)
+    molecules: list[str] = Field(default_factory=list)  # of every bond scan, in order
+    bond_types: list[str] = Field(default_factory=list)
+
+    @property
+    def scans(self) -> Scans | None:
+        return Scans(tuple(self.molecules), tuple(self.bond_types)) if self.molecules else None
 
 
 class SuiteLock(Strict):
@@ -66,7 +73,7 @@ def write_lock(lock: SuiteLock, folder: Path = SUITES) -> Path:
 def make_lock(suite: str, trusted: Report | None = None) -> SuiteLock:
     """The lock of a shipped suite (reads YAML, cards and manifests), with the metrics of a trusted report of it."""
     from ffbench_data.datacard import card
-    from ffbench_data.load import provenance
+    from ffbench_data.load import NotBuilt, provenance
     from ffbench_eval.suite import load_suite
 
     found = load_suite(suite)
@@ -74,16 +81,17 @@ def make_lock(suite: str, trusted: Report | None = None) -> SuiteLock:
         raise ValueError(f"--from: a report of {trusted.suite} {trusted.suite_version}, not of {suite} {found.version}")
     tasks = {}
     for task in found.tasks:
-        source = provenance(task.dataset, task.config, task.parameters.split)
-        used = DatasetUsed(
-            name=task.dataset,
-            config=source["config"],
-            split=task.parameters.split,
-            version=source["version"],
-            content_sha256=source["splits"][task.parameters.split]["content_sha256"],
-        )
-        report = trusted.tasks.get(task.name) if trusted else None
         parameters = task.parameters.model_dump(mode="json")
+        split = parameters["split"]
+        version = content = ""
+        config = task.config or ""
+        try:
+            source = provenance(task.dataset, task.config, split)
+            config, version, content = source["config"], source["version"], source["splits"][split]["content_sha256"]
+        except NotBuilt:
+            pass  # nobody's result on it is taken until the lock is written where the data is
+        used = DatasetUsed(name=task.dataset, config=config, split=split, version=version, content_sha256=content)
+        report = trusted.tasks.get(task.name) if trusted else None
         if report is not None and (report.parameters != parameters or report.dataset != used):
             raise ValueError(f"--from: task {task.name} of the report ran with other parameters or data")
         tasks[task.name] = TaskLock(
@@ -96,8 +104,17 @@ def make_lock(suite: str, trusted: Report | None = None) -> SuiteLock:
             indicative=task.indicative,
             note=task.note,
             metrics={} if report is None else _metrics(report),
+            **(_scans(task, split) if task.kind == "bsct" and content else {}),
         )
     return SuiteLock(suite=found.name, version=found.version, description=found.description, tasks=tasks)
+
+
+def _scans(task, split: str) -> dict[str, list[str]]:
+    from ffbench_data.load import load_frames
+    from ffbench_eval.bsct.scans import find_scans
+
+    found = list(find_scans(load_frames(task.dataset, task.config, split)).values())
+    return {"molecules": [s.molecule for s in found], "bond_types": [s.bond_type for s in found]}
 
 
 def _metrics(task) -> dict[str, MetricLock]:

@@ -1,14 +1,18 @@
 """Every aggregate, interval and score of a report, worked out again from its per-member values.
 
-The same functions that wrote them (`ffbench_eval.statistics`) say what they should be, so the tolerance is that of
-printing a double. `RULES` has one function per name of aggregate: a new aggregate needs a line there before entries
-may use it.
+The same functions that wrote them (`ffbench_eval.statistics`, `ffbench_eval.bsct.scores`) say what they should be, so
+the tolerance is that of printing a double. `RULES` has one function per name of aggregate: a new aggregate needs a line
+there before entries may use it.
+
+Scores of selective classification are no means over members, and a report holds no samples for them: what is checked is
+what they say about each other (AUGRC, AUROC and prevalence fix one another). Their intervals are not worked out again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,35 +20,48 @@ from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.statistics import BLOCK, stable_fraction, stable_time, student
 
 RELATIVE = 1e-9
+ROUNDED = 1e-7  # values of scans are written with nine digits
+UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
+SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
+ONE_JOB = ("one job on one machine: medians of interleaved rounds", "processor time of the probe over")
 Fault = tuple[str, str]  # (where below the metric or task, what is wrong)
 Expected = tuple[float, tuple[float, float] | None]
 
 
-def metric_faults(name: str, metric: Metric, task: TaskReport) -> Iterator[Fault]:
-    """What does not follow from ``metric.values``."""
+@dataclass(frozen=True)
+class Scans:
+    """Molecule and bond type of every scan of a data set, in its order: what intervals of bond scans resample."""
+
+    molecules: tuple[str, ...]
+    bond_types: tuple[str, ...]
+
+
+def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | None = None) -> Iterator[Fault]:
+    """What does not follow from ``metric.values``; ``scans``: of the task's data, where it is about scans."""
     known = [v for v in metric.values if v is not None]
     if metric.value is None:
         yield from _missing(metric, known)
         return
     if metric.not_scored:
         yield ".not_scored", "gives a reason although there is a value"
-    if not known:
-        yield ".values", "holds no sample although there is a value"
+    if bool(known) == (metric.aggregate in SAMPLELESS):
+        yield ".values", f"{len(known)} samples for an aggregate {metric.aggregate!r}"
         return
     rule = RULES.get(metric.aggregate)
     if rule is None:
         yield ".aggregate", f"unknown aggregate {metric.aggregate!r}; known: {', '.join(RULES)}"
         return
     try:
-        value, interval = rule(name, metric, known, task)
-    except (ValueError, OverflowError, FloatingPointError) as error:
+        value, interval = rule(name, metric, known, task, scans)
+    except (KeyError, ValueError, OverflowError, FloatingPointError) as error:
         yield ".values", f"cannot be aggregated: {error}"
         return
-    if not close(metric.value, value):
+    tolerance = ROUNDED if task.kind == "bsct" else RELATIVE
+    if not close(metric.value, value, tolerance=tolerance):
         yield ".value", f"is {metric.value!r}, its values give {value!r}"
-    yield from _interval(metric, interval)
+    yield from _interval(metric, interval, tolerance, name)
     yield from _count(name, metric, known, task)
-    score = expected_score(name, metric, value)
+    score = expected_score(name, metric, value, task)
     if not same(metric.score, score):
         yield ".score", f"is {metric.score!r}, its values and anchors give {score!r}"
     if metric.floor is not None and not 0 <= metric.floor.median <= metric.floor.p95:
@@ -63,19 +80,34 @@ def _missing(metric: Metric, known: list[float]) -> Iterator[Fault]:
         yield ".n", "counts samples although there is no value"
 
 
-def _interval(metric: Metric, expected: tuple[float, float] | None) -> Iterator[Fault]:
-    if (metric.interval is None) != (expected is None):
+def _interval(metric: Metric, expected: tuple[float, float] | None, tolerance: float, name: str) -> Iterator[Fault]:
+    if expected is UNKNOWN:
+        low, high = metric.interval or (metric.value, metric.value)
+        biased = name.startswith(("ece", "excess_", "majority_", "aurc", "realised_"))
+        assert metric.value is not None
+        assert low is not None
+        assert high is not None
+        if low > high or (not biased and not low - 1e-9 <= metric.value <= high + 1e-9):
+            yield ".interval", f"is {metric.interval}, which does not hold {metric.value!r}"
+    elif (metric.interval is None) != (expected is None):
         yield ".interval", f"is {metric.interval}, its values give {expected}"
     elif metric.interval is not None and expected is not None:
         for k in (0, 1):
-            if not close(metric.interval[k], expected[k], abs(expected[1] - expected[0])):
+            if not close(metric.interval[k], expected[k], abs(expected[1] - expected[0]), tolerance):
                 yield f".interval[{k}]", f"is {metric.interval[k]!r}, its values give {expected[k]!r}"
     if metric.interval is None and not metric.interval_note:
         yield ".interval_note", "is empty: a missing interval needs its reason"
 
 
 def _count(name: str, metric: Metric, known: list[float], task: TaskReport) -> Iterator[Fault]:
-    if "blocks of frames" in metric.interval_note or metric.aggregate == "root_mean":
+    if metric.aggregate in ("median", "quantile_0.9"):
+        base = task.metrics[_base(name)]
+        if metric.n != base.n:
+            yield ".n", f"is {metric.n}, {_base(name)} has {base.n}"
+    elif metric.aggregate in SAMPLELESS:
+        if metric.n < 1:
+            yield ".n", "is not positive"
+    elif "blocks of frames" in metric.interval_note or metric.aggregate == "root_mean":
         blocks = max(1, min(metric.n, max(2, metric.n // BLOCK)))
         if blocks != len(metric.values) or len(known) != len(metric.values):
             yield ".n", f"{metric.n} frames make {blocks} blocks, there are {len(metric.values)} values"
@@ -83,19 +115,85 @@ def _count(name: str, metric: Metric, known: list[float], task: TaskReport) -> I
         yield ".n", f"is {metric.n}, there are {len(known)} values"
 
 
-def _mean(name: str, metric: Metric, known: list[float], task: TaskReport) -> Expected:
+def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
     if name == "stable_fraction":
         if any(v not in (0.0, 1.0) for v in known) or len(known) != len(metric.values):
             raise ValueError("a replica is stable (1) or not (0)")
         again = stable_fraction([not v for v in known], known, 1.0)
         return float(again.value or 0.0), again.interval
-    interval = (
-        None if metric.interval_note == "one job on one machine: medians of interleaved rounds" else student(known)
-    )
-    return float(np.mean(known)), interval
+    kind = _bond_type(name, scans)
+    base = task.metrics.get(name.removesuffix(f"_{kind}")) if kind else None
+    if scans and base and len(base.values) == len(scans.bond_types):
+        mine = [v for v, t in zip(base.values, scans.bond_types) if t == kind]
+        if mine != metric.values:
+            raise ValueError(f"they are not those of the {kind} scans")
+    if metric.interval_note.startswith("bootstrap over"):
+        if task.kind != "bsct":
+            raise ValueError("a mean of this kind of task has no bootstrap interval")
+        return _over_molecules(name, metric.values, scans)
+    one_job = metric.interval_note.startswith(ONE_JOB)
+    return float(np.mean(known)), None if one_job else student(known)
 
 
-def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport) -> Expected:
+def _over_molecules(
+    name: str, values: list[float | None], scans: Scans | None, quantile: float | None = None
+) -> Expected:
+    """Mean or quantile over scans with the evaluator's own bootstrap over molecules."""
+    from ffbench_eval.bsct.scores import over_molecules
+
+    v = np.array([np.nan if x is None else x for x in values], float)
+    if scans is None:
+        known = v[np.isfinite(v)]
+        return float(known.mean() if quantile is None else np.quantile(known, quantile)), UNKNOWN
+    molecules = scans.molecules
+    kind = _bond_type(name, scans)
+    if kind is not None:
+        molecules = tuple(m for m, t in zip(molecules, scans.bond_types) if t == kind)
+    if len(molecules) != len(v):
+        raise ValueError(f"{len(v)} values for {len(molecules)} scans")
+    again = over_molecules(v, molecules, unit="1", quantile=quantile)
+    if again.value is None:
+        raise ValueError("no scan has a value")
+    return again.value, again.interval
+
+
+def _bond_type(name: str, scans: Scans | None) -> str | None:
+    return next((t for t in dict.fromkeys(scans.bond_types) if name.endswith(f"_{t}")), None) if scans else None
+
+
+def _base(name: str) -> str:
+    return name.removesuffix("_median").removesuffix("_p90")
+
+
+def _median(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    return _over_molecules(name, task.metrics[_base(name)].values, scans, 0.5)
+
+
+def _ninetieth(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    return _over_molecules(name, task.metrics[_base(name)].values, scans, 0.9)
+
+
+def _fraction(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    states = [s for u in task.units for s in u.status]
+    if metric.n != len(states):
+        raise ValueError(f"{metric.n} members, the units have {len(states)}")
+    return sum(s != "unsupported" for s in states) / len(states), None
+
+
+def _sum(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    value = float(metric.value or 0.0)
+    if value != int(value) or not 0 <= value <= metric.n:
+        raise ValueError(f"{value!r} is no count out of {metric.n}")
+    return value, None
+
+
+def _stated(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    if task.kind != "selective":
+        raise ValueError("only scores of selective classification are given without samples")
+    return float(metric.value or 0.0), UNKNOWN
+
+
+def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
     if min(known) < 0:
         raise ValueError("a mean square is not negative")
     ends = student(known)
@@ -105,7 +203,7 @@ def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport) 
     )
 
 
-def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskReport) -> Expected:
+def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
     length = task.parameters.get("length_ps")
     if not isinstance(length, int | float) or isinstance(length, bool) or length <= 0:
         raise ValueError("the task has no length_ps to restrict to")
@@ -117,27 +215,39 @@ def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskRe
     return float(again.value or 0.0), again.interval
 
 
-RULES: dict[str, Callable[[str, Metric, list[float], TaskReport], Expected]] = {
+RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], Expected]] = {
     "mean": _mean,
+    "median": _median,
+    "quantile_0.9": _ninetieth,
+    "fraction": _fraction,
+    "sum": _sum,
+    "bootstrap": _stated,
     "root_mean": _root_mean,
     "restricted_mean": _restricted_mean,
 }
 
 
-def expected_score(name: str, metric: Metric, value: float) -> float | None:
-    """1 at the floor's median, 0 at the trivial baseline; the stable share is a score itself."""
+def expected_score(name: str, metric: Metric, value: float, task: TaskReport | None = None) -> float | None:
+    """1 at the floor's median (for AUGRC: the oracle's), 0 at the trivial baseline; the stable share is a score."""
+    if task is not None and task.kind == "selective":
+        return _selective_score(name, metric, value, task)
     if name == "stable_fraction":
         return value
     if metric.floor is not None and metric.trivial is not None and metric.trivial > metric.floor.median:
         return float(np.clip((metric.trivial - value) / (metric.trivial - metric.floor.median), 0, 1))
-    if metric.floor is None and metric.trivial and metric.score is not None and name in SCORED_FROM_ZERO:
-        return float(np.clip(1 - value / metric.trivial, 0, 1))
     if metric.floor is None and name == "force_mae" and metric.trivial:
         return float(np.clip(1 - value / metric.trivial, 0, 1))
     return None
 
 
-SCORED_FROM_ZERO = {"force_mae", "fsd", "scan_force_mae"}  # errors whose floor is 0: an exact answer is possible
+def _selective_score(name: str, metric: Metric, value: float, task: TaskReport) -> float | None:
+    parts = name.split(".")
+    if parts[0] != "augrc" or len(parts) < 3 or metric.trivial is None:
+        return None
+    oracle = task.metrics.get(".".join([*parts[:2], "oracle", *parts[3:]]))
+    if oracle is None or oracle.value is None or metric.trivial <= oracle.value:
+        return None
+    return float(np.clip((metric.trivial - value) / (metric.trivial - oracle.value), 0, 1))
 
 
 def task_faults(task: TaskReport) -> Iterator[Fault]:
@@ -146,6 +256,8 @@ def task_faults(task: TaskReport) -> Iterator[Fault]:
         yield from _dynamics_faults(task)
     elif task.kind == "bsct":
         yield from _scan_faults(task)
+    elif task.kind == "selective":
+        yield from _selective_faults(task)
     elif task.kind == "accuracy":
         mae, rmse = task.metrics.get("force_mae"), task.metrics.get("force_rmse")
         if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
@@ -191,19 +303,47 @@ def _dynamics_faults(task: TaskReport) -> Iterator[Fault]:
 
 
 def _scan_faults(task: TaskReport) -> Iterator[Fault]:
-    ok = sum(s == "ok" for u in task.units for s in u.status)
+    states = [s for u in task.units for s in u.status]
+    ok = sum(s == "ok" for s in states)
     for name, metric in task.metrics.items():
-        if len(metric.values) != ok:
-            yield f".metrics.{name}.values", f"{len(metric.values)} values for {ok} scans that ended ok"
+        known = sum(v is not None for v in metric.values)
+        if known > ok or len(metric.values) > len(states) or (name in EVERY_SCAN and known != ok):
+            yield f".metrics.{name}.values", f"{known} values for {ok} of {len(states)} scans that ended ok"
     parts = [task.metrics.get(k) for k in ("fsd", "fsd_compress", "fsd_stretch")]
     if all(parts):
         for k, (full, left, right) in enumerate(zip(*(p.values for p in parts if p))):
-            if None not in (full, left, right) and not close(full, max(left, right)):
+            if None not in (full, left, right) and not close(full, max(left, right), tolerance=ROUNDED):
                 yield f".metrics.fsd.values[{k}]", "is not the larger of its compressed and stretched sides"
 
 
-def close(a: float, b: float, scale: float = 0.0) -> bool:
-    return bool(abs(a - b) <= RELATIVE * max(abs(a), abs(b), scale) + 1e-300)
+EVERY_SCAN = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema")
+
+
+def _selective_faults(task: TaskReport) -> Iterator[Fault]:
+    """AUGRC = (1 - AUROC) e (1 - e) + e^2 / 2 with the prevalence e, for every source under the first rule."""
+    value = {name: m.value for name, m in task.metrics.items() if m.value is not None}
+    for name, metric in task.metrics.items():
+        parts = name.split(".")
+        e = value.get(f"prevalence.{parts[1]}") if len(parts) > 1 else None
+        if e is None or metric.value is None:
+            continue
+        if parts[0] == "majority_accuracy" and not close(metric.value, max(e, 1 - e), 1.0):
+            yield f".metrics.{name}.value", "is not the larger share"
+        if parts[0] == "excess_augrc":
+            whole = value.get(".".join(["augrc", *parts[1:]]))
+            if whole is not None and not close(metric.value, whole - e * e / 2, 1.0):
+                yield f".metrics.{name}.value", "is not AUGRC minus its lowest possible value"
+        if parts[0] != "augrc" or len(parts) != 3:
+            continue
+        if metric.trivial is None or not close(metric.trivial, e / 2, 1.0):
+            yield f".metrics.{name}.trivial", f"is {metric.trivial!r}, half the prevalence is {e / 2!r}"
+        rank = value.get(f"auroc.{parts[1]}.{parts[2]}", 1.0 if parts[2] == "oracle" else None)
+        if rank is not None and not close(metric.value, (1 - rank) * e * (1 - e) + e * e / 2, 1.0):
+            yield f".metrics.{name}.value", f"is {metric.value!r}, AUROC {rank!r} and prevalence {e!r} give another"
+
+
+def close(a: float, b: float, scale: float = 0.0, tolerance: float = RELATIVE) -> bool:
+    return bool(abs(a - b) <= tolerance * max(abs(a), abs(b), scale) + 1e-300)
 
 
 def same(a: float | None, b: float | None) -> bool:

@@ -1,9 +1,11 @@
 """Scores, their uncertainty and ranks. A score is 1 at the noise floor and 0 at a trivial baseline.
 
-- A metric's score: clip((trivial - value) / (trivial - floor), 0, 1) with the anchors of the report, else of
-  ``anchors.yaml``; exact answers are possible for errors on given frames, so their floor is 0.
+- A metric's score: clip((trivial - value) / (trivial - floor), 0, 1) with the anchors of the report, which the suite's
+  lock fixes; exact answers are possible for errors on given frames, so their floor is 0.
 - A task's score: the mean over its anchored metrics; in molecular dynamics times the stable share of the time, because
   observables only see the stable part.
+- Selective classification: AUGRC of the model's best kind of confidence on the test part, 1 at the oracle's and 0 at
+  chance; its draws are normal with the width of its interval.
 - Overall: the weighted mean over the suite's tasks (``weights.yaml``).
 - Uncertainty: members (replicas, scans, blocks of frames) are drawn with replacement, the same draw for every model,
   deviations widened by sqrt(n / (n - 1)). A model ranks behind those that beat it in 97.5 % of the draws; others tie.
@@ -112,6 +114,8 @@ def score_task(name: str, task: TaskReport, theory: str, card: ModelCard) -> Sco
         score = value / whole * float(np.mean(list(parts.values()) or [1.0]))
         total = np.clip(draws / whole, 0, 1) * (np.mean(drawn, axis=0) if drawn else 1.0)
         return _score(score, total, state, {"stable_time": value / whole, **parts})
+    if not parts and task.kind == "selective":
+        return _selective(task, state) if same_theory(card.theory, theory) else Score(None, "different_theory")
     if not parts:
         known = {k: m.score for k, m in task.metrics.items() if m.score is not None}
         if not same_theory(card.theory, theory):
@@ -123,22 +127,37 @@ def score_task(name: str, task: TaskReport, theory: str, card: ModelCard) -> Sco
     return _score(float(np.mean(list(parts.values()))), np.mean(drawn, axis=0), state, parts)
 
 
+def lead_source(task: TaskReport) -> str:
+    """The confidence source that stands for a model in a selective task: the one all scores are given for."""
+    return next((n.split(".")[2] for n in task.metrics if n.startswith("aurc.test.")), "")
+
+
+def _selective(task: TaskReport, state: str) -> Score:
+    name = f"augrc.test.{lead_source(task)}"
+    m = task.metrics.get(name)
+    if m is None or m.score is None or m.value is None:
+        return Score(None, "not_scored" if state == "ok" else state)
+    draws = np.full(DRAWS, m.score)
+    if m.interval is not None and m.score > 0 and m.trivial is not None:
+        slope = m.score / (m.trivial - m.value)
+        width = slope * (m.interval[1] - m.interval[0]) / 3.92
+        seed = zlib.crc32(repr((name, m.value)).encode())  # models are drawn apart
+        draws = np.clip(m.score + width * np.random.default_rng(seed).normal(size=DRAWS), 0, 1)
+    return _score(m.score, draws, state, {name: m.score})
+
+
 def _score(value: float, draws: np.ndarray, state: str, parts: dict[str, float]) -> Score:
     low, high = np.quantile(draws, [0.025, 0.975])
     return Score(value, state, (float(min(low, value)), float(max(high, value))), draws, parts)
 
 
 def _anchored(task: TaskReport) -> dict[str, tuple[Metric, float, float]]:
-    """Metrics with floor and trivial baseline: their own, or the board's."""
-    own = read_yaml(ROOM / "anchors.yaml").get(f"{task.dataset.name}:{task.dataset.config}", {})
-    own = own or read_yaml(ROOM / "anchors.yaml").get(f"{task.dataset.name}:*", {})
+    """Metrics with a trivial baseline and a floor; errors on given frames can be 0."""
     out = {}
     for name, m in task.metrics.items():
-        if m.value is None or m.better == "neither":
+        if m.value is None or m.better == "neither" or not m.values:
             continue
-        if name in own:
-            out[name] = (m, float(own[name]["floor"]), float(own[name]["trivial"]))
-        elif m.trivial is not None and (m.floor is not None or task.kind == "accuracy"):
+        if m.trivial is not None and (m.floor is not None or task.kind in ("accuracy", "bsct")):
             floor = m.floor.median if m.floor else 0.0
             if m.trivial > floor:
                 out[name] = (m, floor, m.trivial)

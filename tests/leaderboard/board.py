@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+FIXED = ("stable_fraction", "stable_time", "spurious_extrema", "sign_flips", "conservativeness_of_reference")
 FIXTURE = Path(__file__).parent / "fixture"
 
 
@@ -66,26 +67,28 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
     entry["about"]["open_weights"] = bool(seed % 2)
     if suite_tasks is not None:
         report["tasks"] = {k: v for k, v in report["tasks"].items() if k in suite_tasks}
+    types = json.loads((FIXTURE / "mini-1.0.0.json").read_text())["tasks"]["ethanol_bond_scans"]["bond_types"]
     quality = float(np.exp(rng.normal(0, 0.5)))
     for task in report["tasks"].values():
         most = max((len(m["values"]) for m in task["metrics"].values()), default=0)
         noise = np.exp(rng.normal(0, 0.2, most))  # of each replica or scan, shared by its metrics
         for name, metric in task["metrics"].items():
-            if name in ("stable_fraction", "stable_time") or metric["value"] is None:
+            if name in FIXED or metric["value"] is None:
                 continue
-            if name in ("fsd", "fsd_compress", "fsd_stretch"):
+            if name.startswith("fsd"):
                 factor = quality
-            elif name == "spurious_extrema":
-                factor = 1
             elif name in ("force_cosine", "force_violation"):
                 factor = 1 - 1e-3 * float(rng.random())
             else:
                 factor = quality * float(np.exp(rng.normal(0, 0.1)))
             if name == "free_energy_error" or name.startswith("distance"):
                 factor = min(factor, 1.4)
-            fixed = name in ("spurious_extrema", "force_cosine", "force_violation")
+            fixed = name in ("force_cosine", "force_violation")
             spread = np.ones(most) if fixed else noise
             metric["values"] = [None if v is None else v * factor * s for v, s in zip(metric["values"], spread)]
+        for name in [n for n in task["metrics"] if n.startswith("fsd_") and n[4:] in set(types)]:
+            whole = task["metrics"]["fsd"]["values"]
+            task["metrics"][name]["values"] = [v for v, t in zip(whole, types) if t == name[4:]]
         force = task["metrics"]
         if "force_rmse" in force and force["force_rmse"]["value"]:
             pairs = zip(force["force_mae"]["values"], force["force_rmse"]["values"])
@@ -96,7 +99,7 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
             known = [v for v in metric.values if v is not None]
             if not known:
                 continue
-            value, interval = RULES[metric.aggregate](name, metric, known, task)
+            value, interval = RULES[metric.aggregate](name, metric, known, task, None)
             raw = report["tasks"][task_name]["metrics"][name]
-            raw |= {"value": value, "interval": interval, "score": expected_score(name, metric, value)}
+            raw |= {"value": value, "interval": interval, "score": expected_score(name, metric, value, task)}
     return seal(json.loads(json.dumps(entry)))
