@@ -170,6 +170,7 @@ def main() -> None:
     part = part_of(frames, args.every)
     for name in args.models:
         record["ratios"][name] = compare(build(name, elements=elements), part, args.rounds)
+        RESULTS.write_text(json.dumps(record, indent=1) + "\n")
     everything = TaskData(frames, None, None)
     find_scans(frames)
     for name in args.full:
@@ -187,7 +188,7 @@ def main() -> None:
             "of_it_before_the_run_MiB": round(before / 1024),
         }
         print(name, record["full"][name], flush=True)
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+        RESULTS.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
