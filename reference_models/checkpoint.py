@@ -51,7 +51,8 @@ def read(path: str | Path) -> ForceField:
     family = about["family"]
     if family not in FAMILIES:
         raise ValueError(
-            f"checkpoint {path} is of family {family!r}, which this ffbench does not have: {sorted(FAMILIES)}"
+            f"checkpoint {path} is of family {family!r}, which this ffbench does not have "
+            f"({', '.join(sorted(FAMILIES))}): update ffbench, or train it again"
         )
     try:
         config = configuration(family, **about["config"])
@@ -71,7 +72,7 @@ def read(path: str | Path) -> ForceField:
 def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """(what `save` wrote about the file, its tensors), without building the model."""
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         raise ValueError(f"checkpoint {path} does not exist; train it with `ffbench train`")
     try:
         with safe_open(path, "pt") as file:

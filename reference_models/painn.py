@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from ffbench_data.contract import AtomsBatch
 
@@ -49,20 +51,29 @@ class PaiNN(nn.Module):
         i, j, r = half_edges(batch)
         d = r.square().sum(-1).sqrt()
         direction = (r / d.unsqueeze(-1)).unsqueeze(-1)
-        # All layers' filters at once, one row per pair; both directions use the same row.
-        weights = self.filters(bessel(d, self.config.cutoff, self.config.radial))
-        weights = weights * cosine_cutoff(d, self.config.cutoff).unsqueeze(-1)
+        # Filters have one row per pair; both directions use the same row. (W x + b) c is computed as [W, b] [x c, c],
+        # which spares the product of the cutoff with the large array.
+        window = cosine_cutoff(d, self.config.cutoff).unsqueeze(-1)
+        basis = bessel(d, self.config.cutoff, self.config.radial) * window
+        matrix = torch.cat([self.filters.weight, self.filters.bias.unsqueeze(-1)], -1)
+        basis = torch.cat([basis, window], -1)
         s = self.embedding(batch.atomic_numbers)
         v = s.new_zeros(s.shape[0], 3, f)
         into, outof = torch.cat([i, j]), torch.cat([j, i])
         both = torch.stack([direction, -direction])
         last = self.config.layers - 1
-        for layer, w in enumerate(weights.chunk(self.config.layers, dim=-1)):
-            m = self.messages[layer](s).index_select(0, outof).view(2, -1, 3 * f) * w
-            ds, along, carry = m.split(f, dim=-1)
-            dv = both * along.unsqueeze(2)
-            if layer > 0:  # the vectors are zero before the first layer
-                dv = torch.addcmul(dv, v.index_select(0, outof).view(2, -1, 3, f), carry.unsqueeze(2))
+        for layer, rows in enumerate(matrix.chunk(self.config.layers)):
+            message: Any = self.messages[layer]
+            hidden, last_step = message[:2](s), message[2]
+            if layer == 0:  # the vectors are zero before the first layer
+                m = linear(hidden, last_step.weight[: 2 * f], last_step.bias[: 2 * f])
+                m = m.index_select(0, outof).view(2, -1, 2 * f) * (basis @ rows[: 2 * f].T)
+                ds, along = m.split(f, dim=-1)
+                dv = both * along.unsqueeze(2)
+            else:
+                m = last_step(hidden).index_select(0, outof).view(2, -1, 3 * f) * (basis @ rows.T)
+                ds, along, carry = m.split(f, dim=-1)
+                dv = both * along.unsqueeze(2) + v.index_select(0, outof).view(2, -1, 3, f) * carry.unsqueeze(2)
             s = s.index_add(0, into, ds.reshape(-1, f))
             v = v.index_add(0, into, dv.view(-1, 3, f))
             a, b = self.mixers[layer](v).chunk(2, dim=-1)

@@ -40,7 +40,7 @@ class SchNet(nn.Module):
         self.config = config
         f, layers = config.features, config.layers
         self.embedding = nn.Embedding(100, f)
-        # The filter networks of all layers side by side: hidden layer as one product, output as one batched product.
+        # The filter networks of all layers side by side.
         self.filter_hidden = nn.Linear(config.radial, layers * f)
         self.filter_weight = nn.Parameter(torch.empty(layers, f, f).uniform_(-1, 1) * math.sqrt(3 / f))
         self.filter_bias = nn.Parameter(torch.zeros(layers, 1, f))
@@ -58,13 +58,14 @@ class SchNet(nn.Module):
         c = self.config
         i, j, r = half_edges(batch)
         d = r.square().sum(-1).sqrt()
-        hidden = shifted_softplus(self.filter_hidden(gaussians(d, c.cutoff, c.radial)))
-        hidden = hidden.view(-1, c.layers, c.features).transpose(0, 1)
+        # The shift of the softplus goes into the next bias: cheaper than on the large array.
+        hidden = nn.functional.softplus(self.filter_hidden(gaussians(d, c.cutoff, c.radial))).chunk(c.layers, -1)
+        bias = self.filter_bias - math.log(2.0) * self.filter_weight.sum(1, keepdim=True)
         window = cosine_cutoff(d, c.cutoff).unsqueeze(-1)
-        filters = torch.baddbmm(self.filter_bias, hidden, self.filter_weight) * window
         into, outof = torch.cat([i, j]), torch.cat([j, i])
         x = self.embedding(batch.atomic_numbers)
-        for layer, filter_ in enumerate(filters.unbind(0)):
+        for layer in range(c.layers):
+            filter_ = torch.addmm(bias[layer], hidden[layer], self.filter_weight[layer]) * window
             sent = self.inputs[layer](x).index_select(0, outof).view(2, -1, c.features) * filter_
             received = torch.zeros_like(x).index_add(0, into, sent.view(-1, c.features))
             x = x + self.outputs[layer](shifted_softplus(self.hidden[layer](received)))

@@ -181,10 +181,10 @@ def test_an_atom_sees_its_own_images(model):
 
 @pytest.mark.parametrize("family", OURS)
 def test_the_engine_can_trace_it_and_gets_the_same_answer(family, molecule):
-    from torch.fx.experimental.proxy_tensor import make_fx
+    from ffbench_eval.engine.compiled import trace
 
     call, positions = as_function(small(family), molecule)
-    graph = make_fx(call, tracing_mode="real")(positions)
+    graph = trace(call, [positions])
     moved = positions + 0.01 * torch.randn(9, 3, dtype=F64, generator=torch.Generator().manual_seed(0))
     for traced, eager in zip(graph(moved), call(moved)):
         torch.testing.assert_close(traced, eager)
@@ -204,10 +204,10 @@ def as_function(model, batch):
 
 
 def test_a_traced_transformer_says_when_its_slots_are_too_few(molecule):
-    from torch.fx.experimental.proxy_tensor import make_fx
+    from ffbench_eval.engine.compiled import trace
 
     call, positions = as_function(small("transformer", slots=4), molecule)
-    energy, forces = make_fx(call, tracing_mode="real")(positions)(positions)
+    energy, forces = trace(call, [positions])(positions)
     assert energy.isnan().all()
     assert forces.isnan().any()
     assert torch.isfinite(call(positions)[0]).all()
