@@ -3,7 +3,7 @@
 python benchmarks/providers.py [family ...]   writes benchmarks/results/providers.json
 
 A call is energy and forces of five ethanols, graphs made anew; a step is a loss on energies and forces, its gradient
-and Adam. One thread, median of the repeats; machines are noisy, so that only the ratio of a row means something.
+and Adam. One thread; both ways take turns, and the ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -179,11 +179,15 @@ def ours(model: Any) -> Way:
     return _with(way, model.fn)
 
 
-def call_ms(way: Way, structures, repeats: int) -> float:
-    return _median(lambda: way(structures, False), repeats)
+def call_ms(ways: list[Way], structures, repeats: int) -> list[list[float]]:
+    return interleaved([lambda way=way: way(structures, False) for way in ways], repeats)
 
 
-def step_ms(way: Way, structures, repeats: int) -> float:
+def step_ms(ways: list[Way], structures, repeats: int) -> list[list[float]]:
+    return interleaved([_step(way, structures) for way in ways], repeats)
+
+
+def _step(way: Way, structures) -> Callable[[], None]:
     parameters = [p.requires_grad_(True) for p in way.parameters if p.is_floating_point()]  # type: ignore[attr-defined]
     optimizer = torch.optim.Adam(parameters, lr=1e-5)
 
@@ -193,17 +197,29 @@ def step_ms(way: Way, structures, repeats: int) -> float:
         (energy.square().mean() + forces.square().mean()).backward()
         optimizer.step()
 
-    return _median(step, repeats)
+    return step
 
 
-def _median(f: Callable[[], Any], repeats: int) -> float:
-    f(), f()
-    times = []
+def interleaved(ways: list[Callable[[], Any]], repeats: int) -> list[list[float]]:
+    """Milliseconds of each way in each round; other load of the machine hits all ways of a round."""
+    for _ in range(2):
+        for f in ways:
+            f()
+    times: list[list[float]] = [[] for _ in ways]
     for _ in range(repeats):
-        start = time.perf_counter()
-        f()
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
+        for f, kept in zip(ways, times):
+            start = time.perf_counter()
+            f()
+            kept.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def summary(what: str, times: list[list[float]]) -> dict[str, float]:
+    row = {f"{what}_ms": statistics.median(times[0])}
+    if len(times) > 1:
+        row[f"own_{what}_ms"] = statistics.median(times[1])
+        row[f"{what}_ratio"] = statistics.median(a / b for a, b in zip(*times))
+    return row
 
 
 def structures(count: int = 5) -> list[Any]:
@@ -230,20 +246,14 @@ def main() -> None:
         except ValueError as error:
             print(f"{name}: left out: {error}")
             continue
-        repeats = 7
-        row = {"parameters": model.card["parameters"], "call_ms": call_ms(ours(model), given, repeats)}
+        ways = [ours(model)]
+        if name in served:
+            with guarded(served[name].name):
+                own = own_way(name, model.fn.network)
+                ways += [own] if own else []
+        row = {"parameters": model.card["parameters"], **summary("call", call_ms(ways, given, 9))}
         if name in FAMILIES:
-            own = None
-            if name in served:
-                with guarded(served[name].name):
-                    own = own_way(name, model.fn.network)
-            if own is not None:
-                row["own_call_ms"] = call_ms(own, given, repeats)
-                row["own_step_ms"] = step_ms(own, given, repeats)
-            row["step_ms"] = step_ms(ours(model), given, repeats)
-            if own is not None:
-                row["call_ratio"] = row["call_ms"] / row["own_call_ms"]
-                row["step_ratio"] = row["step_ms"] / row["own_step_ms"]
+            row |= summary("step", step_ms(ways, given, 9))
         rows[name] = {k: round(v, 3) for k, v in row.items()}
         print(name, rows[name], flush=True)
     path = Path(__file__).parent / "results" / "providers.json"
