@@ -28,7 +28,7 @@ def list_all() -> None:
     shipped = [(name, "shipped", "", "ready", "MIT") for name in list_models()]
     for name, kind, _, state, licence in shipped + rows():
         typer.echo(f"{name:28} {kind:18} {licence:13} {state}")
-    typer.echo("All packages together, as tested: pip install --no-deps -r locks/foreign.txt")
+    typer.echo("All packages together, as tested: pip install --no-deps -r reference_models/providers/lock.txt")
 
 
 def rows() -> list[tuple[str, str, str, str, str]]:
