@@ -48,7 +48,7 @@ def simulate(
     progress: Callable[[float], None] = lambda done: None,
     compile: str = "auto",
 ) -> Outcome:
-    """Simulate every replica of ``start`` with ``model``; the trajectory lands in ``folder``.
+    """Simulate every replica of ``start`` with ``model``; the trajectory lands in ``folder`` (made if absent).
 
     A replica that fails is frozen at its last good step; the others go on unchanged, and its last steps are kept
     (`read_failures`). ``progress`` gets the finished fraction at every saved frame. An interrupted call, repeated,
@@ -60,6 +60,7 @@ def simulate(
 
     `OutOfMemory` says how to split a batch that does not fit.
     """
+    Path(folder).mkdir(parents=True, exist_ok=True)
     with memory_guard(len(start.positions)):
         run = Run(model, start, protocol, seed)
         return run.to_the_end(Path(folder), progress, compile)

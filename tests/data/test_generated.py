@@ -130,3 +130,21 @@ def test_md17_gfn2_ships_a_reference_per_molecule(tmp_path):
     assert reference.facts["runs"] == 2
     assert len(reference.facts["bonds"]) == 8
     assert read_reference(folder, "aspirin") is None
+
+
+def test_recorded_hashes_belong_to_the_cards_and_the_shipped_frames():
+    import json
+
+    from ffbench_data import card
+    from ffbench_data.generate.record import RECORDED, record
+    from ffbench_data.load import dataset_folder
+
+    recorded = json.loads(RECORDED.read_text())
+    for name, facts in recorded.items():
+        about = card(name)
+        assert facts["version"] == about.version
+        assert {key.split("/")[0] for key in facts["splits"]} <= set(about.configs)
+    shipped = record(dataset_folder("water"))["splits"]
+    assert {k: recorded["water"]["splits"][k] for k in shipped} == shipped
+    with pytest.raises(ValueError, match="no built data set"):
+        record(dataset_folder("water") / "data")
