@@ -22,9 +22,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ffbench_data.potentials import reference
 from ffbench_eval import evaluate, from_ase
+from ffbench_eval.evaluation import load_task_data
+from ffbench_eval.observables import rdf_floor
 from ffbench_eval.suite import load_suite
+from ffbench_metrics import floor_quantile
 
 DATASETS = ("water", "alanine_dipeptide_obc", "ethanol_gfn2")
+
+
+def limit(suite: str, task_name: str, key: str, metric, observables: int) -> float:
+    """The 1 - 0.05 / m quantile of the floor for m observables judged together (PROTOCOLS 7.6)."""
+    if observables < 2 or not key.startswith("rdf_error_"):
+        return metric.floor.p95
+    task = next(t for t in load_suite(suite, tasks=[task_name]).tasks)
+    lasting = task.parameters.length_ps - task.parameters.skip_ps
+    draws = rdf_floor(load_task_data(task), key.removeprefix("rdf_error_"), lasting)[0]
+    return floor_quantile(draws, observables=observables)
 
 
 def summary(report) -> dict:
@@ -32,11 +45,13 @@ def summary(report) -> dict:
     tasks = {}
     for name, task in report.tasks.items():
         metrics = {}
+        floors = [key for key, metric in task.metrics.items() if metric.floor is not None]
         for key, metric in task.metrics.items():
             row = {"value": metric.value, "unit": metric.unit}
             if metric.floor is not None and metric.value is not None:
                 row |= {"floor_median": metric.floor.median, "floor_p95": metric.floor.p95}
-                row["inside"] = bool(metric.value <= metric.floor.p95)
+                row |= {"samples": metric.values, "limit": limit(report.suite, name, key, metric, len(floors))}
+                row["inside"] = bool(metric.value <= row["limit"])
             metrics[key] = row
         tasks[name] = {
             "version": task.version,

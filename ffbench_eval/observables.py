@@ -41,7 +41,7 @@ def distance_histogram(stable, data, p, hills):
     metric = over_replicas(
         [None if c is None else error(c, reference) for c in counts],
         unit="1",
-        floor=_floor(blocks, p.length_ps - p.skip_ps, error),
+        floor=_floor(*_draws(blocks, p.length_ps - p.skip_ps, error)),
         trivial=float(np.mean(frozen)) if frozen else None,
     )
     series = {"reference": h_ref}
@@ -61,15 +61,10 @@ def rdf(stable, data, p, hills):
     numbers, cell = data.frames[0].atomic_numbers, data.frames[0].cell
     for name, (a, b) in element_pairs(numbers).items():
         index_b = None if a is b else b
-        blocks = _blocks(data, f"rdf_{name}", p.length_ps - p.skip_ps)
         r, g_ref = reference_rdf(data, name)
         r_max, bins = R_MAX, len(r)
         shape = {"volume": abs(np.linalg.det(cell)), "pairs": _n_pairs(a, b), "r_max": r_max}
         dr = r[1] - r[0]
-
-        def error(counts, pooled, shape=shape, dr=dr, frames=blocks.frames if blocks else 1):
-            g, g0 = (rdf_from_counts(c, frames, **shape)[1] for c in (counts, pooled))
-            return float(np.abs(g - g0).sum() * dr)
 
         per_replica: list[float | None] = []
         g_sum, g_frames = np.zeros(bins), 0
@@ -90,7 +85,7 @@ def rdf(stable, data, p, hills):
         metrics[f"rdf_error_{name}"] = over_replicas(
             per_replica,
             unit="Å",
-            floor=_floor(blocks, p.length_ps - p.skip_ps, error),
+            floor=_floor(*rdf_floor(data, name, p.length_ps - p.skip_ps)),
             trivial=float(np.abs(1 - g_ref).sum() * dr),
         )
         series = {"reference": g_ref}
@@ -134,6 +129,24 @@ def reference_rdf(data, name: str) -> tuple[np.ndarray, np.ndarray]:
         ).sum(0)
         frames = len(x)
     return rdf_from_counts(counts, frames, volume=abs(np.linalg.det(frame.cell)), pairs=_n_pairs(a, b), r_max=r_max)
+
+
+def rdf_floor(data, name: str, length_ps: float):
+    """(draws [n] of the error of g(r) that the truth makes in ``length_ps``, blocks, length in blocks)."""
+    from ffbench_metrics import rdf_from_counts
+
+    frame, blocks = data.frames[0], _blocks(data, f"rdf_{name}", length_ps)
+    if blocks is None:
+        return None, None, 0
+    a, b = element_pairs(frame.atomic_numbers)[name]
+    shape = {"volume": abs(np.linalg.det(frame.cell)), "pairs": _n_pairs(a, b), "r_max": blocks.r_max}
+    dr = blocks.r_max / len(blocks.total)
+
+    def error(counts, pooled):
+        g, g0 = (rdf_from_counts(c, blocks.frames, **shape)[1] for c in (counts, pooled))
+        return float(np.abs(g - g0).sum() * dr)
+
+    return _draws(blocks, length_ps, error)
 
 
 def temperature(stable, data, p, hills):
@@ -334,17 +347,22 @@ def _surface(grid, values) -> Curve:
     )
 
 
-def _floor(blocks, length_ps: float, error) -> Floor | None:
-    """Errors of windows of the truth at this length against the other runs pooled."""
+def _draws(blocks, length_ps: float, error):
+    """(errors of windows of the truth at this length against the other runs pooled, blocks, length in blocks)."""
     from ffbench_metrics import noise_floor
 
     if blocks is None or len(blocks.counts) < 3:
-        return None
+        return None, None, 0
     length = max(1, round(length_ps / blocks.block_ps))
-    spread = noise_floor(blocks.counts, length, error, resamples=RESAMPLES, seed=0)
+    return noise_floor(blocks.counts, length, error, resamples=RESAMPLES, seed=0), blocks, length
+
+
+def _floor(draws, blocks, length: int) -> Floor | None:
+    if draws is None:
+        return None
     return Floor(
-        median=float(np.median(spread)),
-        p95=float(np.quantile(spread, 0.95)),
+        median=float(np.median(draws)),
+        p95=float(np.quantile(draws, 0.95)),
         runs=len(blocks.counts),
         length_ps=round(length * blocks.block_ps, 6),
     )
