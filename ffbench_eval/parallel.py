@@ -10,6 +10,9 @@ from .execute import Result, run_unit
 from .models import FROM_FILE
 
 POLL_S = 0.5
+# Dask's own default gives every freed tensor back to the system; taking the pages again costs more than the model call.
+ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**30}
+ONE_THREAD = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
 
 
 def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> dict[str, Result]:
@@ -25,6 +28,7 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
         if name.startswith(FROM_FILE):  # workers cannot import a model's file by name: send its code along
             cloudpickle.register_pickle_by_value(module)
     dask.config.set({"distributed.scheduler.worker-ttl": None})  # long force calls hold the GIL
+    dask.config.set({"distributed.nanny.pre-spawn-environ": ALLOCATION | ONE_THREAD})
     waiting = sorted(waiting, key=lambda pair: -pair[0].seconds / max(1, len(pair[0].units)))
     results: dict[str, Result] = {}
     with (
