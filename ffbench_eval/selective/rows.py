@@ -36,7 +36,7 @@ def metrics(folder: Path, p: Any) -> dict[str, Metric]:
     """``score.domain.source`` under the first rule that could be scored, ``score.domain.source.rule`` under the others.
 
     AUGRC and AUROC of every source, all scores of the headline source; prevalence and majority accuracy per domain.
-    Under the other rules AUGRC alone, out of distribution of the headline source only: `score_table` has the rest.
+    Under the other rules AUGRC alone, out of distribution of the headline source and the oracle only: `score_table` has the rest.
     """
     about = json.loads((folder / "about.json").read_text())
     table = score_table(folder, coverage=p.coverage, target_risk=p.target_risk)
@@ -48,7 +48,9 @@ def metrics(folder: Path, p: Any) -> dict[str, Metric]:
             base = sources[lead]["prevalence"].value
             for name in EVERY_SOURCE if rank == 0 else EVERY_SOURCE[:1]:
                 for source, scores in sources.items():
-                    if (name == "auroc" and source == "oracle") or (rank and domain != "test" and source != lead):
+                    if (name == "auroc" and source == "oracle") or (
+                        rank and domain != "test" and source not in (lead, "oracle")
+                    ):
                         continue
                     bound = sources["oracle"][name].value if "oracle" in sources else None
                     out[f"{name}.{domain}.{source}{end}"] = _metric(name, scores[name], base, bound)
