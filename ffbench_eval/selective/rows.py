@@ -36,7 +36,8 @@ def metrics(folder: Path, p: Any) -> dict[str, Metric]:
     """``score.domain.source`` under the first rule that could be scored, ``score.domain.source.rule`` under the others.
 
     AUGRC and AUROC of every source, all scores of the headline source; prevalence and majority accuracy per domain.
-    Under the other rules AUGRC alone, out of distribution of the headline source and the oracle only: `score_table` has the rest.
+    Under the other rules AUGRC alone, out of distribution of the headline source and the oracle only: `score_table`
+    has the rest.
     """
     about = json.loads((folder / "about.json").read_text())
     table = score_table(folder, coverage=p.coverage, target_risk=p.target_risk)
