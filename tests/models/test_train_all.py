@@ -29,7 +29,7 @@ def test_the_table_has_the_fits_that_were_promised():
         assert {f"painn@{dataset}", f"schnet@{dataset}"} <= set(names)
     assert len(ensembles["painn_ensemble@ethanol_gfn2"]) == 4
     for fit in fits:
-        assert fit.recipe["minutes"] == 20
+        assert fit.recipe["minutes"] == 10
         reference_models.configuration(fit.family, **fit.settings)
 
 
