@@ -8,7 +8,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
@@ -89,20 +91,19 @@ def evaluate(
     planned = plan(models, suite, seed)
     name = _name(models)
     run = Path(out) if out else Path("runs") / f"{_slug(name)}-{suite.name}"
-    _claim(run, models, spec, suite, resume)
-
-    estimate(planned, run)
-    if not quiet:
-        _announce(planned, run, workers)
-    results = _execute(planned, run, workers, compile, quiet)
-    report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
-    report.to_json(run / "report.json")
-    report.to_html(run / "report.html")
-    for p in planned:
-        write = getattr(KINDS[p.task.kind], "write_files", None)
-        if write and report.tasks[p.task.name].metrics:
-            finished = [results[u.address] for u in p.units if u.address in results]
-            write(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
+    with _claimed(run, models, spec, suite, resume):
+        estimate(planned, run)
+        if not quiet:
+            _announce(planned, run, workers)
+        results = _execute(planned, run, workers, compile, quiet)
+        report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
+        report.to_json(run / "report.json")
+        report.to_html(run / "report.html")
+        for p in planned:
+            write = getattr(KINDS[p.task.kind], "write_files", None)
+            if write and report.tasks[p.task.name].metrics:
+                finished = [results[u.address] for u in p.units if u.address in results]
+                write(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
     return report
 
 
@@ -420,25 +421,36 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _claim(run: Path, models: model_room.Models, spec: str, suite: Suite, resume: bool) -> None:
-    """Mark the run folder as this model's; refuse one that belongs to another."""
+@contextmanager
+def _claimed(run: Path, models: model_room.Models, spec: str, suite: Suite, resume: bool) -> Iterator[None]:
+    """Mark the run folder as this model's and hold it; refuse one that belongs to another model or process."""
     by_dataset = models if isinstance(models, Mapping) else {"": models}
     mark = {k: model_room.fingerprint(m) for k, m in by_dataset.items()}
-    path = run / "run.json"
-    if path.exists():
-        old = json.loads(path.read_text())
-        if not resume:
-            shutil.rmtree(run)
-        elif old["models"] != mark:
+    path, lock = run / "run.json", FileLock(run / "lock", blocking=False)
+    if run.exists() and not path.exists() and any(file.name != "lock" for file in run.iterdir()):
+        raise ValueError(f"out: {run} exists and is not a run folder; choose another one")
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()  # the system frees it when the process ends, however it ends
+    except Timeout:
+        raise ValueError(f"out: {run} is in use by another process; wait for it, or choose another folder") from None
+    try:
+        if path.exists() and resume and (old := json.loads(path.read_text()))["models"] != mark:
             raise ValueError(
                 f"out: {run} holds the run of another model ({old['name']}, or other weights); "
                 "choose another folder with out=/--out, or start over with resume=False/--fresh"
             )
-    elif run.exists() and any(run.iterdir()):
-        raise ValueError(f"out: {run} exists and is not a run folder; choose another one")
-    run.mkdir(parents=True, exist_ok=True)
-    record = {"name": _name(models), "spec": spec, "models": mark, "suite": suite.name}
-    path.write_text(json.dumps(record, indent=1))
+        if not resume:
+            for file in run.iterdir():
+                if file.is_dir():
+                    shutil.rmtree(file)
+                elif file.name != "lock":
+                    file.unlink()
+        record = {"name": _name(models), "spec": spec, "models": mark, "suite": suite.name}
+        path.write_text(json.dumps(record, indent=1))
+        yield
+    finally:
+        lock.release()
 
 
 def _on_device(models: model_room.Models, device: str) -> model_room.Models:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from filelock import FileLock
 
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
@@ -101,6 +102,13 @@ def test_a_run_folder_of_another_model_is_refused(tmp_path, suite):
     with pytest.raises(ValueError, match="another model"):
         evaluate(spring(k=3.0), suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
     evaluate(spring(k=3.0), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], resume=False)
+
+
+def test_a_run_folder_serves_one_process_at_a_time(tmp_path, suite):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / "lock"), pytest.raises(ValueError, match="in use by another process"):
+        evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+    evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
 
 
 def test_unsupported_elements_and_missing_datasets_are_states_not_zeros(tmp_path, suite):
