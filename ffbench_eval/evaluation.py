@@ -139,6 +139,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: set[tupl
         asked.add((id(model), task.dataset))
     mark, used = model_room.fingerprint(model), data.used.content_sha256
     rows = kind.plan(task, data, seed)
+    if hasattr(kind, "plan_for_model"):
+        rows = rows + kind.plan_for_model(task, model)
     units = [make_unit(task, inputs, seed=seed, dataset_hash=used, fingerprint=mark) for inputs in rows]
     if not model.batched:
         units = [single for unit in units for single in singles(unit)]
