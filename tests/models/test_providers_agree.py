@@ -156,6 +156,16 @@ def test_direct_forces_are_stated(family):
     assert not build(family, elements=(1, 6, 8)).conservative
 
 
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_forcenet_sees_a_bond_stretch(preset):
+    """Forces come from distances that differ by hundredths of an Angstrom; a basis that hardly moves cannot learn."""
+    from reference_models.forcenet import sines
+
+    config = configuration("forcenet", preset)
+    before, after = sines(torch.tensor([[1.10], [1.15]]) / config.cutoff, config.frequencies)
+    assert (after - before).abs().max() > 0.5
+
+
 @pytest.mark.parametrize("family", [*SERVED, "forcenet"])
 def test_a_model_can_be_copied(family):
     """The trainer's average and worker processes need it."""
