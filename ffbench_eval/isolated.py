@@ -244,7 +244,9 @@ def serve(pipe: Connection) -> None:
                 k: v if isinstance(v, bool) or v is None else torch.from_numpy(v) for k, v in message["batch"].items()
             }
             out = model(AtomsBatch(**batch))
-            answer: dict[str, Any] = {"said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}}
+            answer: dict[str, Any] = {
+                "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}
+            }
         except Exception as error:
             memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
             answer = {"error": traceback.format_exc(limit=-6).strip(), "memory": memory}
