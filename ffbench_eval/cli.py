@@ -30,6 +30,9 @@ def evaluate(
     compile: Annotated[str, typer.Option(help="compile the MD step: auto, off or require")] = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="throw away what the run folder holds")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and its cost, run nothing")] = False,
+    isolate: Annotated[
+        bool | None, typer.Option(help="the model in its own process [default: other people's packages]")
+    ] = None,
 ) -> None:
     """Score a model on a suite; writes report.json and report.html into the run folder."""
     from . import evaluation
@@ -48,6 +51,7 @@ def evaluate(
         resume=not fresh,
         compile=compile,
         tasks=task,
+        isolate=isolate,
     )
     print_table(report)
     run = out or Path("runs") / f"{evaluation._slug(report.model.name)}-{report.suite}"

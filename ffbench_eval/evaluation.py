@@ -63,6 +63,7 @@ def evaluate(
     compile: str = "auto",
     tasks: list[str] | None = None,
     quiet: bool = False,
+    isolate: bool | None = None,
 ) -> Report:
     """Score ``model`` on ``suite`` and write ``report.json`` and ``report.html`` into the run folder.
 
@@ -75,6 +76,8 @@ def evaluate(
     - ``compile``: the engine compiles the MD step when that pays off (``auto``), never (``off``) or always
       (``require``); the report says what was used.
     - ``workers``: processes that work side by side (needs the extra ``dask``); 0 works in this one.
+    - ``isolate``: the model of a spec is loaded and called in a process of its own, so that a crash or a call that
+      never ends costs one unit; by default so for models of other people's packages.
 
     Raises ValueError (one line) for anything wrong with the arguments or with the model's first answer.
 
@@ -84,7 +87,7 @@ def evaluate(
     from .kinds import KINDS
 
     begun = time.perf_counter()
-    models, spec = model_room.resolve(model)
+    models, spec = model_room.resolve(model, isolate)
     suite = suite if isinstance(suite, Suite) else load_suite(suite, tasks=tasks)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     models = _on_device(models, device)
@@ -140,6 +143,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: set[tupl
         asked.add((id(model), task.dataset))
     mark, used = model_room.fingerprint(model), data.used.content_sha256
     rows = kind.plan(task, data, seed)
+    if hasattr(kind, "plan_for_model"):
+        rows = rows + kind.plan_for_model(task, model)
     units = [make_unit(task, inputs, seed=seed, dataset_hash=used, fingerprint=mark) for inputs in rows]
     if not model.batched:
         units = [single for unit in units for single in singles(unit)]

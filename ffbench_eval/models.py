@@ -22,15 +22,24 @@ FROM_FILE = "ffbench_model_"  # modules loaded from a path get this prefix
 Models = Mapping[str, ForceField] | ForceField
 
 
-def resolve(model: Any) -> tuple[Models, str]:
+def resolve(model: Any, isolate: bool | None = None) -> tuple[Models, str]:
     """(a `ForceField` for every dataset, or a mapping from dataset name to `ForceField`; the spec string or "").
 
     ``model`` may be either of these, an ASE calculator, or a spec: ``reference_models:painn``,
-    ``reference_models:painn@ethanol_gfn2``, ``path/to/file.py:function``, ``package.module:factory``.
+    ``reference_models:painn@ethanol_gfn2``, ``path/to/file.py:function``, ``package.module:factory``. With ``isolate``
+    the model of a spec runs in a process of its own (`isolated`); by default where it needs a package of other people.
     """
     spec = ""
     if isinstance(model, str):
+        from .isolated import isolated, provider_of
+
+        if isolate or (isolate is None and provider_of(model) is not None):
+            return isolated(model), model
         spec, model = model, _from_spec(model)
+    elif isolate:
+        raise ValueError(
+            "isolate: name the model by a spec, such as path/to/file.py:function; this one is already here"
+        )
     if isinstance(model, Mapping):
         wrong = [k for k, v in model.items() if not isinstance(v, ForceField)]
         if wrong or not model:
@@ -127,6 +136,8 @@ def card(model: ForceField, spec: str = "") -> ModelCard:
 
 def fingerprint(model: ForceField) -> str:
     """A short hash of the weights and of what the model states; models without weights are told apart by their card."""
+    if isinstance(getattr(model.fn, "fingerprint", None), str):  # it lives in another process, which worked it out
+        return model.fn.fingerprint  # type: ignore[attr-defined]
     digest = hashlib.sha256(repr((model.name, model.cutoff, model.dtype, model.conservative)).encode())
     digest.update(repr(sorted((str(k), str(v)) for k, v in model.card.items())).encode())
     if isinstance(model.fn, torch.nn.Module):

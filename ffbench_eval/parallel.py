@@ -28,6 +28,7 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
         if name.startswith(FROM_FILE):  # workers cannot import a model's file by name: send its code along
             cloudpickle.register_pickle_by_value(module)
     dask.config.set({"distributed.scheduler.worker-ttl": None})  # long force calls hold the GIL
+    dask.config.set({"distributed.scheduler.allowed-failures": 1})  # a unit whose workers die twice is given up
     dask.config.set({"distributed.nanny.pre-spawn-environ": ALLOCATION | ONE_THREAD})
     waiting = sorted(waiting, key=lambda pair: -pair[0].seconds / max(1, len(pair[0].units)))
     results: dict[str, Result] = {}
@@ -79,6 +80,11 @@ def _result(future, unit, run: Path) -> Result:
         raise error
     if error is not None:
         detail = f"worker: {type(error).__name__}: {error}"
+        if type(error).__name__ == "KilledWorker":
+            detail = (
+                "the worker process died while it ran this unit, twice: the model crashed it, or memory ran out; "
+                "try isolate=True (--isolate), which says in which call, or fewer workers"
+            )
         return Result(unit.folder(run), ["harness_error"], [detail], 0.0, 0, {})
     return future.result()
 

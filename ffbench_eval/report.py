@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -209,6 +210,16 @@ def _refuse(constant: str):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a report."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
+
+
+def same_theory(model: str, data: str) -> bool:
+    """Whether a model was trained on a data set's level of theory: one statement begins with the words of the other.
+
+    >>> same_theory("SPC/Fw", "SPC/Fw (flexible, PME)"), same_theory("PBE", "GFN2-xTB"), same_theory("", "PBE")
+    (True, False, False)
+    """
+    a, b = (re.findall(r"[a-z0-9]+", text.lower()) for text in (model, data))
+    return bool(a and b) and (a == b[: len(a)] or b == a[: len(b)])
 
 
 def axis(values, digits: int = 5) -> list[float]:

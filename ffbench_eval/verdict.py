@@ -102,7 +102,10 @@ def _numbers(task: TaskReport) -> list[str]:
         text = f"force MAE {_quantity(force)}, 95 % interval {interval_text(force)}, on {_many(force.n, 'frame')}"
         if force.trivial:
             text += f" (predicting no forces gives {number(force.trivial)})"
-        return [text]
+        aligned, given = m.get("energy_mae_aligned"), m.get("energy_mae")
+        if aligned is None or given is None or aligned.value is None or given.value is None:
+            return [text]
+        return [text, f"energy MAE {_quantity(aligned)} after alignment, {_quantity(given)} as the model gives them"]
     if task.kind == "bsct" and _known(m.get("fsd")):
         text = f"FSD {_quantity(m['fsd'])} over {_many(m['fsd'].n, 'scan')}"
         if _known(m.get("scan_force_mae")):  # FSD mixes smoothness with accuracy: never alone

@@ -20,6 +20,8 @@ NAMES = {
     "steps_per_kernel": "steps per reference kernel",
     "energy_mae": "energy MAE",
     "energy_mae_per_atom": "energy MAE per atom",
+    "energy_mae_aligned": "energy MAE, aligned",
+    "energy_mae_per_atom_aligned": "energy MAE per atom, aligned",
     "stable_fraction": "stable replicas",
     "stable_time": "stable time",
     "distance_histogram_error": "h(r) error",

@@ -23,6 +23,8 @@ BOUNDS: dict[str, Bound] = {
     "force_rmse": Bound("eV/Å", 1e-18, 1e8),  # its values are mean squares
     "energy_mae": Bound("eV", 1e-12, 1e7),
     "energy_mae_per_atom": Bound("eV/atom", 1e-12, 1e6),
+    "energy_mae_aligned": Bound("eV", 0, 1e7, zero=True),
+    "energy_mae_per_atom_aligned": Bound("eV/atom", 0, 1e6, zero=True),
     "force_cosine": Bound("1", -1.0, 1.0, zero=True),
     "stable_fraction": Bound("1", 0, 1, continuous=False, zero=True),
     "stable_time": Bound("ps", 0, 1e9, continuous=False, zero=True),

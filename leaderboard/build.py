@@ -206,7 +206,7 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         score, report = r.scores[name], reports[r.entry.key]
         here = place.get(r.entry.key)
         tied = sum(p == here for p in place.values()) > 1
-        found = [report.metrics.get(m) if report else None for m in metrics]
+        found = [_best_known(report, m) for m in metrics]
         lines.append(
             {
                 "rank": here,
@@ -215,7 +215,7 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
                 "name": r.name,
                 "sort": "" if score.value is None else f"{score.value:.4f}",
                 "score": "–" if score.value is None else _with_range(score.value, score.interval),
-                "cells": [_cell(m) for m in found],
+                "cells": [_cell(m, note) for m, note in found],
                 "state": wording.clean(score.state.replace("_", " ")),
             }
         )
@@ -252,7 +252,14 @@ def _unit(name: str, task: TaskLock, example: TaskReport | None) -> str:
     return f"({unit})" if unit else ""
 
 
-def _cell(m: Metric | None) -> tuple[str, Any]:
+def _best_known(report: TaskReport | None, name: str) -> tuple[Metric | None, str]:
+    """The metric and a remark: of a model with another energy zero the aligned errors are the ones to compare."""
+    metrics = report.metrics if report else {}
+    aligned = metrics.get(f"{name}_aligned")
+    return (aligned, "aligned") if aligned is not None and aligned.value is not None else (metrics.get(name), "")
+
+
+def _cell(m: Metric | None, note: str = "") -> tuple[str, Any]:
     """(for sorting, as read): the value and half its interval."""
     if m is None:
         return "", "–"
@@ -265,7 +272,7 @@ def _cell(m: Metric | None) -> tuple[str, Any]:
             text += f" ± {wording.number((low + high) / 2, wording.last_digit(m))}"
         else:
             text += f" ({wording.interval_text(m).replace(' to ', '–')})"
-    return f"{m.value:.5g}", typeset(text)
+    return f"{m.value:.5g}", typeset(f"{text} {note}".strip())
 
 
 def _with_range(value: float, interval: tuple[float, float] | None) -> str:

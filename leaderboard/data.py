@@ -101,7 +101,7 @@ def main_metric(locked: TaskLock | TaskReport) -> list[str]:
     """The metrics that stand for a task in a table, most telling first."""
     names = list(locked.metrics)
     first = {
-        "accuracy": ["force_mae", "energy_mae_per_atom", "force_cosine"],
+        "accuracy": ["force_mae", "energy_mae_per_atom_aligned", "energy_mae_per_atom", "force_cosine"],
         "molecular_dynamics": [
             "stable_time",
             *(n for n in names if n.startswith(("distance_", "rdf_error", "free_energy_error"))),

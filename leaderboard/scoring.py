@@ -15,7 +15,6 @@ What did not run has no score: it is never a zero.
 
 from __future__ import annotations
 
-import re
 import zlib
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_eval.report import Metric, ModelCard, Report, TaskReport
+from ffbench_eval.report import Metric, ModelCard, Report, TaskReport, same_theory
 
 from .entry import ROOM
 from .lock import SuiteLock
@@ -76,16 +75,6 @@ def task_weights(lock: SuiteLock, rules: dict[str, Any] | None = None) -> dict[s
             raise ValueError(f"weights: {name}: {weight!r} is not a number of at least 0")
         out[name] = float(weight)
     return out
-
-
-def same_theory(model: str, data: str) -> bool:
-    """Whether a model was trained on a data set's level of theory: one statement begins with the words of the other.
-
-    >>> same_theory("SPC/Fw", "SPC/Fw (flexible, PME)"), same_theory("PBE", "GFN2-xTB"), same_theory("", "PBE")
-    (True, False, False)
-    """
-    a, b = (re.findall(r"[a-z0-9]+", text.lower()) for text in (model, data))
-    return bool(a and b) and (a == b[: len(a)] or b == a[: len(b)])
 
 
 def card_for(report: Report, dataset: str, config: str) -> ModelCard:

@@ -145,6 +145,27 @@ def load(name: str):
     return known(name, [*sorted({m.split("@")[0] for m in names}), *names, *CONTROLS, *published()], "reference model")
 
 
+def provider(name: str):
+    """The `Provider` of the package that model ``name`` needs, or ``None``. Imports no package.
+
+    >>> provider("mace@ethanol_gfn2").package
+    'mace-torch'
+    """
+    from .providers import providers, published
+
+    if name in published():
+        return providers()[published()[name].provider]
+    made_of = name.partition("@")[0]
+    if name.endswith(".safetensors"):
+        from .checkpoint import read_tensors
+
+        try:
+            made_of = read_tensors(name)[0].get("family", "")
+        except ValueError:  # told where it is loaded
+            return None
+    return next((p for p in providers().values() if made_of in p.families), None)
+
+
 def _shipped(name: str):
     """A checkpoint, or the ensemble of the checkpoints that a JSON list names."""
     import json

@@ -25,16 +25,21 @@ PERIODS = (0, 2, 10, 18, 36, 54, 86, 118)
 
 @dataclass(frozen=True)
 class Config:
-    """``features`` per atom and in the decoder, ``layers``, ``cutoff`` Angstrom, ``frequencies`` of the sine basis."""
+    """``features`` per atom and in the decoder, ``layers``, ``cutoff`` Angstrom, ``frequencies`` of the sine basis.
+
+    The frequencies are 1.1^k: fewer of them lack the highest, and a bond that stretches by 0.05 Angstrom, 0.008 of
+    the cutoff, then moves no input. With 16 nothing was learnt in the time in which 50 reach a quarter of the error
+    of predicting none.
+    """
 
     features: int = 96
     layers: int = 3
     cutoff: float = 6.0
-    frequencies: int = 16
+    frequencies: int = 50
 
 
 # Fu et al. (2023): 11.37 M parameters.
-PAPER = Config(features=512, layers=5, frequencies=50)
+PAPER = Config(features=512, layers=5)
 
 
 class ForceNet(nn.Module):

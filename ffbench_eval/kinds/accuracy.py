@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ffbench_data.frames import collate
+from ffbench_data.load import load_frames
+
+from .. import alignment
 from ..report import Curve, Metric, axis, rounded
 from ..statistics import block_means, over_blocks
 
@@ -32,6 +36,11 @@ def plan(task, data, seed: int) -> list[dict]:
     return [{"rows": rows[i : i + CHUNK].tolist()} for i in range(0, len(rows), CHUNK)]
 
 
+def plan_for_model(task, model) -> list[dict]:
+    """One more unit for a model that does not state the data's theory: its energies have another zero."""
+    return alignment.plan(task, model)
+
+
 def calls(task, inputs, data) -> tuple[int, float]:
     """(systems per call, number of calls)."""
     atoms = int(data.frames.n_atoms[0])
@@ -40,19 +49,14 @@ def calls(task, inputs, data) -> tuple[int, float]:
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ffbench_data.frames import collate
-
     rows = np.array(inputs["rows"])
+    split = inputs.get("fit_offsets_on")
+    if split is not None:
+        frames = load_frames(task.dataset, task.config, split)
+        energy, _, made = _predict(model, frames, rows, progress)
+        return alignment.fit(frames[rows], energy, split, folder / alignment.FILE) | {"force_calls": made}
     frames = data.frames
-    energies, forces = [], []
-    per_call = max(1, BATCH_ATOMS // int(frames.n_atoms[rows].max()))
-    for start in range(0, len(rows), per_call):
-        batch = collate(frames, indices=rows[start : start + per_call])
-        out = model(batch)
-        energies.append(out.energy.detach().cpu().double().numpy())
-        forces.append(out.forces.detach().cpu().double().numpy())
-        progress((start + per_call) / len(rows))
-    energy, force = np.concatenate(energies), np.concatenate(forces)
+    energy, force, made = _predict(model, frames, rows, progress)
     finite = np.isfinite(energy)
     owner = np.repeat(np.arange(len(rows)), frames.n_atoms[rows])
     np.logical_and.at(finite, owner, np.isfinite(force).all(1))
@@ -60,14 +64,26 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     return {
         "status": ["ok" if f else "model_error" for f in finite],
         "detail": [f"frame {r}: energy or forces are not finite" for r, f in zip(rows, finite) if not f][:5],
-        "force_calls": len(energies),
+        "force_calls": made,
     }
 
 
+def _predict(model, frames, rows, progress) -> tuple[np.ndarray, np.ndarray, int]:
+    """Energies [T], forces [A, 3] and how many calls that took."""
+    energies, forces = [], []
+    per_call = max(1, BATCH_ATOMS // int(frames.n_atoms[rows].max()))
+    for start in range(0, len(rows), per_call):
+        out = model(collate(frames, indices=rows[start : start + per_call]))
+        energies.append(out.energy.detach().cpu().double().numpy())
+        forces.append(out.forces.detach().cpu().double().numpy())
+        progress((start + per_call) / len(rows))
+    return np.concatenate(energies), np.concatenate(forces), len(energies)
+
+
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
-    """Metrics over all finite frames; intervals over blocks of 20 neighbouring frames."""
+    """Metrics over all finite frames that have the label; intervals over blocks of 20 neighbouring frames."""
     frames = data.frames
-    energy_error, force_error, cosine, pairs = [], [], [], []
+    rows, energy_error, force_error, cosine, pairs = [], [], [], [], []
     for result in results:
         if not (result.folder / "predictions.npz").exists():
             continue
@@ -78,38 +94,36 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
                 continue
             truth = frames[int(row)]
             mine = got["forces"][starts[k] : starts[k + 1]].astype(float)
-            energy_error.append((got["energy"][k] - truth.energy, len(truth.forces)))
+            rows.append(int(row))
+            energy_error.append(got["energy"][k] - truth.energy)
             force_error.append(mine - truth.forces)
             norms = np.linalg.norm(mine) * np.linalg.norm(truth.forces)
-            cosine.append((mine * truth.forces).sum() / norms if norms > 0 else 0.0)
+            cosine.append(0.0 if norms == 0 else (mine * truth.forces).sum() / norms)
             pairs.append((truth.forces, mine))
-    if not force_error:
+    if not rows:
         return {}, {}
-    energy = np.array([e for e, _ in energy_error])
-    atoms = np.array([n for _, n in energy_error])
-    per_frame = {
-        "force_mae": (np.array([np.abs(f).mean() for f in force_error]), "eV/Å", "lower"),
-        "energy_mae": (np.abs(energy), "eV", "lower"),
-        "energy_mae_per_atom": (np.abs(energy) / atoms, "eV/atom", "lower"),
-        "force_cosine": (np.array(cosine), "1", "higher"),
-    }
-    trivial = float(np.mean([np.abs(t).mean() for t, _ in pairs]))
+    energy = np.array(energy_error)
     metrics = {
-        name: over_blocks(block_means(values), unit=unit, better=better, n=len(values))
-        for name, (values, unit, better) in per_frame.items()
+        "force_mae": _mean([np.abs(f).mean() for f in force_error], "eV/Å"),
+        **_energy_metrics(energy, frames.n_atoms[rows]),
+        **_aligned(energy, frames, rows, results),
+        "force_cosine": _mean(cosine, "1", "higher"),
     }
     force = metrics["force_mae"]
+    if force.value is None:
+        return metrics, {}
+    trivial = float(np.nanmean([np.abs(t).mean() for t, _ in pairs]))
     metrics["force_mae"] = force.model_copy(
         update={"trivial": trivial, "score": float(np.clip(1 - np.mean(force.values) / trivial, 0, 1))}
     )
-    squared = over_blocks(block_means(np.array([(f**2).mean() for f in force_error])), unit="", better="lower", n=0)
+    squared = _mean([(f**2).mean() for f in force_error], "")
     ends = squared.interval
     metrics["force_rmse"] = Metric(
         value=float(np.sqrt(np.mean(squared.values))),
         unit="eV/Å",
         interval=None if ends is None else (float(np.sqrt(max(0.0, ends[0]))), float(np.sqrt(ends[1]))),
         interval_note="root of the interval of the mean square",
-        n=len(force_error),
+        n=squared.n,
         aggregate="root_mean",
         values=squared.values,
     )
@@ -125,3 +139,37 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         note=f"200 of {len(truth)} force components",
     )
     return metrics, {"force_parity": parity}
+
+
+def _mean(values, unit: str, better: str = "lower") -> Metric:
+    """The mean over frames that have the label."""
+    values = np.asarray(values, float)
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return Metric(value=None, unit=unit, better=better, not_scored="the data set has no such label")
+    return over_blocks(block_means(known), unit=unit, better=better, n=len(known))
+
+
+def _energy_metrics(error: np.ndarray, atoms: np.ndarray, suffix: str = "") -> dict[str, Metric]:
+    return {
+        f"energy_mae{suffix}": _mean(np.abs(error), "eV"),
+        f"energy_mae_per_atom{suffix}": _mean(np.abs(error) / atoms, "eV/atom"),
+    }
+
+
+def _aligned(error: np.ndarray, frames, rows, results) -> dict[str, Metric]:
+    """The energy errors without the offsets that one unit was fitted for; none for a model of the data's theory."""
+    paths = [r.folder / alignment.FILE for r in results if (r.folder / alignment.FILE).exists()]
+    offsets = alignment.read(paths[0]) if paths else None
+    if offsets is None:
+        return {}
+    try:
+        made = _energy_metrics(error - offsets.shift(frames[np.array(rows)]), frames.n_atoms[rows], "_aligned")
+    except ValueError as why:
+        units = {"energy_mae_aligned": "eV", "energy_mae_per_atom_aligned": "eV/atom"}
+        return {name: Metric(value=None, unit=unit, not_scored=str(why)) for name, unit in units.items()}
+    taken = f"offsets fitted on {offsets.frames} frames of {offsets.split} count as known"
+    return {
+        name: m.model_copy(update={"interval_note": f"{m.interval_note}; {taken}"}) if m.value is not None else m
+        for name, m in made.items()
+    }

@@ -181,15 +181,16 @@ def _nothing(folder, p, status, detail, why: str) -> dict[str, Any]:
 
 def _aligned(parts, p, others):
     """Energies after the offsets of the task: per element from the calibration part, a mean error per other part."""
+    from ffbench_metrics import element_offsets
+
     from ..selective.features import counts
 
     notes = []
     if p.energy_offsets == "elements":
         fit = parts["calibration"]
         elements = np.unique(np.concatenate([c.atomic_numbers for c in parts.values()]))
-        error = fit.energy - fit.reference_energy
-        good = np.isfinite(error)
-        shares, *_ = np.linalg.lstsq(counts(fit, elements)[good], error[good], rcond=None)
+        good = np.isfinite(fit.energy) & np.isfinite(fit.reference_energy)
+        shares = element_offsets(counts(fit, elements)[good], fit.energy[good], fit.reference_energy[good])
         parts = {k: replace(c, energy=c.energy - counts(c, elements) @ shares) for k, c in parts.items()}
         notes.append("energies: offsets per element fitted on the calibration part were removed")
     for name, other in others.items():

@@ -53,6 +53,19 @@ def test_an_honest_entry_passes(tmp_path):
     assert errors(findings(real_entry(), tmp_path)) == []
 
 
+def test_energies_of_a_model_with_another_zero_are_known_to_the_board_once_aligned(tmp_path):
+    def add(entry):
+        task = entry["report"]["tasks"]["ethanol_accuracy"]
+        for name in ("energy_mae", "energy_mae_per_atom"):
+            task["metrics"][f"{name}_aligned"] = copy.deepcopy(task["metrics"][name])
+            task["metrics"][f"{name}_aligned"]["interval_note"] += "; offsets fitted on 100 frames of val"
+        task["units"].append(task["units"][-1] | {"address": "0" * 64, "detail": ["energies aligned: ..."]})
+
+    aligned = [f for f in findings(changed(add), tmp_path) if "aligned" in f.path]
+    assert aligned == []
+    assert errors(findings(changed(add), tmp_path)) == []
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_entries_made_for_tests_pass(seed, tmp_path):
     entry = varied(seed)

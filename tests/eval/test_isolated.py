@@ -1,0 +1,169 @@
+"""A model that kills its process, or never answers, costs its unit one state; the rest of the run goes on."""
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import reference_models
+from ffbench_data import collate, load_frames
+from ffbench_eval import evaluate
+from ffbench_eval.isolated import LIMIT, ProcessLost, isolated, provider_of
+from ffbench_eval.models import card, fingerprint, resolve
+from reference_models.providers import providers, published
+from tests.conftest import ROOT
+from tests.eval.test_evaluate import TINY
+
+PAIR = 2  # systems in the batches of the MD unit of TINY, and of no other unit
+MODEL = """
+import os, sys, time, torch
+import multiprocessing
+from ffbench_eval import ForceField
+
+def energy(batch):
+    if batch.n_systems == {pair}:
+        {trouble}
+    d = batch.edge_vectors().norm(dim=-1)
+    owner = batch.system_index[batch.edge_index[0]]
+    return d.new_zeros(batch.n_systems).index_add(0, owner, 0.1 * (d - 2.0) ** 2)
+
+def load():
+    {loading}
+    return ForceField.from_energy(energy, cutoff=8.0, card={{"name": "stand-in", "theory": "none"}})
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def spec(tmp_path, trouble="pass", loading="pass"):
+    path = tmp_path / "standin.py"
+    path.write_text(MODEL.format(pair=PAIR, trouble=trouble, loading=loading))
+    return f"{path}:load"
+
+
+def test_a_provider_that_kills_its_process_costs_one_unit(tmp_path, suite):
+    trouble = "print('the arena is corrupt', file=sys.stderr, flush=True); os._exit(3)"
+    report = evaluate(spec(tmp_path, trouble), suite, out=tmp_path / "run", quiet=True, isolate=True)
+    broken = report.tasks["dynamics"]
+    assert broken.statuses == {"model_error": 2}
+    assert "its process died in a call (exit code 3); it said: the arena is corrupt" in broken.units[0].detail[0]
+    assert report.tasks["errors"].statuses == {"ok": 2}  # 60 frames, and 100 to align on
+    assert report.tasks["errors"].metrics["force_mae"].value > 0
+    assert report.model.name == "stand-in"
+
+
+def test_a_call_that_never_ends_is_ended_at_the_limit_and_the_next_one_answers(tmp_path, monkeypatch):
+    model = isolated(spec(tmp_path, "time.sleep(600)"))
+    frames = load_frames("ethanol_gfn2", split="test")
+    assert model(collate(frames, indices=[0])).energy.shape == (1,)
+    before = model.fn.child.process
+    with monkeypatch.context() as patch:
+        patch.setenv(LIMIT, "1.5")
+        with pytest.raises(ProcessLost, match=rf"no answer within 1.5 s in a call .* set {LIMIT}"):
+            model(collate(frames, indices=range(PAIR)))
+    assert before.poll() is not None
+    assert model(collate(frames, indices=[0])).energy.shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("loading", "message"),
+    [
+        ("os.abort()", r"its process died in loading \(SIGABRT\)"),
+        ("import no_such_package", "no_such_package"),
+    ],
+)
+def test_what_fails_while_it_loads_is_one_line(tmp_path, loading, message):
+    with pytest.raises(ValueError, match=message) as told:
+        isolated(spec(tmp_path, loading=loading))
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_what_cannot_be_isolated_and_a_wrong_limit_are_one_line(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="isolate: name the model by a spec"):
+        resolve(reference_models.build("schnet"), isolate=True)
+    monkeypatch.setenv(LIMIT, "soon")
+    with pytest.raises(ValueError, match="FFBENCH_CALL_LIMIT_S='soon' must be a positive number of seconds"):
+        isolated(spec(tmp_path))
+
+
+def test_an_isolated_model_answers_as_one_in_this_process_and_keeps_its_fingerprint():
+    here, there = reference_models.load("painn@ethanol_gfn2"), isolated("reference_models:painn@ethanol_gfn2")
+    batch = collate(load_frames("ethanol_gfn2", split="test"), indices=range(3))
+    mine, theirs = here(batch), there(batch)
+    for field in ("energy", "forces", "embedding"):
+        torch.testing.assert_close(getattr(theirs, field), getattr(mine, field), rtol=0, atol=0)
+    assert fingerprint(there) == fingerprint(here)
+    assert card(there) == card(here)
+    sent = pickle.loads(pickle.dumps(there.fn))  # to a worker; here it finds the same process
+    assert sent.child is there.fn.child
+    process = sent.child.process
+    assert process.poll() is None
+    del there, sent
+    assert process.wait(timeout=10) is not None  # it ends with the last model that needs it
+
+
+def test_its_process_ends_with_the_one_that_asked(tmp_path):
+    script = (
+        "import sys, os, signal; from ffbench_eval.isolated import isolated; m = isolated(sys.argv[1]); "
+        "print(m.fn.child.process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, spec(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    left = int(done.stdout)
+    for _ in range(100):
+        if not _alive(left):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {left} is left over")
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_worker_processes_that_die_end_as_harness_error_and_the_rest_goes_on(tmp_path, suite):
+    trouble = "(multiprocessing.parent_process() is None) or os._exit(9)"  # only in a worker: this process goes on
+    report = evaluate(spec(tmp_path, trouble), suite, out=tmp_path / "run", quiet=True, workers=2)
+    broken = report.tasks["dynamics"]
+    assert broken.statuses == {"harness_error": 1}
+    assert "the worker process died while it ran this unit, twice" in broken.units[0].detail[0]
+    assert report.tasks["errors"].metrics["force_mae"].value > 0
+
+
+def test_packages_of_other_people_are_isolated_and_ours_are_not():
+    assert provider_of("reference_models:mace@ethanol_gfn2").name == "mace"
+    assert provider_of("reference_models:gemnet_dt").name == "xnns"
+    for name, row in published().items():
+        assert provider_of(f"reference_models:{name}").name == row.provider
+    for ours in ("reference_models:painn", "reference_models:truth@water", "file.py:load", "reference_models:nothing"):
+        assert provider_of(ours) is None
+
+
+def test_a_published_model_is_not_imported_here():
+    """The whole way of the command line, with a package that is installed."""
+    ready = [n for n, row in published().items() if providers()[row.provider].installed]
+    from reference_models.providers.ani import folder
+
+    if "ani1x" not in ready or not (folder() / "Neurochem").exists():
+        pytest.skip("ANI-1x is not on this machine: pip install 'ffbench[ani]' && ffbench models fetch ani1x")
+    script = (
+        "import sys; from ffbench_eval.models import resolve; from ffbench_data import collate, load_frames;"
+        "model, _ = resolve('reference_models:ani1x');"
+        "out = model(collate(load_frames('ethanol_gfn2', split='test'), indices=[0]));"
+        "print(round(out.energy.item()), 'torchani' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["-4217", "False"]
