@@ -51,9 +51,7 @@ def verdict(task: TaskReport) -> Verdict:
 
     broken, ran = _unstable(task)
     parts = [_indicative(task), _ran(task, broken, ran), *_numbers(task), *_against_floor(task, broken), _lost(task)]
-    parts += [
-        f"{metric_name(name)} not scored ({clean(m.not_scored)})" for name, m in task.metrics.items() if m.not_scored
-    ]
+    parts += _not_scored(task)
     label = "unstable" if broken else "incomplete" if states & set(LOST) else "finished"
     return Verdict(label, _sentence(parts))
 
@@ -66,6 +64,18 @@ def _unstable(task: TaskReport) -> tuple[int, int]:
         return sum(not v for v in fraction.values), len(fraction.values)
     broken = counts.get("unstable", 0)
     return broken, broken + counts.get("ok", 0)
+
+
+def _not_scored(task: TaskReport) -> list[str]:
+    """Metrics without a value, once per reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, m in task.metrics.items():
+        if m.not_scored:
+            reasons.setdefault(clean(m.not_scored), []).append(metric_name(name))
+    return [
+        f"{' and '.join(names) if len(names) < 3 else f'{names[0]} and {len(names) - 1} more'} not scored ({reason})"
+        for reason, names in reasons.items()
+    ]
 
 
 def _indicative(task: TaskReport) -> str:
