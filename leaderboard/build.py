@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ffbench_eval import wording
-from ffbench_eval.html import _typeset as typeset
 from ffbench_eval.plots import title as curve_title
 from ffbench_eval.report import Metric, TaskReport
+from ffbench_eval.templating import environment, typeset
 from ffbench_eval.verdict import MEANING, verdict
 
 from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics
@@ -86,7 +85,7 @@ def build(
 def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **more: Any) -> None:
     template = template or file
     text = (
-        _templates()
+        environment(TEMPLATES)
         .get_template(f"{template}.j2")
         .render(
             **shared,
@@ -100,24 +99,6 @@ def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **mo
         )
     )
     (out / file).write_text(text, encoding="utf-8")
-
-
-@cache
-def _templates():
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def printable(value: Any) -> Any:
-        return wording.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _key(board: SuiteBoard) -> str:
