@@ -98,6 +98,7 @@ def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **mo
             trust_meaning=TRUST,
             state_meaning=_state_meaning,
             thousands=_thousands,
+            published=_published,
             hardware=_hardware,
         )
     )
@@ -489,6 +490,16 @@ def _state_meaning(state: str) -> str:
 
 def _thousands(value: int | None) -> str:
     return "not stated" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def _published(value: float) -> Any:
+    """As it was printed: whole numbers whole, others with all their digits.
+
+    >>> str(_published(2100070.0)), str(_published(2.3e-9)), str(_published(0.229))
+    ('2\\u202f100\\u202f070', '2.3 × 10<sup>−9</sup>', '0.229')
+    """
+    whole = float(value).is_integer()
+    return _thousands(int(value)) if whole else typeset(f"{value:.10g}".replace("e-0", "e-"))
 
 
 def _hardware(entry: Entry) -> str:
