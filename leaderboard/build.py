@@ -17,6 +17,7 @@ from .entry import ENTRIES, ROOM, Entry
 from .figures import Dot, scatter, small
 from .literature import load_literature
 from .lock import SUITES, TaskLock
+from .recompute import not_recomputed
 from .scoring import card_for, lead_source, rank, same_theory
 from .trust import CHECKS, records
 
@@ -24,6 +25,7 @@ TEMPLATES = ROOM / "templates"
 CURVES = 6  # per entry
 PER_TASK = 3
 STORIES = 5
+DAGGER = "†"
 TRUST = {
     "self-reported": "checked for consistency; the numbers are the submitter's own",
     "recomputed": "the board worked the metrics out again from archived predictions or trajectories",
@@ -158,9 +160,12 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
     report = rows[0][1].entry.report
     room = CURVES
     tasks: dict[str, list[dict[str, Any]]] = {}
-    for _, row in rows:
+    for board, row in rows:
         shown = []
         for name, task in row.entry.report.tasks.items():
+            scans = board.lock.tasks[name].scans if name in board.lock.tasks else None
+            reported = row.trust != "recomputed"
+            loose = {k: not_recomputed(task.kind, k, m, scans) for k, m in task.metrics.items() if reported}
             charts = _charts(task)[: min(PER_TASK, room)]
             room -= len(charts)
             shown.append(
@@ -170,9 +175,11 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
                     "score": row.scores[name],
                     "said": typeset(verdict(task).sentence),
                     "metrics": [
-                        _metric_row(k, task.metrics[k], scored=row.scores[name].state != "different_theory")
+                        _metric_row(k, m, scored=row.scores[name].state != "different_theory", loose=loose.get(k, ""))
                         for k in shown_metrics(task)
+                        if (m := task.metrics[k]) is not None
                     ],
+                    "loose": any(loose.get(k) for k in shown_metrics(task)),
                     "failed": any(s not in ("ok", "not_run") for u in task.units for s in u.status),
                     "charts": charts,
                     "stories": _stories(task),
@@ -202,13 +209,14 @@ def _charts(task: TaskReport) -> list[tuple[str, Any]]:
     return [(title, svg) for title, svg in drawn if svg]
 
 
-def _metric_row(name: str, m: Metric, scored: bool = True) -> tuple[Any, ...]:
+def _metric_row(name: str, m: Metric, scored: bool = True, loose: str = "") -> tuple[Any, ...]:
+    """Cells of a metric; a dagger marks what the check takes as reported (``loose``: `not_recomputed`)."""
     unit = wording.unit_name(m.unit)
     floor = f"{wording.number(m.floor.median)}, {wording.number(m.floor.p95)}" if m.floor else ""
     return (
         wording.metric_name(name),
-        typeset(f"{wording.value_text(m)} {'' if m.value is None else unit}".strip()),
-        typeset(wording.clean(m.not_scored) if m.value is None else _interval(m)),
+        typeset(f"{wording.value_text(m)} {'' if m.value is None else unit}".strip()) + DAGGER * ("value" in loose),
+        typeset(wording.clean(m.not_scored) if m.value is None else _interval(m)) + DAGGER * ("interval" in loose),
         m.n or "",
         floor,
         "" if m.score is None or not (scored or name == "stable_fraction") else f"{m.score:.2f}",

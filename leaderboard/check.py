@@ -22,7 +22,7 @@ from ffbench_eval.report import MAX_POINTS, TaskReport
 from .bounds import bound, few_digits
 from .entry import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths
 from .lock import OWN_TRIVIAL, SUITES, SuiteLock, TaskLock, load_lock
-from .recompute import metric_faults, task_faults
+from .recompute import metric_faults, not_recomputed, task_faults
 from .strict_json import BadJson, read
 
 MAX_TEXT = 20_000  # characters of one string
@@ -258,6 +258,11 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
         for where, message in metric_faults(name, metric, task, lock.scans if lock else None):
             yield _error(here + where, message, RERUN)
         yield from _physics(here, name, metric)
+    loose = [not_recomputed(task.kind, k, m, lock.scans if lock else None) for k, m in task.metrics.items()]
+    if any(loose):
+        count = f"{sum('value' in w for w in loose)} values and {sum('interval' in w for w in loose)} intervals"
+        fix = "fine: the page marks them; archived unit files (`submit --archive-url`) let the board recompute them"
+        yield _warning(f"{at}.metrics", f"{count} are taken as reported: the entry holds no samples for them", fix)
 
 
 def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
@@ -353,8 +358,8 @@ def _physics(here: str, name: str, metric) -> Iterator[Finding]:
 def _duplicates(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
     mine = _samples(json.loads(entry.report.model_dump_json()))
     for key, other in others.items():
-        if key == entry.key or not isinstance(other, dict):
-            continue
+        if key.rpartition("/")[0] == entry.key.rpartition("/")[0] or not isinstance(other, dict):
+            continue  # suites share frames: a model has the same errors in two of them
         report = other.get("report")
         if not isinstance(report, dict):
             continue

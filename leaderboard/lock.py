@@ -112,7 +112,7 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
             before = None
         parts = [("the lock", before.metrics)] if before and before.metrics else []
         for report in trusted:
-            if task.name in report.tasks and _finished(report.tasks[task.name]):
+            if task.name in report.tasks and _usable(report.tasks[task.name]):
                 if report.tasks[task.name].parameters != parameters or report.tasks[task.name].dataset != used:
                     who = report.model.name
                     raise ValueError(
@@ -143,21 +143,24 @@ def not_locked(lock: SuiteLock, trusted: Iterable[Report]) -> list[str]:
     said = []
     for report in trusted:
         for name, task in report.tasks.items():
-            if name in lock.tasks and not _finished(task):
+            if name in lock.tasks and not _usable(task):
                 states = ", ".join(f"{count} {state}" for state, count in task.statuses.items()) or "no members"
-                said.append(
-                    f"{name}: nothing taken from {report.model.name} ({states}); anchors need a run without loss"
-                )
+                said.append(f"{name}: nothing taken from {report.model.name} ({states})")
     bare = [name for name, task in lock.tasks.items() if not task.metrics]
     if bare:
         said.append(f"without metrics yet: {', '.join(bare)}; add them with --from RUN")
     return said
 
 
-def _finished(task: TaskReport) -> bool:
-    """Whether every member ended ok: only then the number of samples and every metric are the task's own."""
+def _usable(task: TaskReport) -> bool:
+    """Whether no member was lost: floors and baselines are then the task's own."""
     states = {s for u in task.units for s in u.status}
-    return states == {"ok"} and any(m.value is not None for m in task.metrics.values())
+    return states <= {"ok", "unstable"} and any(m.value is not None for m in task.metrics.values())
+
+
+def _finished(task: TaskReport) -> bool:
+    """Whether every member ended ok: only then the number of samples and the set of metrics are the task's own."""
+    return _usable(task) and all(s == "ok" for u in task.units for s in u.status)
 
 
 def _together(task: str, parts: list[tuple[str, dict[str, MetricLock]]]) -> dict[str, MetricLock]:
@@ -167,7 +170,8 @@ def _together(task: str, parts: list[tuple[str, dict[str, MetricLock]]]) -> dict
         for name, new in metrics.items():
             first, known = out.get(name, (who, new))
             if known.n is None or new.n is None:
-                first, known = (who, new) if known.n is None else (first, known)
+                better = new.n is not None or (known.n is None and not new.optional)  # says more
+                first, known = (who, new) if better else (first, known)
             else:
                 for field in ("unit", "better", "aggregate", "version", "floor", "trivial", "n"):
                     a, b = getattr(known, field), getattr(new, field)
@@ -208,8 +212,8 @@ def _metrics(task: TaskReport) -> dict[str, MetricLock]:
             version=m.version,
             floor=m.floor,
             trivial=None if _own_trivial(task.kind, name) else m.trivial,
-            n=m.n or None,
-            optional=not _of_every_model(task.kind, name),
+            n=(m.n or None) if _finished(task) else None,
+            optional=not (_finished(task) and _of_every_model(task.kind, name)),
         )
         for name, m in task.metrics.items()
     }

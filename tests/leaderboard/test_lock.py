@@ -54,13 +54,21 @@ def test_runs_that_disagree_are_refused_by_name():
         make_lock("desk", [REPORT])
 
 
-def test_a_run_with_losses_gives_no_anchors():
+def test_a_run_with_losses_gives_no_anchors_and_an_unstable_one_its_floors():
     task = REPORT.tasks["water_md"]
-    lost = task.units[0].model_copy(update={"status": ["unstable", *task.units[0].status[1:]]})
-    report = part(water_md=task.model_copy(update={"units": [lost, *task.units[1:]]}))
-    lock = make_lock("mini", [report])
-    assert names(lock) == set()
-    assert "nothing taken from painn (1 unstable" in not_locked(lock, [report])[0]
+
+    def ended(state):
+        first = task.units[0].model_copy(update={"status": [state, *task.units[0].status[1:]]})
+        return part(water_md=task.model_copy(update={"units": [first, *task.units[1:]]}))
+
+    lost = make_lock("mini", [ended("out_of_memory")])
+    assert names(lost) == set()
+    assert "nothing taken from painn (1 out_of_memory" in not_locked(lost, [ended("out_of_memory")])[0]
+    whole = make_lock("mini", [REPORT]).tasks["water_md"].metrics
+    shaky = make_lock("mini", [ended("unstable")]).tasks["water_md"].metrics
+    assert all(m.n is None and m.optional and m.floor == whole[k].floor for k, m in shaky.items())
+    for order in ([ended("unstable"), REPORT], [REPORT, ended("unstable")]):
+        assert make_lock("mini", order).tasks["water_md"].metrics == whole
 
 
 def test_a_metric_that_only_one_run_has_is_optional():
