@@ -141,7 +141,8 @@ def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
 
 def _theory(board: SuiteBoard, row: Row) -> str:
     """A model's level of theory in a table: that of the data, or its own name."""
-    names = {c.task for c in board.columns if c.task in row.entry.report.tasks}
+    tasks = row.entry.report.tasks
+    names = {c.task for c in board.columns if c.task in tasks and tasks[c.task].metrics}
     data = [board.lock.tasks[n] for n in names]
     cards = [(card_for(row.entry.report, t.dataset.name, t.dataset.config), t.theory) for t in data]
     other = sorted({card.theory for card, theory in cards if not same_theory(card.theory, theory)})

@@ -125,7 +125,7 @@ def _columns(lock: SuiteLock, reports: dict[str, Report]) -> Iterator[Column]:
             if metric == "stable_time" and "energy_drift" in (locked.parameters.get("observables") or ()):
                 continue  # a few ps at constant energy say little about stability
             places = metric_places(name, metric, done)
-            if places:
+            if any(metric in t.metrics for t in done.values()):
                 yield Column(name, metric, places)
 
 
