@@ -467,8 +467,8 @@ def _on_device(models: model_room.Models, device: str) -> model_room.Models:
 def _name(models: model_room.Models) -> str:
     if isinstance(models, ForceField):
         return models.name
-    families = {str(m.card.get("family") or m.name) for m in models.values()}
-    return families.pop() if len(families) == 1 else "+".join(sorted(families))
+    names = {m.name for m in models.values()}
+    return names.pop() if len(names) == 1 else "+".join(sorted(names))
 
 
 def _slug(name: str) -> str:

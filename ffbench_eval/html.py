@@ -10,6 +10,7 @@ from typing import Any
 
 from . import plots, wording
 from .report import ModelCard, Report, TaskReport
+from .templating import environment
 from .verdict import MEANING, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,34 +62,9 @@ def render(report: Report) -> str:
 
 @cache
 def _template():
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def printable(value: Any) -> Any:
-        return wording.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plain"] = _plain
-    environment.filters["typeset"] = _typeset
-    return environment.get_template("report.html.j2")
-
-
-def _typeset(text: str) -> Any:
-    """Numbers made by `wording` as print would have them: a true minus, powers of ten raised."""
-    import re
-
-    from markupsafe import Markup, escape
-
-    safe = str(escape(text)).replace("&gt;= ", "≥ ")
-    safe = re.sub(r"(?<![\w.])(\d[\d.]*)e(-?\d+)\b", r"\1 × 10<sup>\2</sup>", safe)
-    return Markup(re.sub(r"(^|[\s>])-(?=\d)", "\\1−", safe))
+    made = environment(TEMPLATES)
+    made.filters["plain"] = _plain
+    return made.get_template("report.html.j2")
 
 
 def _plain(value: Any) -> str:

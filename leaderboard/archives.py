@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from ffbench_eval.report import TaskReport
+from ffbench_eval.report import Metric, TaskReport
 
 from .entry import Archive, Entry
 
@@ -97,10 +97,16 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
     checked = 0
     for key, reported in task.metrics.items():
         again = metrics.get(key)
-        if again is None or not _same(reported.values, again.values):
+        if again is None or not _same(_held(reported), _held(again)):
             raise ValueError(f"task {name}: {key} does not follow from the archived files")
-        checked += len(reported.values)
+        checked += len(_held(reported))
     return f"{name}: {len(task.metrics)} metrics, {checked} values"
+
+
+def _held(metric: Metric) -> list[float | None]:
+    """The samples; of a number without samples itself and its interval."""
+    sampled = any(v is not None for v in metric.values)
+    return list(metric.values) if sampled else [metric.value, *(metric.interval or ())]
 
 
 def _rows_as_planned(name: str, folder: Path, inputs: dict) -> None:

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ffbench_eval import wording
-from ffbench_eval.html import _typeset as typeset
 from ffbench_eval.plots import title as curve_title
 from ffbench_eval.report import Metric, TaskReport
+from ffbench_eval.templating import environment, typeset
 from ffbench_eval.verdict import MEANING, verdict
 
-from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics
+from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
 from .entry import ENTRIES, ROOM, Entry
 from .figures import Dot, scatter, small
 from .literature import load_literature
 from .lock import SUITES, TaskLock
-from .scoring import lead_source, rank
+from .recompute import not_recomputed
+from .scoring import card_for, lead_source, rank, same_theory
 from .trust import CHECKS, records
 
 TEMPLATES = ROOM / "templates"
 CURVES = 6  # per entry
 PER_TASK = 3
 STORIES = 5
+DAGGER = "†"
 TRUST = {
     "self-reported": "checked for consistency; the numbers are the submitter's own",
     "recomputed": "the board worked the metrics out again from archived predictions or trajectories",
@@ -38,10 +39,12 @@ STATES = {
 KINDS = {
     "accuracy": "Errors of energy and forces on labelled frames the model has not seen.",
     "molecular_dynamics": "The model runs the simulation; what comes out is compared with what the truth gives. "
-    "Stability is a censored time: >= means nothing failed within the length.",
+    "Stability is a censored time: ≥ means nothing failed within the length.",
     "bsct": "Energy and forces along rigid bond scans. FSD mixes smoothness with accuracy near equilibrium and is "
     "never shown without the force error.",
-    "selective": "Does the model know when it is wrong? Confidence against error; AUGRC is the headline.",
+    "selective": "Does the model know when it is wrong? Confidence against error; AUGRC is the headline. A score of 0 "
+    "is chance, half the share that failed; 1 is the oracle, which knows every failure. Each model is judged by the "
+    "best kind of confidence it allows.",
     "speed": "Steps per second; between machines compare steps per reference kernel. Never part of a score.",
 }
 
@@ -68,7 +71,8 @@ def build(
         shutil.copyfile(TEMPLATES / name, out / name)
     _tables(out, boards)
     shared = {"boards": boards, "entries": len(loaded), "built": built}
-    _page(out, "index.html", shared, systems=_systems(boards), counted=_counted(boards))
+    counted = {_key(b): sum(w > 0 for w in b.weights.values()) for b in boards}
+    _page(out, "index.html", shared, systems=_systems(boards), counted=counted, any_theory=_any_theory(boards))
     _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
     groups, missing = _plots(boards)
     _page(out, "plots.html", shared, groups=groups, missing=missing)
@@ -86,7 +90,7 @@ def build(
 def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **more: Any) -> None:
     template = template or file
     text = (
-        _templates()
+        environment(TEMPLATES)
         .get_template(f"{template}.j2")
         .render(
             **shared,
@@ -96,28 +100,11 @@ def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **mo
             trust_meaning=TRUST,
             state_meaning=_state_meaning,
             thousands=_thousands,
+            published=_published,
             hardware=_hardware,
         )
     )
     (out / file).write_text(text, encoding="utf-8")
-
-
-@cache
-def _templates():
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def printable(value: Any) -> Any:
-        return wording.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _key(board: SuiteBoard) -> str:
@@ -128,9 +115,38 @@ def _systems(boards: list[SuiteBoard]) -> list[str]:
     return sorted({t.dataset.name for b in boards for t in b.lock.tasks.values()})
 
 
-def _counted(boards: list[SuiteBoard]) -> dict[str, int]:
-    """How many tasks of positive weight the most complete models of a suite have."""
-    return {_key(b): max((len(r.rank.tasks) for r in b.rows if r.rank), default=0) for b in boards}
+def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
+    """Per suite the table of metrics that need no level of theory: heads, and a line per model that has any."""
+    out = {}
+    for board in boards:
+        heads, lines = [], []
+        for c in board.columns:
+            tasks = [t for r in board.rows if (t := r.entry.report.tasks.get(c.task))]
+            unit = next((wording.unit_name(t.metrics[c.metric].unit) for t in tasks if c.metric in t.metrics), "")
+            head = f"{wording.metric_name(c.metric)} {f'({unit})' if unit else ''}".strip()
+            heads.append((c.task.replace("_", " "), head))
+        for r in board.rows:
+            cells = []
+            for c in board.columns:
+                task = r.entry.report.tasks.get(c.task)
+                value, text = _cell(task.metrics.get(c.metric) if task else None)
+                here = c.places.get(r.entry.key)
+                place = "" if here is None else f"{here[0]}{'=' if here[1] else ''}"
+                cells.append((value, text, place))
+            if any(value for value, *_ in cells):
+                lines.append((r, _theory(board, r), cells))
+        out[_key(board)] = {"heads": heads, "lines": lines}
+    return out
+
+
+def _theory(board: SuiteBoard, row: Row) -> str:
+    """A model's level of theory in a table: that of the data, or its own name."""
+    tasks = row.entry.report.tasks
+    names = {c.task for c in board.columns if c.task in tasks and tasks[c.task].metrics}
+    data = [board.lock.tasks[n] for n in names]
+    cards = [(card_for(row.entry.report, t.dataset.name, t.dataset.config), t.theory) for t in data]
+    other = sorted({card.theory for card, theory in cards if not same_theory(card.theory, theory)})
+    return ", ".join(wording.clean(t)[:40] or "not stated" for t in other) or "the data's"
 
 
 def _models(boards: list[SuiteBoard]) -> dict[str, list[tuple[SuiteBoard, Row]]]:
@@ -145,9 +161,12 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
     report = rows[0][1].entry.report
     room = CURVES
     tasks: dict[str, list[dict[str, Any]]] = {}
-    for _, row in rows:
+    for board, row in rows:
         shown = []
         for name, task in row.entry.report.tasks.items():
+            scans = board.lock.tasks[name].scans if name in board.lock.tasks else None
+            reported = row.trust != "recomputed"
+            loose = {k: not_recomputed(task.kind, k, m, scans) for k, m in task.metrics.items() if reported}
             charts = _charts(task)[: min(PER_TASK, room)]
             room -= len(charts)
             shown.append(
@@ -156,9 +175,15 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
                     "report": task,
                     "score": row.scores[name],
                     "said": typeset(verdict(task).sentence),
-                    "metrics": [_metric_row(k, task.metrics[k]) for k in shown_metrics(task)],
+                    "metrics": [
+                        _metric_row(k, m, scored=row.scores[name].state != "different_theory", loose=loose.get(k, ""))
+                        for k in shown_metrics(task)
+                        if (m := task.metrics[k]) is not None
+                    ],
+                    "loose": any(loose.get(k) for k in shown_metrics(task)),
+                    "failed": any(s not in ("ok", "not_run") for u in task.units for s in u.status),
                     "charts": charts,
-                    "stories": [wording.clean(d).strip()[:600] for u in task.units for d in u.detail if d][:STORIES],
+                    "stories": _stories(task),
                 }
             )
         tasks[row.entry.key] = shown
@@ -171,6 +196,13 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _stories(task: TaskReport) -> list[str]:
+    """What the units say; of a task that never ran, the sentence above says it all."""
+    told = [wording.clean(d).strip()[:600] for u in task.units for d in u.detail if d]
+    ran = any(s not in ("unsupported", "not_run") for u in task.units for s in u.status)
+    return list(dict.fromkeys(told))[:STORIES] if ran else []
+
+
 def _charts(task: TaskReport) -> list[tuple[str, Any]]:
     wanted = [n for n in task.curves if not n.startswith(("temperature", "force_parity", "scan_force"))]
     titles = [wording.metric_name(n) if n in wording.NAMES else curve_title(n) for n in wanted]
@@ -178,16 +210,17 @@ def _charts(task: TaskReport) -> list[tuple[str, Any]]:
     return [(title, svg) for title, svg in drawn if svg]
 
 
-def _metric_row(name: str, m: Metric) -> tuple[Any, ...]:
+def _metric_row(name: str, m: Metric, scored: bool = True, loose: str = "") -> tuple[Any, ...]:
+    """Cells of a metric; a dagger marks what the check takes as reported (``loose``: `not_recomputed`)."""
     unit = wording.unit_name(m.unit)
     floor = f"{wording.number(m.floor.median)}, {wording.number(m.floor.p95)}" if m.floor else ""
     return (
         wording.metric_name(name),
-        typeset(f"{wording.value_text(m)} {'' if m.value is None else unit}".strip()),
-        typeset(wording.clean(m.not_scored) if m.value is None else _interval(m)),
+        typeset(f"{wording.value_text(m)} {'' if m.value is None else unit}".strip()) + DAGGER * ("value" in loose),
+        typeset(wording.clean(m.not_scored) if m.value is None else _interval(m)) + DAGGER * ("interval" in loose),
         m.n or "",
         floor,
-        "" if m.score is None else f"{m.score:.2f}",
+        "" if m.score is None or not (scored or name == "stable_fraction") else f"{m.score:.2f}",
     )
 
 
@@ -198,7 +231,9 @@ def _interval(m: Metric) -> str:
 def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
     reports = {r.entry.key: r.entry.report.tasks.get(name) for r in board.rows}
     example = next((t for t in reports.values() if t and t.metrics), None)
-    metrics = main_metric(task if task.metrics or example is None else example)
+    known = task if task.metrics or example is None else example
+    selective = task.kind == "selective"
+    metrics = slots(known) if selective else main_metric(known)
     scored = [r for r in board.rows if r.scores[name].value is not None and not r.seen]
     place = {key: r.rank for key, r in rank({r.entry.key: {name: r.scores[name]} for r in scored}, {name: 1.0}).items()}
     lines = []
@@ -206,7 +241,8 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         score, report = r.scores[name], reports[r.entry.key]
         here = place.get(r.entry.key)
         tied = sum(p == here for p in place.values()) > 1
-        found = [_best_known(report, m) for m in metrics]
+        mine = slots(report) if selective and report else metrics  # the source is each model's own
+        found = [_best_known(report, m) for m in mine]
         lines.append(
             {
                 "rank": here,
@@ -216,11 +252,13 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
                 "sort": "" if score.value is None else f"{score.value:.4f}",
                 "score": "–" if score.value is None else _with_range(score.value, score.interval),
                 "cells": [_cell(m, note) for m, note in found],
+                "source": lead_source(report).replace("_", " ") if selective and report else "",
                 "state": wording.clean(score.state.replace("_", " ")),
             }
         )
     lines.sort(key=lambda line: (line["rank"] or 9999, line["name"]))
-    heads = [f"{wording.metric_name(m)} {_unit(m, task, example)}".strip() for m in metrics]
+    lead = f", {lead_source(known).replace('_', ' ')}" if selective else ""
+    heads = [f"{wording.metric_name(m).removesuffix(lead)} {_unit(m, task, example)}".strip() for m in metrics]
     anchors = [
         (
             wording.metric_name(k),
@@ -229,11 +267,9 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
             wording.number(m.trivial) if m.trivial is not None else "–",
         )
         for k, m in task.metrics.items()
-        if m.floor or m.trivial is not None
+        if not selective and (m.floor or m.trivial is not None)
     ]
-    settings = ", ".join(
-        f"{k.replace('_', ' ')} {_plain(v)}" for k, v in task.parameters.items() if v not in (None, "", [], False)
-    )
+    settings = ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in task.parameters.items() if _said(v))
     return {
         "board": board,
         "name": name,
@@ -241,6 +277,7 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         "meaning": KINDS.get(task.kind, task.kind),
         "settings": settings,
         "heads": heads,
+        "selective": selective,
         "lines": lines,
         "anchors": anchors,
     }
@@ -299,17 +336,18 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
     return groups
 
 
-FORCE = ("accuracy", "force_mae")
-AXES = {  # title: x (kind, metric), y (kind, metric), log x, log y, note
-    "Force error against stability": (FORCE, ("molecular_dynamics", "stable_time"), True, False, ""),
+FORCE = (("accuracy", "force_mae"), ("bsct", "scan_force_mae"))  # the first that a suite has for a system
+COST, SPEED = (("cost", "cost"),), (("cost", "speed"),)
+AXES = {  # title: x and y as (kind, metric), log x, log y, note
+    "Force error against stability": (FORCE, (("molecular_dynamics", "stable_time"),), True, False, ""),
     "Force error against FSD": (
-        FORCE, ("bsct", "fsd"), True, False, "FSD also rises with the force error along the scan",
+        FORCE, (("bsct", "fsd"),), True, False, "FSD also rises with the force error along the scan",
     ),
     "AUGRC against cost": (
-        ("cost", "cost"), ("selective", "augrc"), True, False, "cost: of the same model's simulation",
+        COST, (("selective", "augrc"),), True, False, "cost: of the same model's simulation of this system",
     ),
     "Speed against accuracy": (
-        FORCE, ("cost", "speed"), True, True,
+        FORCE, SPEED, True, True,
         "speed: of the simulation that was scored, in units of a kernel timed on the same machine",
     ),
 }  # fmt: skip
@@ -320,42 +358,64 @@ def _plots(boards: list[SuiteBoard]) -> tuple[list[tuple[str, list]], list[str]]
     groups, missing = [], []
     for board in boards:
         drawn = []
+        names = [r.entry.model for r in board.rows]
         for title, (x_of, y_of, log_x, log_y, note) in AXES.items():
             found = False
             for system in dict.fromkeys(t.dataset.name for t in board.lock.tasks.values()):
-                dots = [d for r in board.rows if (d := _dot(r, board, system, x_of, y_of, log_x, log_y))]
+                dots = []
+                for row in board.rows:
+                    x, y = _number(row, board, system, x_of, boards), _number(row, board, system, y_of, boards)
+                    if x and y and (not log_x or x[0] > 0) and (not log_y or y[0] > 0):
+                        name = row.entry.model if names.count(row.entry.model) == 1 else row.name
+                        hollow = row.entry.report.model.conservative is False
+                        other = title != "AUGRC against cost" and not _same(row, board, system)
+                        dots.append(Dot(x[0], y[0], name, f"models/{row.slug}.html", hollow, x[1], y[1], other))
                 if dots:
                     found = True
-                    head = f"{title}: {system}"
-                    drawn.append((head, scatter(dots, _axis(x_of), _axis(y_of), log_x=log_x, log_y=log_y), note))
+                    x_label, y_label = _axis(x_of, board, system), _axis(y_of, board, system)
+                    drawn.append(
+                        (f"{title}: {system}", scatter(dots, x_label, y_label, log_x=log_x, log_y=log_y), note)
+                    )
             if not found:
                 missing.append(f"{title} ({board.lock.suite})")
         groups.append((f"{board.lock.suite} {board.lock.version}", drawn))
     return groups, missing
 
 
-def _dot(row: Row, board: SuiteBoard, system: str, x_of, y_of, log_x: bool, log_y: bool) -> Dot | None:
-    x, y = (_number(row, board, system, kind, name) for kind, name in (x_of, y_of))
-    if x is None or y is None or (log_x and x[0] <= 0) or (log_y and y[0] <= 0):
-        return None
-    return Dot(
-        x[0], y[0], row.name, f"models/{row.slug}.html", row.entry.report.model.conservative is False, x[1], y[1]
-    )
+def _same(row: Row, board: SuiteBoard, system: str) -> bool:
+    data = next(t for t in board.lock.tasks.values() if t.dataset.name == system)
+    return same_theory(card_for(row.entry.report, system, data.dataset.config).theory, data.theory)
 
 
-def _number(row: Row, board: SuiteBoard, system: str, kind: str, name: str):
+def _chosen(board: SuiteBoard, system: str, of) -> tuple[str, str]:
+    """The first of the alternatives for which the suite has a task on the system."""
+    kinds = {t.kind for t in board.lock.tasks.values() if t.dataset.name == system}
+    return next(((kind, name) for kind, name in of if kind in kinds), of[0])
+
+
+def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoard]):
+    """(value, interval) of a model on an axis, or None. A cost may come from another suite of the same model."""
+    kind, name = _chosen(board, system, of)
+    if kind == "cost":
+        cost = _cost(row.entry, system)
+        for other in boards:
+            if cost is None:
+                cost = next((_cost(r.entry, system) for r in other.rows if r.slug == row.slug), None)
+        return None if cost is None else (cost if name == "cost" else 1 / cost, None)
     for task_name, locked in board.lock.tasks.items():
         task = row.entry.report.tasks.get(task_name)
-        if locked.dataset.name != system or task is None or task_name == "ethanol_nve":
+        if locked.dataset.name != system or locked.kind != kind or task is None or task_name == "ethanol_nve":
             continue
-        if kind == "cost" and locked.kind == "molecular_dynamics":
-            cost = normalised_cost(row.entry, task)
-            return None if cost is None else (cost if name == "cost" else 1 / cost, None)
         m = task.metrics.get(f"augrc.test.{lead_source(task)}" if name == "augrc" else name)
-        if kind == locked.kind and m is not None and m.value is not None:
-            low = None if m.interval is None else (max(m.interval[0], m.value / 5), m.interval[1])
-            return m.value, low
+        if m is not None and m.value is not None:
+            return m.value, None if m.interval is None else (max(m.interval[0], m.value / 5), m.interval[1])
     return None
+
+
+def _cost(entry: Entry, system: str) -> float | None:
+    found = entry.report.tasks.values()
+    tasks = (t for t in found if t.kind == "molecular_dynamics" and t.dataset.name == system)
+    return next((c for t in tasks if (c := normalised_cost(entry, t)) is not None), None)
 
 
 def normalised_cost(entry: Entry, task: TaskReport) -> float | None:
@@ -369,11 +429,11 @@ def normalised_cost(entry: Entry, task: TaskReport) -> float | None:
     return wall / calls / replicas / kernel
 
 
-def _axis(of: tuple[str, str]) -> str:
-    kind, name = of
+def _axis(of, board: SuiteBoard, system: str) -> str:
+    kind, name = _chosen(board, system, of)
     if kind == "cost":
         return "reference kernels per replica step" if name == "cost" else "replica steps per reference kernel"
-    units = {"force_mae": "eV/Å", "stable_time": "ps", "fsd": "1/Å"}
+    units = {"force_mae": "eV/Å", "scan_force_mae": "eV/Å", "stable_time": "ps", "fsd": "1/Å"}
     return wording.metric_name(name) + (f" ({units[name]})" if name in units else "")
 
 
@@ -448,6 +508,16 @@ def _thousands(value: int | None) -> str:
     return "not stated" if value is None else f"{value:,}".replace(",", "\u202f")
 
 
+def _published(value: float) -> Any:
+    """As it was printed: whole numbers whole, others with all their digits.
+
+    >>> str(_published(2100070.0)), str(_published(2.3e-9)), str(_published(0.229))
+    ('2\\u202f100\\u202f070', '2.3 × 10<sup>−9</sup>', '0.229')
+    """
+    whole = float(value).is_integer()
+    return _thousands(int(value)) if whole else typeset(f"{value:.10g}".replace("e-0", "e-"))
+
+
 def _hardware(entry: Entry) -> str:
     env = entry.report.environment
     where = env.processor if env.device == "cpu" else env.device
@@ -456,9 +526,13 @@ def _hardware(entry: Entry) -> str:
     return wording.clean(f"{where}, {threads}, {wording.duration(seconds)} of work")
 
 
+def _said(value: Any) -> bool:
+    return value not in (None, "", [], {}, False)
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return "(" + ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items()) + ")"
+        return "(" + ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items() if _said(v)) + ")"
     if isinstance(value, list):
         return ", ".join(_plain(v) for v in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

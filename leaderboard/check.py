@@ -22,7 +22,7 @@ from ffbench_eval.report import MAX_POINTS, TaskReport
 from .bounds import bound, few_digits
 from .entry import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths
 from .lock import OWN_TRIVIAL, SUITES, SuiteLock, TaskLock, load_lock
-from .recompute import metric_faults, task_faults
+from .recompute import metric_faults, not_recomputed, task_faults
 from .strict_json import BadJson, read
 
 MAX_TEXT = 20_000  # characters of one string
@@ -258,6 +258,11 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
         for where, message in metric_faults(name, metric, task, lock.scans if lock else None):
             yield _error(here + where, message, RERUN)
         yield from _physics(here, name, metric)
+    loose = [not_recomputed(task.kind, k, m, lock.scans if lock else None) for k, m in task.metrics.items()]
+    if any(loose):
+        count = f"{sum('value' in w for w in loose)} values and {sum('interval' in w for w in loose)} intervals"
+        fix = "fine: the page marks them; archived unit files (`submit --archive-url`) let the board recompute them"
+        yield _warning(f"{at}.metrics", f"{count} are taken as reported: the entry holds no samples for them", fix)
 
 
 def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
@@ -281,6 +286,8 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
         metric = task.metrics.get(name)
         here = f"{at}.metrics.{name}"
         if metric is None:
+            if locked.optional:
+                continue
             if has_result and clean:
                 yield _error(here, "is missing although the task ran to its end", RERUN)
             elif has_result:
@@ -300,11 +307,16 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
             yield _error(f"{at}.units", "a chunk did not end ok, yet every frame is counted", RERUN)
         if clean and locked.n and metric.n < locked.n and task.kind in ("accuracy", "bsct", "selective"):
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n} and none failed", RERUN)
-        yield from _anchors(here, name, metric, locked, clean)
+        yield from _anchors(here, name, metric, locked, clean, task.kind)
+    loose = [k for k, m in task.metrics.items() if k not in lock.metrics and (m.floor or m.trivial is not None)]
+    loose = [k for k in loose if k not in OWN_TRIVIAL or task.metrics[k].floor]
+    if loose and has_result and task.kind != "selective":
+        fix = "maintainers: `ffbench leaderboard lock SUITE --from RUN` with a trusted run of this task"
+        yield _error(f"{at}.metrics.{loose[0]}", "has anchors that the board does not hold yet", fix)
 
 
-def _anchors(here: str, name: str, metric, locked, clean: bool) -> Iterator[Finding]:
-    """Noise floor and trivial baseline belong to the task, not to the entry."""
+def _anchors(here: str, name: str, metric, locked, clean: bool, kind: str) -> Iterator[Finding]:
+    """Noise floor and trivial baseline belong to the task, not to the entry (selective: see `recompute`)."""
     if (metric.floor is None) != (locked.floor is None):
         yield _error(f"{here}.floor", "is not the task's noise floor", RERUN)
     elif metric.floor is not None and locked.floor is not None:
@@ -312,7 +324,7 @@ def _anchors(here: str, name: str, metric, locked, clean: bool) -> Iterator[Find
             a, b = float(getattr(metric.floor, field)), float(getattr(locked.floor, field))
             if abs(a - b) > 1e-8 * abs(b):
                 yield _error(f"{here}.floor.{field}", f"is {a!r}, the task's noise floor has {b!r}", RERUN)
-    if locked.trivial is None or name in OWN_TRIVIAL or not clean:
+    if locked.trivial is None or name in OWN_TRIVIAL or kind == "selective" or not clean:
         return
     if metric.trivial is None or abs(metric.trivial - locked.trivial) > 1e-8 * abs(locked.trivial):
         yield _error(f"{here}.trivial", f"is {metric.trivial!r}, the task's is {locked.trivial!r}", RERUN)
@@ -346,8 +358,8 @@ def _physics(here: str, name: str, metric) -> Iterator[Finding]:
 def _duplicates(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
     mine = _samples(json.loads(entry.report.model_dump_json()))
     for key, other in others.items():
-        if key == entry.key or not isinstance(other, dict):
-            continue
+        if key.rpartition("/")[0] == entry.key.rpartition("/")[0] or not isinstance(other, dict):
+            continue  # suites share frames: a model has the same errors in two of them
         report = other.get("report")
         if not isinstance(report, dict):
             continue

@@ -252,15 +252,25 @@ def schema(write: Annotated[bool, typer.Option("--write", help="write leaderboar
 def lock(
     suite: Annotated[str, typer.Argument(help="a shipped suite")],
     trusted: Annotated[
-        Path | None, typer.Option("--from", help="a trusted run of it: fixes metrics and anchors")
+        list[Path] | None,
+        typer.Option("--from", help="a trusted run, report or entry of it (repeatable): fixes metrics and anchors"),
     ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="forget the metrics of the present lock")] = False,
 ) -> None:
-    """Fix a suite's tasks, data hashes and anchors for the board (maintainers, after a suite changed)."""
-    from ffbench_eval.report import Report
+    """Fix a suite's tasks, data hashes and anchors for the board (maintainers, after a suite changed).
 
-    from .lock import make_lock, write_lock
+    Runs may hold some tasks each; tasks they do not have keep what the present lock holds.
+    """
+    from ffbench_eval.suite import load_suite
 
-    typer.echo(write_lock(make_lock(suite, Report.load(trusted) if trusted else None)))
+    from .lock import load_lock, make_lock, not_locked, write_lock
+
+    reports = [_report(path) for path in trusted or []]
+    found = load_suite(suite)
+    made = make_lock(suite, reports, None if anew else load_lock(found.name, found.version))
+    typer.echo(write_lock(made))
+    for line in not_locked(made, reports):
+        typer.echo(line)
 
 
 def _print(found) -> None:

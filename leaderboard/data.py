@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffbench_eval.report import TaskReport
+from ffbench_eval.report import Report, TaskReport
 
 from .entry import ENTRIES, LIMIT, Entry, entry_paths
 from .lock import SUITES, SuiteLock, TaskLock, load_lock
-from .scoring import Rank, Score, card_for, lead_source, rank, score_task, task_weights
+from .scoring import (
+    NO_THEORY,
+    Rank,
+    Score,
+    card_for,
+    lead_source,
+    metric_places,
+    rank,
+    score_task,
+    task_weights,
+)
 from .strict_json import read
 from .trust import CHECKS, level
 
@@ -41,10 +52,20 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A metric that needs no level of theory, with every model's place (and whether it is shared) by entry key."""
+
+    task: str
+    metric: str
+    places: dict[str, tuple[int, bool]]
+
+
+@dataclass(frozen=True)
 class SuiteBoard:
     lock: SuiteLock
     weights: dict[str, float]
-    rows: list[Row]  # ranked first, best first
+    rows: list[Row]  # most tasks first, then best first; without a rank last
+    columns: list[Column]  # of any theory
 
 
 def load_entries(entries: Path = ENTRIES) -> list[Entry]:
@@ -87,20 +108,39 @@ def _suite(lock: SuiteLock, members: list[Entry], weights: dict[str, float], che
         scores[entry.key], seen[entry.key] = mine, not blind
     places = rank({k: v for k, v in scores.items() if not seen[k]}, weights)
     rows = [Row(e, scores[e.key], places.get(e.key), level(e, checks), seen[e.key]) for e in members]
-    whole = max((len(r.rank.tasks) for r in rows if r.rank), default=0)
 
     def order(row: Row):
         if row.rank is None:
-            return (2, 0, 0.0, row.name)
-        return (0 if len(row.rank.tasks) == whole else 1, row.rank.rank, -row.rank.score, row.name)
+            return (1, 0, 0, 0.0, row.name)
+        return (0, -len(row.rank.tasks), row.rank.rank, -row.rank.score, row.name)
 
-    return SuiteBoard(lock, weights, sorted(rows, key=order))
+    fair = {e.key: e.report for e in members if not seen[e.key]}
+    return SuiteBoard(lock, weights, sorted(rows, key=order), list(_columns(lock, fair)))
+
+
+def _columns(lock: SuiteLock, reports: dict[str, Report]) -> Iterator[Column]:
+    for name, locked in lock.tasks.items():
+        done = {key: r.tasks[name] for key, r in reports.items() if name in r.tasks}
+        for metric in NO_THEORY.get(locked.kind, ()):
+            if metric == "stable_time" and "energy_drift" in (locked.parameters.get("observables") or ()):
+                continue  # a few ps at constant energy say little about stability
+            places = metric_places(name, metric, done)
+            if any(metric in t.metrics for t in done.values()):
+                yield Column(name, metric, places)
 
 
 def main_metric(locked: TaskLock | TaskReport) -> list[str]:
     """The metrics that stand for a task in a table, most telling first."""
     names = list(locked.metrics)
-    first = {
+    chosen = [n for n in slots(locked) if n in names]
+    return (chosen or names)[:5]
+
+
+def slots(locked: TaskLock | TaskReport) -> list[str]:
+    """What `main_metric` looks for, found or not. In selective classification the source is the model's own best."""
+    names = list(locked.metrics)
+    lead = lead_source(locked)
+    return {
         "accuracy": ["force_mae", "energy_mae_per_atom_aligned", "energy_mae_per_atom", "force_cosine"],
         "molecular_dynamics": [
             "stable_time",
@@ -111,15 +151,13 @@ def main_metric(locked: TaskLock | TaskReport) -> list[str]:
         ],
         "bsct": ["fsd", "scan_force_mae", "spurious_extrema"],  # FSD mixes smoothness with accuracy: never alone
         "selective": [
-            "augrc.test.probe",
-            "augrc.test.force_spread",
-            "augrc.test.own_uncertainty",
+            f"augrc.test.{lead}",
+            f"auroc.test.{lead}",
             "augrc.test.size_only",
+            "prevalence.test",
         ],
         "speed": ["steps_per_kernel", "ns_per_day"],
     }.get(locked.kind, [])
-    chosen = [n for n in first if n in names]
-    return (chosen or names)[:5]
 
 
 def shown_metrics(task: TaskReport) -> list[str]:

@@ -81,7 +81,8 @@ def _thinned(curve: Curve) -> tuple[list[float], dict[str, list[float | None]]]:
 
 @dataclass(frozen=True)
 class Dot:
-    """One model in a scatter plot. ``hollow``: forces that are not the gradient of an energy."""
+    """One model in a scatter plot. ``hollow``: forces that are not the gradient of an energy; ``other``: trained on
+    another level of theory than the data."""
 
     x: float
     y: float
@@ -90,6 +91,7 @@ class Dot:
     hollow: bool = False
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
+    other: bool = False
 
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 460, 320, 56, 42, 12, 14
@@ -130,22 +132,52 @@ def scatter(dots: list[Dot], x_label: str, y_label: str, *, log_x: bool = False,
             bars += f"M{x:.0f} {py(d.y_range[0]):.0f}V{py(d.y_range[1]):.0f}"
         if bars:
             out.append(f'<path class="w" d="{bars}"/>')
-    named = len(dots) <= 12
-    for d in dots:
-        x, y = px(d.x), py(d.y)
+    places = _names([(px(d.x), py(d.y), clean(d.name)) for d in dots])
+    for d, (line, text) in zip(dots, places):
         title = escape(f"{clean(d.name)}: {number(d.x)}, {number(d.y)}")
-        side = (x - 8, "e") if x > WIDTH * 0.7 else (x + 8, "")
-        text = (
-            f'<text class="n {side[1]}" x="{side[0]:.0f}" y="{y - 6:.0f}">{escape(clean(d.name))}</text>'
-            if named
-            else ""
-        )
-        kind = "o" if d.hollow else "d"
+        kind = ("o" if d.hollow else "d") + (" t" if d.other else "")
         out.append(
-            f'<a href="{escape(d.link)}"><title>{title}</title>{text}'
-            f'<circle class="{kind}" cx="{x:.0f}" cy="{y:.0f}" r="4.5"/></a>'
+            f'<a href="{escape(d.link)}"><title>{title}</title>{line}{text}'
+            f'<circle class="{kind}" cx="{px(d.x):.0f}" cy="{py(d.y):.0f}" r="4.5"/></a>'
         )
     return Markup("".join(out) + "</svg>")
+
+
+NAMED = 24  # models; beyond, names are in the tooltips alone
+LETTER, LINE = 6.7, 12  # width and height of the names' letters, about
+AROUND = [(8, -6, ""), (-8, -6, " e"), (8, 14, ""), (-8, 14, " e")] + [
+    (side * 10, dy, " e" if side < 0 else "")
+    for step in range(1, 9)
+    for dy in (14 + 13 * step, -6 - 13 * step)
+    for side in (1, -1)
+]
+
+
+def _names(points: list[tuple[float, float, str]]) -> list[tuple[str, str]]:
+    """(line to the name, name) beside every point where no other name or point lies; empty where there is no room."""
+    if len(points) > NAMED:
+        return [("", "")] * len(points)
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y, _ in points]
+    out = {}
+    for k in sorted(range(len(points)), key=lambda k: points[k][0]):
+        x, y, name = points[k]
+        out[k] = ("", "")
+        width = LETTER * len(name)
+        for dx, dy, end in AROUND:
+            left = x + dx - (width if end else 0)
+            box = (left, y + dy - LINE + 2, left + width, y + dy + 2)
+            inside = box[0] > LEFT and box[2] < WIDTH - 2 and box[1] > 0 and box[3] < HEIGHT - BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                far = abs(dy) > LINE + 2
+                line = f'<path class="g" d="M{x:.0f} {y:.0f}L{x + dx:.0f} {y + dy - 3:.0f}"/>' if far else ""
+                out[k] = line, f'<text class="n{end}" x="{x + dx:.0f}" y="{y + dy:.0f}">{escape(name)}</text>'
+                break
+    return [out[k] for k in range(len(points))]
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _scale(values: list[float], log: bool) -> tuple[float, float]:

@@ -1,23 +1,25 @@
 """A suite as the board knows it: tasks, data hashes, and the anchors that no entry may change.
 
 ``suites/<suite>-<version>.json`` is written by maintainers (`ffbench leaderboard lock`) from the suite's YAML, the data
-manifests and one trusted report. The validator needs neither data nor torch.
+manifests and trusted reports, which may each hold some tasks only. The validator needs neither data nor torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from ffbench_eval.report import DatasetUsed, Floor, Report, Strict
+from ffbench_eval.report import DatasetUsed, Floor, Report, Strict, TaskReport
 
 from .entry import ROOM
 from .recompute import Scans
 
 SUITES = ROOM / "suites"
 OWN_TRIVIAL = {"distance_histogram_error"}  # the frozen frame is one of the model's own run
+SOURCES_OF_ALL = ("size_only", "composition_only", "gradient_boosting", "random", "oracle")
 
 
 class MetricLock(Strict):
@@ -28,6 +30,7 @@ class MetricLock(Strict):
     floor: Floor | None = None
     trivial: float | None = None
     n: int | None = None  # samples of a run in which nothing failed
+    optional: bool = False  # not every model has it
 
 
 class TaskLock(Strict):
@@ -70,15 +73,24 @@ def write_lock(lock: SuiteLock, folder: Path = SUITES) -> Path:
     return path
 
 
-def make_lock(suite: str, trusted: Report | None = None) -> SuiteLock:
-    """The lock of a shipped suite (reads YAML, cards and manifests), with the metrics of a trusted report of it."""
+def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None = None) -> SuiteLock:
+    """The lock of a shipped suite (reads YAML, cards and manifests), with the metrics of trusted reports of it.
+
+    Reports may hold some tasks only. What ``old``, a lock of the same version, knows of an unchanged task stays; a new
+    report has to agree with it, and reports with each other. A metric that only some of them have is ``optional``.
+    """
     from ffbench_data.datacard import card
     from ffbench_data.load import NotBuilt, provenance
     from ffbench_eval.suite import load_suite
 
     found = load_suite(suite)
-    if trusted is not None and (trusted.suite, trusted.suite_version) != (found.name, found.version):
-        raise ValueError(f"--from: a report of {trusted.suite} {trusted.suite_version}, not of {suite} {found.version}")
+    trusted = list(trusted)
+    for report in trusted:
+        if (report.suite, report.suite_version) != (found.name, found.version):
+            mine = f"{report.suite} {report.suite_version}"
+            raise ValueError(f"--from: a report of {mine}, not of {suite} {found.version}; give runs of this suite")
+    if old is not None and (old.suite, old.version) != (found.name, found.version):
+        old = None
     tasks = {}
     for task in found.tasks:
         parameters = task.parameters.model_dump(mode="json")
@@ -91,9 +103,26 @@ def make_lock(suite: str, trusted: Report | None = None) -> SuiteLock:
         except NotBuilt:
             pass  # nobody's result on it is taken until the lock is written where the data is
         used = DatasetUsed(name=task.dataset, config=config, split=split, version=version, content_sha256=content)
-        report = trusted.tasks.get(task.name) if trusted else None
-        if report is not None and (report.parameters != parameters or report.dataset != used):
-            raise ValueError(f"--from: task {task.name} of the report ran with other parameters or data")
+        before = old.tasks.get(task.name) if old else None
+        if before is not None and (before.parameters, before.version) != (parameters, task.version):
+            before = None
+        if before is not None and not content:
+            used = before.dataset
+        if before is not None and before.dataset != used:
+            before = None
+        parts = [("the lock", before.metrics)] if before and before.metrics else []
+        for report in trusted:
+            if task.name in report.tasks and _usable(report.tasks[task.name]):
+                if report.tasks[task.name].parameters != parameters or report.tasks[task.name].dataset != used:
+                    who = report.model.name
+                    raise ValueError(
+                        f"--from: task {task.name} of {who} ran with other parameters or data than the suite has here; "
+                        "run it again, or build the same data"
+                    )
+                parts.append((report.model.name, _metrics(report.tasks[task.name])))
+        scans = _scans(task, split) if task.kind == "bsct" and content else {}
+        if not scans and before is not None:
+            scans = {"molecules": before.molecules, "bond_types": before.bond_types}
         tasks[task.name] = TaskLock(
             kind=task.kind,
             version=task.version,
@@ -103,10 +132,67 @@ def make_lock(suite: str, trusted: Report | None = None) -> SuiteLock:
             parameters=parameters,
             indicative=task.indicative,
             note=task.note,
-            metrics={} if report is None else _metrics(report),
-            **(_scans(task, split) if task.kind == "bsct" and content else {}),
+            metrics=_together(task.name, parts),
+            **scans,
         )
     return SuiteLock(suite=found.name, version=found.version, description=found.description, tasks=tasks)
+
+
+def not_locked(lock: SuiteLock, trusted: Iterable[Report]) -> list[str]:
+    """Tasks of the reports that gave the lock nothing, with the reason, and tasks that still have no metrics."""
+    said = []
+    for report in trusted:
+        for name, task in report.tasks.items():
+            if name in lock.tasks and not _usable(task):
+                states = ", ".join(f"{count} {state}" for state, count in task.statuses.items()) or "no members"
+                said.append(f"{name}: nothing taken from {report.model.name} ({states})")
+    bare = [name for name, task in lock.tasks.items() if not task.metrics]
+    if bare:
+        said.append(f"without metrics yet: {', '.join(bare)}; add them with --from RUN")
+    return said
+
+
+def _usable(task: TaskReport) -> bool:
+    """Whether no member was lost: floors and baselines are then the task's own."""
+    states = {s for u in task.units for s in u.status}
+    return states <= {"ok", "unstable"} and any(m.value is not None for m in task.metrics.values())
+
+
+def _finished(task: TaskReport) -> bool:
+    """Whether every member ended ok: only then the number of samples and the set of metrics are the task's own."""
+    return _usable(task) and all(s == "ok" for u in task.units for s in u.status)
+
+
+def _together(task: str, parts: list[tuple[str, dict[str, MetricLock]]]) -> dict[str, MetricLock]:
+    """The metrics of several trusted sources, which must agree wherever two have a number."""
+    out: dict[str, tuple[str, MetricLock]] = {}
+    for who, metrics in parts:
+        for name, new in metrics.items():
+            first, known = out.get(name, (who, new))
+            if known.n is None or new.n is None:
+                better = new.n is not None or (known.n is None and not new.optional)  # says more
+                first, known = (who, new) if better else (first, known)
+            else:
+                for field in ("unit", "better", "aggregate", "version", "floor", "trivial", "n"):
+                    a, b = getattr(known, field), getattr(new, field)
+                    if not _alike(a, b):
+                        raise ValueError(
+                            f"task {task}, metric {name}: {field} is {a} in {first} and {b} in {who}; "
+                            "leave one out, or write the lock anew with --anew"
+                        )
+            out[name] = first, known
+    return {
+        name: metric.model_copy(update={"optional": metric.optional or any(name not in m for _, m in parts)})
+        for name, (_, metric) in out.items()
+    }
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, Floor) and isinstance(b, Floor):
+        return all(_alike(getattr(a, f), getattr(b, f)) for f in type(a).model_fields)
+    if isinstance(a, float) and isinstance(b, int | float):
+        return abs(a - b) <= 1e-8 * abs(b)
+    return a == b
 
 
 def _scans(task, split: str) -> dict[str, list[str]]:
@@ -117,7 +203,7 @@ def _scans(task, split: str) -> dict[str, list[str]]:
     return {"molecules": [s.molecule for s in found], "bond_types": [s.bond_type for s in found]}
 
 
-def _metrics(task) -> dict[str, MetricLock]:
+def _metrics(task: TaskReport) -> dict[str, MetricLock]:
     return {
         name: MetricLock(
             unit=m.unit,
@@ -125,8 +211,22 @@ def _metrics(task) -> dict[str, MetricLock]:
             aggregate=m.aggregate,
             version=m.version,
             floor=m.floor,
-            trivial=None if name in OWN_TRIVIAL else m.trivial,
-            n=m.n or None,
+            trivial=None if _own_trivial(task.kind, name) else m.trivial,
+            n=(m.n or None) if _finished(task) else None,
+            optional=not (_finished(task) and _of_every_model(task.kind, name)),
         )
         for name, m in task.metrics.items()
     }
+
+
+def _own_trivial(kind: str, name: str) -> bool:
+    """Of selective classification: half the share that failed, which is the model's own."""
+    return name in OWN_TRIVIAL or kind == "selective"
+
+
+def _of_every_model(kind: str, name: str) -> bool:
+    """Selective classification: the sources that need no embedding and no ensemble, under the first rule."""
+    parts = name.split(".")
+    if kind != "selective":
+        return True
+    return parts[0] in ("prevalence", "majority_accuracy") or (len(parts) == 3 and parts[2] in SOURCES_OF_ALL)

@@ -10,6 +10,9 @@
 - Uncertainty: members (replicas, scans, blocks of frames) are drawn with replacement, the same draw for every model,
   deviations widened by sqrt(n / (n - 1)). A model ranks behind those that beat it in 97.5 % of the draws; others tie.
 
+- Another level of theory than the data's: no score, since errors and observables are then no errors of the model.
+  Stability, drift, smoothness and speed (`NO_THEORY`) are ranked among all models, metric by metric.
+
 What did not run has no score: it is never a zero.
 """
 
@@ -26,9 +29,14 @@ import numpy as np
 from ffbench_eval.report import Metric, ModelCard, Report, TaskReport, same_theory
 
 from .entry import ROOM
-from .lock import SuiteLock
+from .lock import SuiteLock, TaskLock
 
 DRAWS = 1000
+NO_THEORY = {  # metrics that need no level of theory, by kind of task; in this order in tables
+    "molecular_dynamics": ("stable_time", "energy_drift"),
+    "bsct": ("fsd", "spurious_extrema"),
+    "speed": ("steps_per_kernel",),
+}
 LOST = ("harness_error", "out_of_memory", "model_error", "unsupported", "not_run")
 
 
@@ -86,9 +94,10 @@ def score_task(name: str, task: TaskReport, theory: str, card: ModelCard) -> Sco
     state = state_of(task)
     if not any(m.value is not None for m in task.metrics.values()):
         return Score(None, state)
+    comparable = same_theory(card.theory, theory) or not _needs_theory(task)
     length = max((len(m.values) for m in task.metrics.values()), default=0)
     pick = np.random.default_rng(zlib.crc32(name.encode())).integers(0, max(1, length), (DRAWS, max(1, length)))
-    anchored = {} if not same_theory(card.theory, theory) else _anchored(task)
+    anchored = _anchored(task) if comparable else {}
     parts, drawn = {}, []
     for key, (metric, floor, trivial) in anchored.items():
         value, draws = _mean(metric, pick)
@@ -98,17 +107,17 @@ def score_task(name: str, task: TaskReport, theory: str, card: ModelCard) -> Sco
     if time is not None and time.value is not None:
         whole = float(task.parameters["length_ps"])
         value, draws = _mean(time, pick)
-        if not parts and not same_theory(card.theory, theory):
+        if not comparable:
             return Score(None, "different_theory", parts={"stable_time": value / whole})
         score = value / whole * float(np.mean(list(parts.values()) or [1.0]))
         total = np.clip(draws / whole, 0, 1) * (np.mean(drawn, axis=0) if drawn else 1.0)
         return _score(score, total, state, {"stable_time": value / whole, **parts})
-    if not parts and task.kind == "selective":
-        return _selective(task, state) if same_theory(card.theory, theory) else Score(None, "different_theory")
+    if not comparable:
+        return Score(None, "different_theory")
+    if task.kind == "selective":
+        return _selective(task, state)
     if not parts:
         known = {k: m.score for k, m in task.metrics.items() if m.score is not None}
-        if not same_theory(card.theory, theory):
-            return Score(None, "different_theory")
         if not known:
             return Score(None, "not_scored" if state == "ok" else state)
         score = float(np.mean(list(known.values())))
@@ -116,7 +125,38 @@ def score_task(name: str, task: TaskReport, theory: str, card: ModelCard) -> Sco
     return _score(float(np.mean(list(parts.values()))), np.mean(drawn, axis=0), state, parts)
 
 
-def lead_source(task: TaskReport) -> str:
+def _needs_theory(task: TaskReport) -> bool:
+    """Whether a task compares with labels or a reference simulation: speed and energy drift do not."""
+    if task.kind == "molecular_dynamics":
+        observables = task.parameters.get("observables")
+        return observables is None or not set(observables) <= {"energy_drift", "temperature"}
+    return task.kind != "speed"
+
+
+def metric_places(task: str, name: str, reports: dict[str, TaskReport]) -> dict[str, tuple[int, bool]]:
+    """(place, tied) by model in one metric, by the same bootstrap as scores.
+
+    Without a place: models of which members were lost, and, but for the stable time, unstable ones.
+    """
+    found: dict[str, np.ndarray] = {}
+    for model, report in reports.items():
+        metric, state = report.metrics.get(name), state_of(report)
+        if metric is None or metric.value is None or not any(v is not None for v in metric.values):
+            continue
+        if state == "ok" or (state == "unstable" and name == "stable_time"):
+            length = len(metric.values)
+            pick = np.random.default_rng(zlib.crc32(task.encode())).integers(0, length, (DRAWS, length))
+            sign = -1.0 if metric.better == "lower" else 1.0
+            found[model] = sign * _mean(metric, pick)[1]
+    if not found:
+        return {}
+    draws = np.array(list(found.values()))
+    beaten = [int((np.quantile(draws - row, 0.025, axis=1) > 0).sum()) for row in draws]
+    beats = [int((np.quantile(row - draws, 0.025, axis=1) > 0).sum()) for row in draws]
+    return {m: (1 + beaten[k], beaten[k] + beats[k] < len(draws) - 1) for k, m in enumerate(found)}
+
+
+def lead_source(task: TaskReport | TaskLock) -> str:
     """The confidence source that stands for a model in a selective task: the one all scores are given for."""
     return next((n.split(".")[2] for n in task.metrics if n.startswith("aurc.test.")), "")
 

@@ -11,10 +11,12 @@ import numpy as np
 
 from .. import plots
 from ..report import MAX_POINTS, Curve, axis, rounded
+from ..templating import environment
 from ..wording import clean, metric_name, number
 from .scans import LabelledScan
 from .scores import UNITS, deviations, worst_step
 
+TEMPLATES = Path(__file__).parents[1] / "templates"
 HERE = "FSD is reached here"  # name of the series that marks it
 COLUMNS = (
     "fsd",
@@ -132,7 +134,11 @@ def entry(name: str, drawn: Mapping[str, Curve], numbers: list[str]) -> dict[str
 
 def page(path: Path, title: str, intro: str, first: list[str], heads: list[tuple[str, str]], shown: list) -> Path:
     """Write the index page; ``first`` are heads of text columns (at most one, for ``where``)."""
-    text = _template().render(title=clean(title), intro=intro, first=first, heads=heads, shown=shown, style=plots.STYLE)
+    text = (
+        environment(TEMPLATES)
+        .get_template("scans.html.j2")
+        .render(title=clean(title), intro=intro, first=first, heads=heads, shown=shown, style=plots.STYLE)
+    )
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -141,17 +147,3 @@ def cell(value: float | None, key: str = "") -> str:
     if value is None:
         return "–"
     return f"{value:.0f}" if UNITS.get(key) == "1" and key != "energy_jump" else number(value)
-
-
-def _template():
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    folder = Path(__file__).parents[1] / "templates"
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("scans.html.j2")

@@ -91,6 +91,10 @@ function update() {
     sortBy(section.querySelector("table"), 2, false); // equal ranks: by score
     sortBy(section.querySelector("table"), 0, true);
   }
+  for (const section of all("section.any")) {
+    section.hidden = Boolean(wanted.suite) && section.dataset.suite !== wanted.suite;
+    for (const row of all("tbody tr", section)) row.hidden = Boolean(wanted.text) && !row.cells[0].textContent.toLowerCase().includes(wanted.text.toLowerCase());
+  }
   filter.querySelector("output").textContent = `${shown} shown`;
 }
 function reweigh(rows, weights) { // normal approximation of what the build does by bootstrap
@@ -105,7 +109,7 @@ function reweigh(rows, weights) { // normal approximation of what the build does
   for (const mine of found) {
     const [place, score] = [mine.row.cells[0], mine.row.cells[2]];
     if (!mine.has.length || mine.row.dataset.seen) {
-      place.textContent = mine.row.dataset.seen ? "saw test data" : "unranked"; place.dataset.v = 9999; score.textContent = "–"; score.dataset.v = ""; continue;
+      place.textContent = mine.row.dataset.seen ? "saw test data" : "unranked"; place.dataset.v = 99999; score.textContent = "–"; score.dataset.v = ""; continue;
     }
     const peers = found.filter(p => !p.row.dataset.seen && mine.has.every(k => p.has.includes(k)));
     const on = p => { // the peer on my tasks
@@ -114,7 +118,7 @@ function reweigh(rows, weights) { // normal approximation of what the build does
               Math.sqrt(mine.has.reduce((s, k, i) => s + (w[i] * (+p.row.cells[k].dataset.e || 0)) ** 2, 0)) / total];
     };
     const better = peers.filter(p => { const [m, e] = on(p); return m - mine.mean > 1.96 * Math.hypot(e, mine.error); }).length;
-    place.dataset.v = 1 + better + (mine.has.length < counted.length ? 1000 : 0);
+    place.dataset.v = 1 + better + 1000 * (counted.length - mine.has.length);
     place.textContent = `${1 + better} of ${peers.length}`;
     score.dataset.v = mine.mean;
     score.textContent = `${mine.mean.toFixed(3)} ± ${(1.96 * mine.error).toFixed(2)}` + (mine.has.length < counted.length ? ` on ${mine.has.length} of ${counted.length}` : "");

@@ -7,7 +7,7 @@ from ffbench_eval.report import Metric, ModelCard, TaskReport
 from leaderboard.data import load_board
 from leaderboard.entry import Entry
 from leaderboard.lock import SuiteLock
-from leaderboard.scoring import DRAWS, Score, rank, score_task, state_of, task_weights
+from leaderboard.scoring import DRAWS, Score, metric_places, rank, score_task, state_of, task_weights
 from tests.leaderboard.board import FIXTURE, real_entry, seal, varied
 
 CARD = ModelCard(name="m", theory="PBE")
@@ -55,6 +55,25 @@ def test_another_theory_has_no_score():
     one = task(kind="accuracy", force_mae=metric([0.2, 0.4], trivial=1.2))
     assert score_task("t", one, "wB97X", CARD) == Score(None, "different_theory")
     assert score_task("t", one, "PBE", ModelCard(name="m")).state == "different_theory"
+
+
+def test_a_task_without_a_reference_is_scored_for_any_theory():
+    drift = metric([0.1, 0.2, 0.1], unit="meV/atom/ps")
+    one = task(stable_time=metric([10.0] * 3), energy_drift=drift)
+    nve = one.model_copy(update={"parameters": one.parameters | {"observables": ["energy_drift"]}})
+    assert score_task("t", nve, "wB97X", CARD).value == 1
+    assert score_task("t", one, "wB97X", CARD).state == "different_theory"
+    assert score_task("t", task(kind="speed", steps_per_kernel=metric([2.0])), "wB97X", CARD).state == "not_scored"
+
+
+def test_metrics_that_need_no_theory_are_ranked_among_all_models():
+    drifts = {"good": [0.1, 0.11, 0.1], "same": [0.11, 0.1, 0.1], "bad": [0.9, 1.0, 0.9]}
+    reports = {m: task(energy_drift=metric(v, better="lower")) for m, v in drifts.items()}
+    reports["broken"] = task(status=("unstable",) * 3, energy_drift=metric([0.01] * 3), stable_time=metric([1.0] * 3))
+    reports["lost"] = task(status=("ok", "harness_error", "ok"), energy_drift=metric([0.01] * 3))
+    assert metric_places("t", "energy_drift", reports) == {"good": (1, True), "same": (1, True), "bad": (3, False)}
+    assert metric_places("t", "stable_time", reports) == {"broken": (1, False)}
+    assert metric_places("t", "fsd", reports) == {}
 
 
 @pytest.mark.parametrize("state", ["not_run", "unsupported", "out_of_memory", "model_error", "harness_error"])

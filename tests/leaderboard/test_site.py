@@ -110,6 +110,26 @@ def test_building_twice_gives_the_same_bytes(tmp_path):
             assert one.read_bytes() == (tmp_path / "b" / one.relative_to(tmp_path / "a")).read_bytes()
 
 
+def test_a_model_of_another_theory_is_ranked_where_none_is_needed(tmp_path):
+    foreign = varied(1)
+    foreign["report"]["models"] = {}
+    foreign["report"]["model"] |= {"theory": "wB97X", "name": "foreign"}
+    ethanol = varied(2, suite_tasks=["ethanol_accuracy", "ethanol_md", "ethanol_bond_scans"])
+    for raw in (varied(0), seal(foreign), ethanol):
+        put(raw, tmp_path / "entries", Entry.model_validate(raw).key)
+    build(tmp_path / "out", entries=tmp_path / "entries", suites=FIXTURE)
+    index = (tmp_path / "out" / "index.html").read_text()
+    table = index.split('class="any"')[1]
+    row = next(r for r in table.split("<tr>") if "model-01" in r)
+    assert "wB97X" in row
+    assert row.count("<sup>") == 6  # three stable times, a drift, two of bond scans
+    assert "on 3 of 7" in index
+    page = (tmp_path / "out" / "models" / "institute__model-01__1.html").read_text()
+    assert "Not scored: the model was trained on another level of theory" in page
+    assert "Not ranked" in page
+    assert 'class="d t"' in (tmp_path / "out" / "plots.html").read_text()
+
+
 def test_every_published_number_has_source_and_caveat_and_is_not_comparable():
     tables = load_literature()
     assert sum(len(t.values) for t in tables) > 20
@@ -292,7 +312,7 @@ def test_everything_is_reached_by_keyboard(open_page):
 def test_badges_plots_and_the_model_page(open_page):
     page = open_page("index.html")
     assert page.locator(".b.reproduced").count() == 1
-    page.get_by_role("link", name="model-03", exact=True).click()
+    page.locator(".board").get_by_role("link", name="model-03", exact=True).click()
     assert page.locator("h1").inner_text().startswith("model-03")
     assert page.locator(".b.reproduced").count() == 1
     plots = open_page("plots.html")

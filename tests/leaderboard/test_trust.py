@@ -34,7 +34,7 @@ def entry(run):
 def test_submit_writes_an_entry_that_passes_and_a_card(run, tmp_path):
     locks = tmp_path / "suites"
     locks.mkdir()
-    write_lock(make_lock("mini", Report.load(run)), locks)
+    write_lock(make_lock("mini", [Report.load(run)]), locks)
     made = make_entry(run, org="My Group", model="PaiNN small", version="v1.0")
     path, _ = submit(made, tmp_path / "entries")
     assert path.relative_to(tmp_path / "entries").as_posix() == "my-group__painn-small/v1.0/mini.json"
