@@ -1,5 +1,7 @@
 """The trainer: it learns, it is deterministic, it goes on after a stop, and its checkpoints read back."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from ffbench_data import collate, load_frames
 from reference_models import checkpoint
 from reference_models.painn import Config
 from reference_models.train import Recipe, train, train_on
+from tests.conftest import ROOT
 
 SMALL = Config(features=8, layers=1, radial=6)
 
@@ -72,6 +75,13 @@ def test_unknown_names_are_told(tmp_path):
         train_on("pain", "ethanol_gfn2", folder=tmp_path)
     with pytest.raises(ValueError, match="unknown setting 'layer'"):
         train_on("painn", "ethanol_gfn2", folder=tmp_path, changes={"layer": "2"})
+
+
+def test_the_table_of_fits_in_the_docs_is_what_was_measured():
+    told = (ROOT / "docs/models.md").read_text()
+    for name, fit in json.loads((checkpoint.SHIPPED / "fits.json").read_text()).items():
+        mae, energy = 1000 * fit["test_force_mae"], 1000 * fit["test_energy_mae"]
+        assert f"| `{name}` | {fit['parameters']:,} | {fit['steps']:,} | {mae:.1f} | {energy:.1f} |" in told, name
 
 
 def test_shipped_checkpoints_are_what_the_readme_says():
