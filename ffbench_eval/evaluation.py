@@ -133,7 +133,7 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: set[tupl
         return Planned(task, data, None, [], f"no model for dataset {task.dataset}")
     if hasattr(kind, "sample_rows"):  # a part of the data set is enough for this kind
         if not len(probe_rows(task, data, model, 1)):
-            return Planned(task, data, None, [], "unsupported elements in every scan")
+            return Planned(task, data, None, [], "unsupported elements in every frame")
     elif model.elements is not None:
         missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
         if missing:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate
+from ffbench_eval.kinds import selective
 from ffbench_eval.kinds.selective import Parameters
 from ffbench_eval.report import Report
 from ffbench_eval.selective import ask, check_no_leak, deal, groups_of, label, score_table, with_embedding
@@ -311,3 +313,10 @@ def test_the_guard_of_the_example_stops_after_three_low_scores():
     assert scores.tolist() == [0.9, 0.2, 0.8, 0.3, 0.2, 0.1]
     assert stopped == pytest.approx(0.06)
     assert len(kept) == len(temperatures) == 6
+
+
+def test_frames_with_other_elements_are_left_out_and_counted():
+    frames = SimpleNamespace(atomic_numbers=np.array([1, 8, 1, 6, 1, 17, 6, 1]), offsets=np.array([0, 3, 5, 6, 8]))
+    assert selective._covered(frames, (1, 6, 8)).tolist() == [True, True, False, True]
+    assert selective.sample_rows(SimpleNamespace(frames=frames), SimpleNamespace(elements=(1, 6)), 5).tolist() == [1, 3]
+    assert not len(selective.sample_rows(SimpleNamespace(frames=frames), SimpleNamespace(elements=(9,)), 5))
