@@ -17,6 +17,7 @@ MEANING = {
     "harness_error": "a fault of ffbench or of this machine, not of the model",
     "not_run": "never started",
 }
+STRAYED = 10.0  # times the median replica's force error on its own trajectory
 LOST = ("unsupported", "out_of_memory", "model_error", "harness_error", "not_run")
 
 
@@ -50,8 +51,8 @@ def verdict(task: TaskReport) -> Verdict:
         return Verdict("no result", _sentence([_lost(task), "no number could be computed"]))
 
     broken, ran = _unstable(task)
-    parts = [_indicative(task), _ran(task, broken, ran), *_numbers(task), *_against_floor(task, broken), _lost(task)]
-    parts += _not_scored(task)
+    parts = [_indicative(task), _ran(task, broken, ran), _strayed(task), *_numbers(task)]
+    parts += [*_against_floor(task, broken), _lost(task), *_not_scored(task)]
     label = "unstable" if broken else "incomplete" if states & set(LOST) else "finished"
     return Verdict(label, _sentence(parts))
 
@@ -93,6 +94,22 @@ def _ran(task: TaskReport, broken: int, ran: int) -> str:
     time = task.metrics.get("stable_time")
     mean = f", stable for {value_text(time)} of {whole} on average" if time and time.value is not None else ""
     return f"{broken} of {_many(ran, 'replica')} broke before the end{mean}; observables use the stable parts only"
+
+
+def _strayed(task: TaskReport) -> str:
+    """Replicas whose bonds hold in structures the truth does not have: stable by the criterion, and wrong."""
+    metric = task.metrics.get("on_trajectory_force_mae")
+    errors = sorted(v for v in metric.values or [] if v is not None) if metric else []
+    if len(errors) < 3:
+        return ""
+    usual = errors[len(errors) // 2]
+    astray = [v for v in errors if v > STRAYED * usual]
+    if not astray:
+        return ""
+    return (
+        f"{len(astray)} of {_many(len(errors), 'replica')} went where the truth disagrees: a force MAE of "
+        f"{number(astray[-1])} eV/Å there, {number(usual)} in the median replica"
+    )
 
 
 def _lost(task: TaskReport) -> str:

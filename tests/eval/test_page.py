@@ -511,6 +511,22 @@ def test_a_bsct_verdict_never_gives_fsd_alone(report):
     assert re.search(r"FSD .* with a force MAE of", verdict(report.tasks["ethanol_bond_scans"]).sentence)
 
 
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ([0.006, 1.9, 0.007, 0.005, 0.009], "1 of 5 replicas went where the truth disagrees: a force MAE of 1.90 eV/Å there"),
+        ([0.09, 0.14, 0.09, 0.42, 0.1], ""),
+        ([0.006, 1.9], ""),
+    ],
+)  # fmt: skip
+def test_a_replica_that_strays_is_named(report, errors, said):
+    task = report.tasks["water_md"]
+    metric = Metric(value=sum(errors) / len(errors), unit="eV/Å", values=errors)
+    task = task.model_copy(update={"metrics": {**task.metrics, "on_trajectory_force_mae": metric}})
+    assert said in verdict(task).sentence
+    assert bool(said) == ("disagrees" in verdict(task).sentence)
+
+
 def test_line_goes_through_its_points():
     curve = Curve(x_label="x", y_label="y", x=[0, 1, 2, 3], series={"model": [0, 1, None, 1]})
     svg = plots.line("any", curve)
