@@ -514,11 +514,11 @@ def test_a_bsct_verdict_never_gives_fsd_alone(report):
 @pytest.mark.parametrize(
     ("errors", "said"),
     [
-        ([0.006, 1.9, 0.007, 0.005, 0.009], "1 of 5 replicas went where the truth disagrees: a force MAE of 1.90 eV/Å there"),
+        ([0.006, 1.9, 0.007, 0.005, 0.009], "1 of 5 replicas went where the truth disagrees: a force MAE of 1.90 eV/Å"),
         ([0.09, 0.14, 0.09, 0.42, 0.1], ""),
         ([0.006, 1.9], ""),
     ],
-)  # fmt: skip
+)
 def test_a_replica_that_strays_is_named(report, errors, said):
     task = report.tasks["water_md"]
     metric = Metric(value=sum(errors) / len(errors), unit="eV/Å", values=errors)
