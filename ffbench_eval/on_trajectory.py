@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .report import Curve, Metric, axis, rounded
-from .statistics import over_replicas
+from .statistics import over_replicas, stable_time
 
 FILE = "on_trajectory.npz"
 
@@ -95,3 +95,26 @@ def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Me
         series={"mean over replicas": rounded([np.mean(by_time[t]) for t in times[::every]])},
     )
     return metrics, {"on_trajectory_force_mae": curve}
+
+
+def trusted_time(samples: list[tuple[Path, int]], stable_ps: list[float], length_ps: float, limit: float) -> Metric:
+    """How long the forces on the model's own frames are worth anything, restricted to ``length_ps``.
+
+    ``samples`` are the folders of units with their numbers of replicas, ``stable_ps`` the stable time of every replica
+    in that order. A replica is trusted until its last labelled frame before the first with a force MAE of ``limit``
+    (eV/Angstrom: what predicting no forces scores on the test split) or more, and never longer than it is stable. Bonds
+    may hold where the truth would not go; this is the stability that a criterion on bonds misses.
+    """
+    values, stable = [], iter(stable_ps)
+    for folder, replicas in samples:
+        got = np.load(folder / FILE) if (folder / FILE).exists() else None
+        for b in range(replicas):
+            end = min(next(stable), length_ps)
+            if got is not None:
+                rows = got["replica"] == b
+                error = np.abs(got["f"][rows] - got["f_ref"][rows]).mean((1, 2))
+                wrong = np.flatnonzero(~(error < limit))
+                if len(wrong):
+                    end = min(end, float(got["time"][rows][wrong[0] - 1]) if wrong[0] else 0.0)
+            values.append(end)
+    return stable_time([v < length_ps - 1e-9 for v in values], values, length_ps)

@@ -17,7 +17,6 @@ MEANING = {
     "harness_error": "a fault of ffbench or of this machine, not of the model",
     "not_run": "never started",
 }
-STRAYED = 10.0  # times the median replica's force error on its own trajectory
 LOST = ("unsupported", "out_of_memory", "model_error", "harness_error", "not_run")
 
 
@@ -97,18 +96,16 @@ def _ran(task: TaskReport, broken: int, ran: int) -> str:
 
 
 def _strayed(task: TaskReport) -> str:
-    """Replicas whose bonds hold in structures the truth does not have: stable by the criterion, and wrong."""
-    metric = task.metrics.get("on_trajectory_force_mae")
-    errors = sorted(v for v in metric.values or [] if v is not None) if metric else []
-    if len(errors) < 3:
+    """Replicas whose bonds hold where the truth disagrees: stable by the criterion, and wrong."""
+    stable, trusted = task.metrics.get("stable_time"), task.metrics.get("trusted_time")
+    if stable is None or trusted is None or len(stable.values) != len(trusted.values):
         return ""
-    usual = errors[len(errors) // 2]
-    astray = [v for v in errors if v > STRAYED * usual]
+    astray = sum(t < s - 1e-9 for s, t in zip(stable.values, trusted.values) if s is not None and t is not None)
     if not astray:
         return ""
     return (
-        f"{len(astray)} of {_many(len(errors), 'replica')} went where the truth disagrees: a force MAE of "
-        f"{number(astray[-1])} eV/Å there, {number(usual)} in the median replica"
+        f"{astray} of {_many(len(trusted.values), 'replica')} went where the truth disagrees and forces are no better "
+        f"than none, trusted for {value_text(trusted)} ps on average"
     )
 
 

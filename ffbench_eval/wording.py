@@ -24,6 +24,7 @@ NAMES = {
     "energy_mae_per_atom_aligned": "energy MAE per atom, aligned",
     "stable_fraction": "stable replicas",
     "stable_time": "stable time",
+    "trusted_time": "trusted time",
     "distance_histogram_error": "h(r) error",
     "temperature_deviation": "temperature minus target",
     "energy_drift": "energy drift",

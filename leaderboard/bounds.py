@@ -28,6 +28,7 @@ BOUNDS: dict[str, Bound] = {
     "force_cosine": Bound("1", -1.0, 1.0, zero=True),
     "stable_fraction": Bound("1", 0, 1, continuous=False, zero=True),
     "stable_time": Bound("ps", 0, 1e9, continuous=False, zero=True),
+    "trusted_time": Bound("ps", 0, 1e9, continuous=False, zero=True),
     "distance_histogram_error": Bound("1", 1e-6, 2.0),
     "free_energy_error": Bound("kJ/mol", 1e-6, 40.0 + 1e-6),
     "free_energy_integral_error_phi": Bound("kJ/mol rad", 1e-6, 1e5),

@@ -144,6 +144,7 @@ def slots(locked: TaskLock | TaskReport) -> list[str]:
         "accuracy": ["force_mae", "energy_mae_per_atom_aligned", "energy_mae_per_atom", "force_cosine"],
         "molecular_dynamics": [
             "stable_time",
+            "trusted_time",
             *(n for n in names if n.startswith(("distance_", "rdf_error", "free_energy_error"))),
             "diffusivity",
             "energy_drift",

@@ -218,7 +218,7 @@ def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskRe
         raise ValueError("the task has no length_ps to restrict to")
     if min(known) < 0 or max(known) > length * (1 + 1e-9) or len(known) != len(metric.values):
         raise ValueError(f"stable times lie between 0 and {length:g} ps")
-    fraction = task.metrics.get("stable_fraction")
+    fraction = task.metrics.get("stable_fraction") if name == "stable_time" else None
     failed = [not v for v in fraction.values] if fraction else [v < length - 1e-9 for v in known]
     again = stable_time(failed, known, float(length))
     return float(again.value or 0.0), again.interval
@@ -306,6 +306,10 @@ def _dynamics_faults(task: TaskReport) -> Iterator[Fault]:
                 yield f".metrics.stable_time.values[{k}]", f"ends before {length:g} ps for a replica counted as stable"
             if not short and not share and state != "unstable":
                 yield f".metrics.stable_time.values[{k}]", "reaches the whole length for a replica counted as unstable"
+    trusted = task.metrics.get("trusted_time")
+    for k, (until, end) in enumerate(zip(trusted.values, time.values) if trusted else ()):
+        if until is not None and end is not None and until > end * (1 + 1e-9):
+            yield f".metrics.trusted_time.values[{k}]", f"is longer than the replica was stable ({end:g} ps)"
     for name, metric in task.metrics.items():
         if len(metric.values) > len(finished):
             yield f".metrics.{name}.values", f"{len(metric.values)} values for {len(finished)} replicas that ran"

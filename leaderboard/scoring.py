@@ -106,12 +106,14 @@ def score_task(name: str, task: TaskReport, theory: str, card: ModelCard) -> Sco
     time = task.metrics.get("stable_time")
     if time is not None and time.value is not None:
         whole = float(task.parameters["length_ps"])
-        value, draws = _mean(time, pick)
         if not comparable:
-            return Score(None, "different_theory", parts={"stable_time": value / whole})
+            return Score(None, "different_theory", parts={"stable_time": _mean(time, pick)[0] / whole})
+        trusted = task.metrics.get("trusted_time")
+        named, time = ("trusted_time", trusted) if trusted and trusted.value is not None else ("stable_time", time)
+        value, draws = _mean(time, pick)
         score = value / whole * float(np.mean(list(parts.values()) or [1.0]))
         total = np.clip(draws / whole, 0, 1) * (np.mean(drawn, axis=0) if drawn else 1.0)
-        return _score(score, total, state, {"stable_time": value / whole, **parts})
+        return _score(score, total, state, {named: value / whole, **parts})
     if not comparable:
         return Score(None, "different_theory")
     if task.kind == "selective":

@@ -170,13 +170,17 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         metrics |= more
         curves |= drawn
     if p.truth_frames:
-        from ..on_trajectory import score_sample
+        from ..on_trajectory import score_sample, trusted_time
 
         scale = float(np.nanstd(data.frames.energy))
         more, drawn = score_sample([r.folder for r in results], scale)
         reason = next((r.values["no_truth"] for r in results if r.values.get("no_truth")), "")
         if reason:
             more = {"on_trajectory_force_mae": Metric(value=None, unit="eV/Å", not_scored=reason)}
+        else:
+            samples = [(r.folder, len(r.status)) for r in results if "end_ps" in r.values]
+            no_forces = float(np.nanmean(np.abs(data.frames.forces)))
+            metrics["trusted_time"] = trusted_time(samples, ends, p.length_ps, no_forces)
         metrics |= more
         curves |= drawn
     longest = max(trajectories, key=len)

@@ -24,6 +24,7 @@ from ffbench_eval.report import (
     UnitReport,
     rounded,
 )
+from ffbench_eval.statistics import stable_time
 from ffbench_eval.table import print_table
 from ffbench_eval.verdict import verdict
 
@@ -512,17 +513,17 @@ def test_a_bsct_verdict_never_gives_fsd_alone(report):
 
 
 @pytest.mark.parametrize(
-    ("errors", "said"),
+    ("stable", "trusted", "said"),
     [
-        ([0.006, 1.9, 0.007, 0.005, 0.009], "1 of 5 replicas went where the truth disagrees: a force MAE of 1.90 eV/Å"),
-        ([0.09, 0.14, 0.09, 0.42, 0.1], ""),
-        ([0.006, 1.9], ""),
+        ([10.0, 10.0, 4.0], [10.0, 7.5, 4.0], "1 of 3 replicas went where the truth disagrees"),
+        ([10.0, 3.0], [10.0, 3.0], ""),
     ],
 )
-def test_a_replica_that_strays_is_named(report, errors, said):
+def test_a_replica_that_strays_is_named(report, stable, trusted, said):
     task = report.tasks["water_md"]
-    metric = Metric(value=sum(errors) / len(errors), unit="eV/Å", values=errors)
-    task = task.model_copy(update={"metrics": {**task.metrics, "on_trajectory_force_mae": metric}})
+    times = {"stable_time": stable, "trusted_time": trusted}
+    more = {k: stable_time([t < 10 for t in v], v, 10.0) for k, v in times.items()}
+    task = task.model_copy(update={"metrics": {**task.metrics, **more}})
     assert said in verdict(task).sentence
     assert bool(said) == ("disagrees" in verdict(task).sentence)
 

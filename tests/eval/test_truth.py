@@ -59,6 +59,7 @@ def test_gfn2_ethanol(tmp_path):
     own = tasks["dynamics"].metrics
     assert own["on_trajectory_force_mae"].value < 1e-4
     assert own["energy_violation"].value < 1e-3
+    assert own["trusted_time"].value == own["stable_time"].value
 
 
 def test_amber_alanine_dipeptide(tmp_path):
