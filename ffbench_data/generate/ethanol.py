@@ -82,16 +82,17 @@ def simulate(
     molecule: str = "CH3CH2OH",
     seed: int = 20261121,
     piece_ps: float = 10.0,
+    time_step: float = TIME_STEP,
 ) -> Path:
     """One independent run in pieces of ``piece_ps`` (restartable): ``positions`` [T, N, 3] float32 (Angstrom),
     ``temperature`` [T] (K, 3N - 6 degrees of freedom), ``potential`` [T] (eV), every ``save_fs``."""
     folder = Path(folder) / f"run-{run:02d}"
     folder.mkdir(parents=True, exist_ok=True)
     numbers, mass, x = start(molecule)
-    kt, dof, dt = BOLTZMANN * TEMPERATURE, 3 * len(numbers) - 6, TIME_STEP * FS
+    kt, dof, dt = BOLTZMANN * TEMPERATURE, 3 * len(numbers) - 6, time_step * FS
     potential = GFN2(numbers, accuracy=1.0, fresh=False)
     rules = {"mass": mass, "kt": kt, "tau": RELAXATION * FS, "dof": dof, "dt": dt}
-    every = round(save_fs / TIME_STEP)
+    every = round(save_fs / time_step)
 
     done = sorted(folder.glob("piece-*.npz"))
     if done:
@@ -103,7 +104,7 @@ def simulate(
         v = nose_hoover.draw_velocities(rng, x, mass, 2 * kt, remove_rotation=True)  # half of it goes into the bonds
         chain = np.zeros(nose_hoover.CHAIN)
         _, force = potential(x)
-        for _ in range(round(equilibrate_ps * 1000 / TIME_STEP)):
+        for _ in range(round(equilibrate_ps * 1000 / time_step)):
             x, v, force, chain, _ = nose_hoover.step(x, v, force, chain, potential, **rules)
 
     for piece in range(len(done), round(ps / piece_ps)):

@@ -101,6 +101,7 @@ def simulate(
     equilibrate_ps: float = 50.0,
     temperature: float = TEMPERATURE,
     seed: int = 20261121,
+    time_step: float = TIME_STEP,
 ) -> Path:
     """One independent run, saved in pieces of 50 ps so that a killed one goes on from the last piece.
 
@@ -117,7 +118,7 @@ def simulate(
     state_file, piece_ps = folder / "state.xml", 50.0
     pieces = round(ps / piece_ps)
 
-    integrator = nose_hoover.openmm_integrator(kt=kt, tau=RELAXATION / 1000, dof=dof, dt=TIME_STEP / 1000)
+    integrator = nose_hoover.openmm_integrator(kt=kt, tau=RELAXATION / 1000, dof=dof, dt=time_step / 1000)
     ctx = context(integrator)
     done = sorted(folder.glob("piece-*.npz"))
     if done and state_file.exists():
@@ -125,20 +126,20 @@ def simulate(
         for k in range(nose_hoover.CHAIN):
             integrator.setGlobalVariableByName(f"w{k}", float(np.load(done[-1])["thermostat"][k]))
     else:
-        warm = openmm.LangevinMiddleIntegrator(temperature, 2.0, TIME_STEP / 1000)
+        warm = openmm.LangevinMiddleIntegrator(temperature, 2.0, time_step / 1000)
         warm.setRandomNumberSeed(int(rng.integers(1, 2**30)))
         hot = context(warm)
         hot.setPositions(lattice(rng) / 10)
         openmm.LocalEnergyMinimizer.minimize(hot, 10.0, 500)
         hot.setVelocitiesToTemperature(temperature, int(rng.integers(1, 2**30)))
-        warm.step(round(equilibrate_ps * 1000 / TIME_STEP))
+        warm.step(round(equilibrate_ps * 1000 / time_step))
         x = hot.getState(positions=True).getPositions(asNumpy=True)._value
         mass = np.array([ctx.getSystem().getParticleMass(i)._value for i in range(3 * MOLECULES)])
         ctx.setPositions(x)
         ctx.setVelocities(nose_hoover.draw_velocities(rng, x, mass, kt, remove_rotation=False))
-        integrator.step(round(5000 / TIME_STEP))
+        integrator.step(round(5000 / time_step))
 
-    every = round(save_fs / TIME_STEP)
+    every = round(save_fs / time_step)
     for piece in range(len(done), pieces):
         frames = round(piece_ps * 1000 / save_fs)
         x = np.empty((frames, 3 * MOLECULES, 3), np.float32)
