@@ -5,7 +5,8 @@
 
 One thread, float32, 5 distorted aspirins (105 atoms, one batch) and 64 periodic waters (192 atoms), cutoff 5 Angstrom,
 64 features, 3 layers, 20 radial functions on both sides. Neighbour lists are made before, on both sides. A call gives
-energy and forces; a training step is a call, the loss on both, its gradient and an Adam step. Ours and theirs take
+energy and forces; a compiled call is the same through the engine's compiler, as long runs use it, against schnetpack's
+eager one; a training step is a call, the loss on both, its gradient and an Adam step. Ours and theirs take
 turns in one process, each as its own package calls it, in process CPU time: the numbers are medians of the paired
 ratios, with quartiles. The families without a peer here are timed alone. The fits use one loop, data and schedule;
 only the network differs.
@@ -33,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 import torch.utils.data.dataloader as loader
+from ase.data import atomic_masses
 from engine import ASPIRIN, ASPIRIN_A
 from torch import Tensor, nn
 
@@ -40,8 +42,12 @@ from ffbench_data import load_frames
 from ffbench_data.contract import AtomsBatch, Prediction
 from ffbench_data.frames import collate
 from ffbench_data.neighbors import with_edges
+from ffbench_eval.engine.compiled import artefact, build, trace
+from ffbench_eval.engine.forces import ModelForces
+from ffbench_eval.engine.static import Padded, capacity_for, listed_call, open_call
+from ffbench_eval.engine.system import System
 from reference_models import configuration, family
-from reference_models.scaled import Scaled, fit_scale_and_shift
+from reference_models.scaled import Scaled, fit_scale_and_shift, force_field
 from reference_models.train import Batches, Recipe, validate
 
 OUT = Path(__file__).parent / "results" / "models.json"
@@ -162,6 +168,28 @@ def call(module: nn.Module, batch: AtomsBatch) -> Callable[[], typing.Any]:
     return lambda: module(batch)
 
 
+def compiled_call(module: nn.Module, batch: AtomsBatch) -> Callable[[], typing.Any]:
+    """The call as the engine compiles it, neighbour list included for open systems (all pairs, filtered)."""
+    systems = len(batch.n_atoms)
+    numbers = batch.atomic_numbers[: len(batch.atomic_numbers) // systems]
+    open_system = not bool(batch.pbc.any())
+    model = force_field(module, cutoff=SIZE["cutoff"], elements=None, card={"name": "timed"})
+    masses = torch.as_tensor(atomic_masses[numbers.numpy()]).unsqueeze(-1)
+    system = System(
+        numbers, masses, batch.cell[0].double(), batch.pbc[0], torch.full((systems,), 300.0), 3 * len(numbers)
+    )
+    forces = ModelForces(model, system, systems)
+    arguments = [batch.positions.double()]
+    if not open_system:
+        places = capacity_for(batch.edge_index.shape[1] // 2)
+        padded = Padded(lambda *filled: filled, forces, places)
+        half, shift = (part[: len(part) // 2] for part in (batch.edge_index.T, batch.edge_shift))
+        arguments = list(padded(arguments[0], half.T, shift))
+    graph = trace(open_call(forces) if open_system else listed_call(forces), arguments)
+    run = build(graph, arguments, artefact(graph, arguments))
+    return lambda: run(*arguments)
+
+
 def training_step(module: nn.Module, batch: AtomsBatch) -> Callable[[], None]:
     module = module.train().requires_grad_(True)
     parameters = list(module.parameters())
@@ -206,9 +234,10 @@ def speed(names: list[str], rounds: int, times: int) -> dict[str, typing.Any]:
         edges = paired(unpaired)
         for name in names:
             row: dict[str, typing.Any] = {"parameters": sum(p.numel() for p in ours(name).parameters())}
-            for what, make in (("call", call), ("training_step", training_step)):
-                mine = as_loaded(ours(name)) if what == "call" else ours(name)
-                theirs = make(Peer(name, unpaired), unpaired) if name in PEERS else None
+            for what, make in (("call", call), ("compiled_call", compiled_call), ("training_step", training_step)):
+                mine = ours(name) if what == "training_step" else as_loaded(ours(name))
+                peer = training_step if what == "training_step" else call
+                theirs = peer(Peer(name, unpaired), unpaired) if name in PEERS else None
                 row[what] = beside(make(mine, edges), theirs, rounds, times)
                 print(f"{label}, {name}, {what}: {row[what]}", flush=True)
             if name in PEERS:
