@@ -428,7 +428,10 @@ def _processor() -> str:
 
 @contextmanager
 def _claimed(run: Path, models: model_room.Models, spec: str, suite: Suite, resume: bool) -> Iterator[None]:
-    """Mark the run folder as this model's and hold it; refuse one that belongs to another model or process."""
+    """Mark the run folder as this model's and hold it; refuse one that belongs to another model or process.
+
+    A model for more data sets than before is still the same; one with other weights for a known data set is not.
+    """
     by_dataset = models if isinstance(models, Mapping) else {"": models}
     mark = {k: model_room.fingerprint(m) for k, m in by_dataset.items()}
     path, lock = run / "run.json", FileLock(run / "lock", blocking=False)
@@ -440,11 +443,15 @@ def _claimed(run: Path, models: model_room.Models, spec: str, suite: Suite, resu
     except Timeout:
         raise ValueError(f"out: {run} is in use by another process; wait for it, or choose another folder") from None
     try:
-        if path.exists() and resume and (old := json.loads(path.read_text()))["models"] != mark:
-            raise ValueError(
-                f"out: {run} holds the run of another model ({old['name']}, or other weights); "
-                "choose another folder with out=/--out, or start over with resume=False/--fresh"
-            )
+        if path.exists() and resume:
+            old = json.loads(path.read_text())
+            shared = old["models"].keys() & mark.keys()
+            if not shared or any(old["models"][k] != mark[k] for k in shared):
+                raise ValueError(
+                    f"out: {run} holds the run of another model ({old['name']}, or other weights); "
+                    "choose another folder with out=/--out, or start over with resume=False/--fresh"
+                )
+            mark = old["models"] | mark
         if not resume:
             for file in run.iterdir():
                 if file.is_dir():

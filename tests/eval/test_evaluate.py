@@ -104,6 +104,14 @@ def test_a_run_folder_of_another_model_is_refused(tmp_path, suite):
     evaluate(spring(k=3.0), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], resume=False)
 
 
+def test_a_run_goes_on_when_the_model_covers_one_more_data_set(tmp_path, suite):
+    first, more = {"ethanol_gfn2": spring()}, {"ethanol_gfn2": spring(), "water": spring(k=2.0)}
+    for models in (first, more, first):
+        evaluate(models, suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+    with pytest.raises(ValueError, match="another model"):
+        evaluate({"water": spring(k=3.0)}, suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+
+
 def test_a_run_folder_serves_one_process_at_a_time(tmp_path, suite):
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / "lock"), pytest.raises(ValueError, match="in use by another process"):
