@@ -12,7 +12,7 @@ from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.templating import environment, typeset
 from ffbench_eval.verdict import MEANING, verdict
 
-from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
+from .data import Row, SuiteBoard, load_board, load_entries, main_metric, measures_drift, shown_metrics, slots
 from .entry import ENTRIES, ROOM, Entry
 from .figures import Dot, scatter, small
 from .literature import load_literature
@@ -340,6 +340,10 @@ FORCE = (("accuracy", "force_mae"), ("bsct", "scan_force_mae"))  # the first tha
 COST, SPEED = (("cost", "cost"),), (("cost", "speed"),)
 AXES = {  # title: x and y as (kind, metric), log x, log y, note
     "Force error against stability": (FORCE, (("molecular_dynamics", "stable_time"),), True, False, ""),
+    "Force error against trusted time": (
+        FORCE, (("molecular_dynamics", "trusted_time"),), True, False,
+        "until the truth, asked along the simulation, finds forces no better than none",
+    ),
     "Force error against FSD": (
         FORCE, (("bsct", "fsd"),), True, False, "FSD also rises with the force error along the scan",
     ),
@@ -404,7 +408,7 @@ def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoar
         return None if cost is None else (cost if name == "cost" else 1 / cost, None)
     for task_name, locked in board.lock.tasks.items():
         task = row.entry.report.tasks.get(task_name)
-        if locked.dataset.name != system or locked.kind != kind or task is None or task_name == "ethanol_nve":
+        if locked.dataset.name != system or locked.kind != kind or task is None or measures_drift(locked):
             continue
         m = task.metrics.get(f"augrc.test.{lead_source(task)}" if name == "augrc" else name)
         if m is not None and m.value is not None:
@@ -433,7 +437,7 @@ def _axis(of, board: SuiteBoard, system: str) -> str:
     kind, name = _chosen(board, system, of)
     if kind == "cost":
         return "reference kernels per replica step" if name == "cost" else "replica steps per reference kernel"
-    units = {"force_mae": "eV/Å", "scan_force_mae": "eV/Å", "stable_time": "ps", "fsd": "1/Å"}
+    units = {"force_mae": "eV/Å", "scan_force_mae": "eV/Å", "stable_time": "ps", "trusted_time": "ps", "fsd": "1/Å"}
     return wording.metric_name(name) + (f" ({units[name]})" if name in units else "")
 
 

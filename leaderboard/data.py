@@ -122,11 +122,16 @@ def _columns(lock: SuiteLock, reports: dict[str, Report]) -> Iterator[Column]:
     for name, locked in lock.tasks.items():
         done = {key: r.tasks[name] for key, r in reports.items() if name in r.tasks}
         for metric in NO_THEORY.get(locked.kind, ()):
-            if metric == "stable_time" and "energy_drift" in (locked.parameters.get("observables") or ()):
+            if metric == "stable_time" and measures_drift(locked):
                 continue  # a few ps at constant energy say little about stability
             places = metric_places(name, metric, done)
             if any(metric in t.metrics for t in done.values()):
                 yield Column(name, metric, places)
+
+
+def measures_drift(locked: TaskLock) -> bool:
+    """Whether a task is a short simulation at constant energy."""
+    return "energy_drift" in (locked.parameters.get("observables") or ())
 
 
 def main_metric(locked: TaskLock | TaskReport) -> list[str]:
