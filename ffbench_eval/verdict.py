@@ -22,7 +22,7 @@ LOST = ("unsupported", "out_of_memory", "model_error", "harness_error", "not_run
 
 @dataclass(frozen=True)
 class Verdict:
-    """``label`` is one of finished, unstable, incomplete, no result, unsupported, not run."""
+    """``label`` is one of finished, astray, unstable, incomplete, no result, unsupported, not run."""
 
     label: str
     sentence: str
@@ -30,9 +30,8 @@ class Verdict:
     @property
     def tone(self) -> str:
         # A finished run is not a good model: no green here.
-        return {"finished": "done", "unstable": "bad", "incomplete": "warn", "no result": "warn"}.get(
-            self.label, "none"
-        )
+        tones = {"finished": "done", "astray": "bad", "unstable": "bad", "incomplete": "warn", "no result": "warn"}
+        return tones.get(self.label, "none")
 
 
 def verdict(task: TaskReport) -> Verdict:
@@ -50,9 +49,11 @@ def verdict(task: TaskReport) -> Verdict:
         return Verdict("no result", _sentence([_lost(task), "no number could be computed"]))
 
     broken, ran = _unstable(task)
-    parts = [_indicative(task), _ran(task, broken, ran), _strayed(task), *_numbers(task)]
+    strayed = _strayed(task)
+    parts = [_indicative(task), _ran(task, broken, ran), strayed, *_numbers(task)]
     parts += [*_against_floor(task, broken), _lost(task), *_not_scored(task)]
-    label = "unstable" if broken else "incomplete" if states & set(LOST) else "finished"
+    lost = "incomplete" if states & set(LOST) else ""
+    label = "unstable" if broken else lost or ("astray" if strayed else "finished")
     return Verdict(label, _sentence(parts))
 
 

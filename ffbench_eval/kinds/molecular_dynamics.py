@@ -142,6 +142,8 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Stability of every replica, then each observable on the stable part after the skip."""
+    from ..on_trajectory import score_sample, trusted_time
+
     p = task.parameters
     trajectories: list[Trajectory] = []
     hills, failed, ends = [], [], []
@@ -163,6 +165,11 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         "stable_fraction": stable_fraction(failed, ends, p.length_ps),
         "stable_time": stable_time(failed, ends, p.length_ps),
     }
+    no_truth = next((r.values["no_truth"] for r in results if r.values.get("no_truth")), "")
+    if p.truth_frames and not no_truth:
+        samples = [(r.folder, len(r.status)) for r in results if "end_ps" in r.values]
+        no_forces = float(np.nanmean(np.abs(data.frames.forces)))
+        metrics["trusted_time"] = trusted_time(samples, ends, p.length_ps, no_forces)
     curves: dict[str, Curve] = {}
     stable = [t.between(p.skip_ps, end) for t, end in zip(trajectories, ends)]
     for name in p.observables:
@@ -170,17 +177,10 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         metrics |= more
         curves |= drawn
     if p.truth_frames:
-        from ..on_trajectory import score_sample, trusted_time
-
         scale = float(np.nanstd(data.frames.energy))
         more, drawn = score_sample([r.folder for r in results], scale)
-        reason = next((r.values["no_truth"] for r in results if r.values.get("no_truth")), "")
-        if reason:
-            more = {"on_trajectory_force_mae": Metric(value=None, unit="eV/Å", not_scored=reason)}
-        else:
-            samples = [(r.folder, len(r.status)) for r in results if "end_ps" in r.values]
-            no_forces = float(np.nanmean(np.abs(data.frames.forces)))
-            metrics["trusted_time"] = trusted_time(samples, ends, p.length_ps, no_forces)
+        if no_truth:
+            more = {"on_trajectory_force_mae": Metric(value=None, unit="eV/Å", not_scored=no_truth)}
         metrics |= more
         curves |= drawn
     longest = max(trajectories, key=len)

@@ -526,6 +526,7 @@ def test_a_replica_that_strays_is_named(report, stable, trusted, said):
     task = task.model_copy(update={"metrics": {**task.metrics, **more}})
     assert said in verdict(task).sentence
     assert bool(said) == ("disagrees" in verdict(task).sentence)
+    assert verdict(task).label == ("astray" if said else "finished")
 
 
 def test_line_goes_through_its_points():
