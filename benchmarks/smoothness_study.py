@@ -4,9 +4,9 @@
 
 reads reports (run folders or report.json) that hold, for one data set, a bond-scan task and molecular dynamics with
 the same model; `--models` first evaluates these on the tasks of `--suite` that speak of the data set. Per data set:
-Spearman's rank correlation of FSD (and, as the rival, of the force MAE) with the stable time and with the NVE drift,
-with bootstrap intervals over models; the correlation of FSD at equal force MAE; and the calibration table, what
-synthetic models score on the same scans. Writes benchmarks/results/smoothness_study.json and prints Markdown.
+Spearman's rank correlation of FSD (and, as the rival, of the force MAE) with the stable time, the trusted time and the
+NVE drift, with bootstrap intervals over models; the correlation of FSD at equal force MAE; and the calibration table,
+what synthetic models score on the same scans. Writes benchmarks/results/smoothness_study.json and prints Markdown.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from ffbench_eval.report import Report, TaskReport
 RESULTS = Path(__file__).parent / "results" / "smoothness_study.json"
 FEWEST = 8  # models, below which no interval is given
 PREDICTORS = ("fsd", "fsd_stretch", "scan_force_mae", "force_mae", "spurious_extrema")
-OUTCOMES = {"stable_time": "higher", "stable_fraction": "higher", "energy_drift": "lower"}
+OUTCOMES = {"stable_time": "higher", "stable_fraction": "higher", "trusted_time": "higher", "energy_drift": "lower"}
 RESAMPLES = 5000
 
 
@@ -49,7 +49,7 @@ def values(task: TaskReport) -> dict[str, float]:
         "bsct": ("fsd", "fsd_stretch", "scan_force_mae", "spurious_extrema"),
         "accuracy": ("force_mae",),
         "molecular_dynamics": ("energy_drift",) if task.parameters.get("ensemble") == "nve" else
-        ("stable_time", "stable_fraction"),
+        ("stable_time", "stable_fraction", "trusted_time"),
     }.get(task.kind, ())  # fmt: skip
     return {k: task.metrics[k].value for k in wanted if k in task.metrics and task.metrics[k].value is not None}
 
