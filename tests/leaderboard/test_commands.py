@@ -1,11 +1,13 @@
 """The commands as typed, and what stands behind `merge`, `compare` and `status`."""
 
+import json
+
 import pytest
 
 from ffbench_eval.cli import main
 from ffbench_eval.report import Report
 from ffbench_eval.runs import merge, side_by_side, status
-from leaderboard.entry import Entry
+from leaderboard.entry import ENTRIES, Entry
 from leaderboard.lock import all_locks, make_lock
 from tests.leaderboard.board import put, real_entry, varied
 
@@ -63,7 +65,7 @@ def test_status_counts_finished_and_stopped_units(tmp_path):
 
 def test_commands_run_and_say_where(tmp_path, capsys):
     entries = tmp_path / "entries"
-    path = put(real_entry(), entries)
+    path = put(json.loads((ENTRIES / "ffbench__painn/1/mini.json").read_text()), entries)  # today's lock and entry
     assert command("leaderboard", "check", "--entries", entries) == 0
     assert "1 entries, 0 errors" in capsys.readouterr().out
     assert command("leaderboard", "build", "--entries", entries, "--out", tmp_path / "site") == 0
