@@ -37,6 +37,7 @@ from ffbench_eval.engine.protocol import Protocol, Start
 from ffbench_eval.engine.run import Run, simulate
 from ffbench_eval.engine.static import open_call
 from ffbench_eval.engine.watch import new_watch
+from ffbench_eval.evaluation import processor
 from reference_models.pairs import cosine_cutoff, half_edges
 
 # Relaxed with GFN2-xTB.
@@ -312,10 +313,7 @@ def main() -> None:
         for variant, row in known[text]["variants"].items():
             print(f"{text:12} {variant:34} {row['ratio']:8.3f} {row['quartiles']} {row['ms_per_batched_step']:.3f} ms")
         machine = {
-            "processor": next(
-                (s.split(":")[1].strip() for s in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in s),
-                platform.processor(),
-            ),
+            "processor": processor(),
             "torch": torch.__version__,
             "python": platform.python_version(),
             "threads": torch.get_num_threads(),

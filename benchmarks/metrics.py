@@ -26,6 +26,7 @@ import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ffbench_metrics as ffm  # noqa: E402
+from ffbench_eval.evaluation import processor  # noqa: E402
 
 FRAMES, ATOMS, LENGTH, BINS, R_MAX = 1000, 192, 12.43, 500, 6.0
 CELL = LENGTH * np.eye(3)
@@ -129,12 +130,6 @@ def memory_growth(frames: int) -> float:
     )
 
 
-def cpu_model() -> str:
-    path = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in path.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -186,7 +181,7 @@ def main() -> None:
     }
     report = {
         "machine": {
-            "cpu": cpu_model(),
+            "cpu": processor(),
             "cores": os.cpu_count(),
             "threads_used": 1,
             "python": platform.python_version(),

@@ -26,6 +26,7 @@ from engine import engine_loop, system
 
 from ffbench_eval.engine.fastpath import choose
 from ffbench_eval.engine.run import Run
+from ffbench_eval.evaluation import processor
 from leaderboard.literature import LITERATURE, load_literature
 from reference_models import build
 
@@ -82,12 +83,7 @@ def main() -> None:
         row = timed(family, name, int(replicas), chosen.seconds, chosen.compile)
         print(case, row, flush=True)
         known = json.loads(OUT.read_text()) if OUT.exists() else {"cases": {}}
-        text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-        known["machine"] = {
-            "processor": next((s.split(":")[1].strip() for s in text.splitlines() if "model name" in s), "unknown"),
-            "threads": 1,
-            "torch": torch.__version__,
-        }
+        known["machine"] = {"processor": processor(), "threads": 1, "torch": torch.__version__}
         known["cases"][case] = row
         OUT.write_text(json.dumps(known, indent=1) + "\n")
 

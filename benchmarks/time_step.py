@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -30,16 +30,15 @@ from ffbench_eval.observables import OBSERVABLES
 from ffbench_eval.suite import load_suite
 
 SMALL_STEP = 0.25  # fs
-SAVE_FS = {"ethanol_gfn2": 50.0, "water": 100.0}  # spacing of the counted frames, as in the suites
 TASKS = {"ethanol_gfn2": "ethanol_md", "water": "water_md"}
+GENERATORS = {"ethanol_gfn2": ethanol, "water": water}
 
 
-def runs_of(dataset: str, folder: Path, *, runs: int, ps: float) -> list[Trajectory]:
-    """The truth with the small step, every run continued to ``ps``."""
-    made_by = {"ethanol_gfn2": ethanol, "water": water}[dataset]
+def runs_of(made_by: ModuleType, folder: Path, *, runs: int, ps: float, save_fs: float) -> list[Trajectory]:
+    """The truth with the small step, every run continued to ``ps``, a multiple of 5 (ethanol) or 50 (water)."""
     for run in range(runs):
-        more = {"piece_ps": ps} if made_by is ethanol else {}
-        made_by.simulate(folder, run=run, ps=ps, save_fs=SAVE_FS[dataset], time_step=SMALL_STEP, **more)
+        more = {"piece_ps": 5.0} if made_by is ethanol else {}
+        made_by.simulate(folder, run=run, ps=ps, save_fs=save_fs, time_step=SMALL_STEP, **more)
     numbers = ethanol.start()[0] if made_by is ethanol else np.array([8, 1, 1] * water.MOLECULES)
     periodic = made_by is water
     out = []
@@ -49,7 +48,7 @@ def runs_of(dataset: str, folder: Path, *, runs: int, ps: float) -> list[Traject
                 numbers=numbers,
                 cell=np.eye(3) * water.CELL * periodic,
                 pbc=np.full(3, periodic),
-                time_ps=(1 + np.arange(len(x))) * SAVE_FS[dataset] / 1000,
+                time_ps=(1 + np.arange(len(x))) * save_fs / 1000,
                 positions=x,
                 potential_energy=potential,
                 total_energy=np.full(len(x), np.nan),
@@ -69,18 +68,19 @@ def main() -> None:
     chosen = parser.parse_args()
     task = load_suite("desk", tasks=[TASKS[chosen.dataset]]).tasks[0]
     data = load_task_data(task)
-    stable = runs_of(chosen.dataset, chosen.folder / chosen.dataset, runs=chosen.runs, ps=chosen.ps)
-    settings = SimpleNamespace(length_ps=chosen.ps, skip_ps=0.0, temperature_K=task.parameters.temperature_K)
+    p, made_by = task.parameters, GENERATORS[chosen.dataset]
+    folder = chosen.folder / chosen.dataset
+    stable = runs_of(made_by, folder, runs=chosen.runs, ps=chosen.ps, save_fs=p.save_every_fs)
+    settings = SimpleNamespace(length_ps=chosen.ps, skip_ps=0.0, temperature_K=p.temperature_K)
     rows = {}
     for name in ("rdf" if chosen.dataset == "water" else "distance_histogram", "temperature"):
         for key, metric in OBSERVABLES[name](stable, data, settings, None)[0].items():
             rows[key] = {"value": metric.value, "runs": metric.values, "unit": metric.unit}
             if metric.floor:
                 rows[key] |= {"floor_median": metric.floor.median, "floor_p95": metric.floor.p95}
-    step = {"ethanol_gfn2": ethanol, "water": water}[chosen.dataset].TIME_STEP
     known = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
     known[chosen.dataset] = {
-        "time_step_fs": SMALL_STEP, "reference_time_step_fs": step, "ps": chosen.ps, "metrics": rows
+        "time_step_fs": SMALL_STEP, "reference_time_step_fs": made_by.TIME_STEP, "ps": chosen.ps, "metrics": rows
     }  # fmt: skip
     chosen.out.write_text(json.dumps(known, indent=1) + "\n")
     for key, row in rows.items():

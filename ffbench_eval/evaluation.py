@@ -393,7 +393,7 @@ def environment(device: str) -> Environment:
         ffbench=version,
         packages=packages,
         system=platform.system(),
-        processor=_processor(),
+        processor=processor(),
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
@@ -416,7 +416,8 @@ def _kernel_seconds(device: str) -> float:
     return float(f"{np.median(times[5:]):.4g}")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

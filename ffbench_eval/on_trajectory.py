@@ -65,19 +65,14 @@ def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Me
     values: dict[str, list[float]] = {"mae": [], "fv": [], "ev": []}
     by_time: dict[float, list[float]] = {}
     for folder in folders:
-        if not (folder / FILE).exists():
-            continue
-        got = np.load(folder / FILE)
-        for b in np.unique(got["replica"]):
-            rows = got["replica"] == b
-            error = np.abs(got["f"][rows] - got["f_ref"][rows]).mean((1, 2))
+        for got in _labelled(folder).values():
+            error = got["error"]
             if not np.isfinite(error).all():
                 continue
             values["mae"].append(float(error.mean()))
-            values["fv"].append(float(np.median(force_violation(got["f"][rows], got["f_ref"][rows]))))
-            ev = energy_violation(got["mine"][rows], got["theirs"][rows], scale=energy_scale)
-            values["ev"].append(float(np.median(ev)))
-            for time, one in zip(got["time"][rows], error):
+            values["fv"].append(float(np.median(force_violation(got["f"], got["f_ref"]))))
+            values["ev"].append(float(np.median(energy_violation(got["mine"], got["theirs"], scale=energy_scale))))
+            for time, one in zip(got["time"], error):
                 by_time.setdefault(float(time), []).append(float(one))
     if not values["mae"]:
         return {}, {}
@@ -107,14 +102,22 @@ def trusted_time(samples: list[tuple[Path, int]], stable_ps: list[float], length
     """
     values, stable = [], iter(stable_ps)
     for folder, replicas in samples:
-        got = np.load(folder / FILE) if (folder / FILE).exists() else None
+        labelled = _labelled(folder)
         for b in range(replicas):
             end = min(next(stable), length_ps)
-            if got is not None:
-                rows = got["replica"] == b
-                error = np.abs(got["f"][rows] - got["f_ref"][rows]).mean((1, 2))
-                wrong = np.flatnonzero(~(error < limit))
+            if b in labelled:
+                wrong = np.flatnonzero(~(labelled[b]["error"] < limit))
                 if len(wrong):
-                    end = min(end, float(got["time"][rows][wrong[0] - 1]) if wrong[0] else 0.0)
+                    end = min(end, float(labelled[b]["time"][wrong[0] - 1]) if wrong[0] else 0.0)
             values.append(end)
     return stable_time([v < length_ps - 1e-9 for v in values], values, length_ps)
+
+
+def _labelled(folder: Path) -> dict[int, dict[str, np.ndarray]]:
+    """What `label_sample` wrote, by replica, with the force MAE ``error`` of every frame; empty if it wrote nothing."""
+    if not (folder / FILE).exists():
+        return {}
+    columns = dict(np.load(folder / FILE))
+    columns["error"] = np.abs(columns["f"] - columns["f_ref"]).mean((1, 2))
+    replica = columns["replica"]
+    return {int(b): {name: column[replica == b] for name, column in columns.items()} for b in np.unique(replica)}
