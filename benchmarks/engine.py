@@ -37,7 +37,7 @@ from ffbench_eval.engine.protocol import Protocol, Start
 from ffbench_eval.engine.run import Run, simulate
 from ffbench_eval.engine.static import open_call
 from ffbench_eval.engine.watch import new_watch
-from ffbench_eval.evaluation import processor
+from ffbench_eval.machine import processor
 from reference_models.pairs import cosine_cutoff, half_edges
 
 # Relaxed with GFN2-xTB.
@@ -259,10 +259,7 @@ def case(name: str, replicas: int, rounds: int, chunk_s: float, peers: bool) -> 
             x = torch.as_tensor(start.positions)
             flat, half, shift = fast.model_forces.prepare(x)
             padded = fast.model_forces.compiled
-            index = padded._ghosts.repeat(1, padded.capacity)
-            index[:, : half.shape[1]] = half
-            shifts = shift.new_zeros(padded.capacity, 3)
-            shifts[: half.shape[1]] = shift
+            index, shifts = padded.filled(half, shift)
             variants[f"compiled call alone, {kind}"] = repeat(lambda p=padded, a=(flat, index, shifts): p.call(*a))
         elif kind == "pair":
             from ffbench_eval.engine.compiled import artefact, build, trace

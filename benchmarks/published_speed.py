@@ -26,7 +26,7 @@ from engine import engine_loop, system
 
 from ffbench_eval.engine.fastpath import choose
 from ffbench_eval.engine.run import Run
-from ffbench_eval.evaluation import processor
+from ffbench_eval.machine import processor
 from leaderboard.literature import LITERATURE, load_literature
 from reference_models import build
 

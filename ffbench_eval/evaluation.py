@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +20,10 @@ from filelock import FileLock, Timeout
 from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
 
+from . import machine
 from . import models as model_room
 from .execute import Result, Unit, halves, load_result, make_unit, run_unit, singles
-from .report import DatasetUsed, Environment, Report, Status, TaskReport, UnitReport
+from .report import DatasetUsed, Report, Status, TaskReport, UnitReport
 from .suite import Suite, Task, load_suite
 
 
@@ -365,7 +363,7 @@ def assemble(
         seed=seed,
         model=main or model_room.card(models, spec),
         models=cards,
-        environment=environment(device),
+        environment=machine.environment(device),
         wall_s=round(wall_s, 1),
         tasks=tasks,
     ).sealed()
@@ -374,57 +372,6 @@ def assemble(
 def _run_lengths(status: list[str]) -> list[str]:
     """Hundreds of equal frame states are one: a chunk is ``ok`` unless a frame is not."""
     return [s for s in dict.fromkeys(status) if s != "ok"] or ["ok"]
-
-
-def environment(device: str) -> Environment:
-    names = ("numpy", "scipy", "torch", "ase", "vesin", "pyarrow", "openmm", "tblite")
-    packages = {}
-    for name in names:
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    try:
-        version = metadata.version("ffbench")
-    except metadata.PackageNotFoundError:
-        version = "uninstalled"
-    return Environment(
-        python=platform.python_version(),
-        ffbench=version,
-        packages=packages,
-        system=platform.system(),
-        processor=processor(),
-        cores=os.cpu_count() or 1,
-        threads=torch.get_num_threads(),
-        device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
-        kernel_s=_kernel_seconds(device),
-    )
-
-
-def _kernel_seconds(device: str) -> float:
-    """Median of the reference kernel's time, to compare costs between machines."""
-    from .engine.cost import reference_kernel
-
-    kernel = reference_kernel(device)
-    times = []
-    for _ in range(25):
-        begun = time.perf_counter()
-        kernel()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - begun)
-    return float(f"{np.median(times[5:]):.4g}")
-
-
-def processor() -> str:
-    """The processor's name, as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 @contextmanager

@@ -94,6 +94,36 @@ def metric_name(key: str) -> str:
     return NAMES.get(key) or clean(key.replace("_", " "))
 
 
+def curve_title(name: str) -> str:
+    """The heading of a curve.
+
+    >>> curve_title("rdf_O-O"), curve_title("scan_energy_C0-C1"), curve_title("something_new")
+    ('g(r) O-O', 'Scan C0-C1: energy', 'something new')
+    """
+    plain = {
+        "distance_histogram": "h(r), all distances",
+        "free_energy_phi": "F(phi)",
+        "free_energy_psi": "F(psi)",
+        "free_energy_surface": "F(phi, psi), model",
+        "free_energy_surface_reference": "F(phi, psi), reference",
+        "energy_drift": "Total energy at constant energy",
+        "force_parity": "Force components, model against reference",
+        "temperature": "Temperature",
+        "reliability_parity": "Reliability: stated against observed",
+        "error_confidence": "Error against confidence",
+        "atom_importance": "Attention each atom receives",
+    }
+    for start, words in (
+        ("rdf_", "g(r) {}"),
+        ("scan_energy_", "Scan {}: energy"),
+        ("scan_force_", "Scan {}: force"),
+        ("risk_coverage_", "Risk against coverage, {}"),
+    ):
+        if name.startswith(start):
+            return clean(words.format(name.removeprefix(start).replace("_", " ")))
+    return plain.get(name) or clean(name.replace("_", " "))
+
+
 def unit_name(unit: str) -> str:
     """Empty for a pure number.
 

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from ffbench_eval import wording
-from ffbench_eval.plots import title as curve_title
 from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.templating import environment, typeset
 from ffbench_eval.verdict import MEANING, verdict
 
-from .data import Row, SuiteBoard, load_board, load_entries, main_metric, measures_drift, shown_metrics, slots
+from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
 from .entry import ENTRIES, ROOM, Entry
-from .figures import Dot, scatter, small
+from .figures import small
+from .key_figures import key_figures
 from .literature import load_literature
 from .lock import SUITES, TaskLock
 from .recompute import not_recomputed
 from .scoring import card_for, lead_source, rank, same_theory
+from .tables import write_tables
 from .trust import CHECKS, records
 
 TEMPLATES = ROOM / "templates"
@@ -69,12 +70,12 @@ def build(
         folder.mkdir(parents=True)
     for name in ("style.css", "site.js"):
         shutil.copyfile(TEMPLATES / name, out / name)
-    _tables(out, boards)
+    write_tables(out, boards)
     shared = {"boards": boards, "entries": len(loaded), "built": built}
     counted = {_key(b): sum(w > 0 for w in b.weights.values()) for b in boards}
     _page(out, "index.html", shared, systems=_systems(boards), counted=counted, any_theory=_any_theory(boards))
     _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
-    groups, missing = _plots(boards)
+    groups, missing = key_figures(boards)
     _page(out, "plots.html", shared, groups=groups, missing=missing)
     _page(out, "literature.html", shared, tables=load_literature())
     _page(out, "about.html", shared, states=STATES)
@@ -205,7 +206,7 @@ def _stories(task: TaskReport) -> list[str]:
 
 def _charts(task: TaskReport) -> list[tuple[str, Any]]:
     wanted = [n for n in task.curves if not n.startswith(("temperature", "force_parity", "scan_force"))]
-    titles = [wording.metric_name(n) if n in wording.NAMES else curve_title(n) for n in wanted]
+    titles = [wording.metric_name(n) if n in wording.NAMES else wording.curve_title(n) for n in wanted]
     drawn = [(title, small(task.curves[n], title)) for n, title in zip(wanted, titles)]
     return [(title, svg) for title, svg in drawn if svg]
 
@@ -334,174 +335,6 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
         ]
         groups.append({"name": name, "title": task.title, "scores": scores, "lines": lines})
     return groups
-
-
-FORCE = (("accuracy", "force_mae"), ("bsct", "scan_force_mae"))  # the first that a suite has for a system
-COST, SPEED = (("cost", "cost"),), (("cost", "speed"),)
-AXES = {  # title: x and y as (kind, metric), log x, log y, note
-    "Force error against stability": (FORCE, (("molecular_dynamics", "stable_time"),), True, False, ""),
-    "Force error against trusted time": (
-        FORCE, (("molecular_dynamics", "trusted_time"),), True, False,
-        "until the truth, asked along the simulation, finds forces no better than none",
-    ),
-    "Force error against FSD": (
-        FORCE, (("bsct", "fsd"),), True, False, "FSD also rises with the force error along the scan",
-    ),
-    "AUGRC against cost": (
-        COST, (("selective", "augrc"),), True, False, "cost: of the same model's simulation of this system",
-    ),
-    "Speed against accuracy": (
-        FORCE, SPEED, True, True,
-        "speed: of the simulation that was scored, in units of a kernel timed on the same machine",
-    ),
-}  # fmt: skip
-
-
-def _plots(boards: list[SuiteBoard]) -> tuple[list[tuple[str, list]], list[str]]:
-    """The papers' key figures, one per system: (suite, [(title, svg, note)]) and what could not be drawn."""
-    groups, missing = [], []
-    for board in boards:
-        drawn = []
-        names = [r.entry.model for r in board.rows]
-        for title, (x_of, y_of, log_x, log_y, note) in AXES.items():
-            found = False
-            for system in dict.fromkeys(t.dataset.name for t in board.lock.tasks.values()):
-                dots = []
-                for row in board.rows:
-                    x, y = _number(row, board, system, x_of, boards), _number(row, board, system, y_of, boards)
-                    if x and y and (not log_x or x[0] > 0) and (not log_y or y[0] > 0):
-                        name = row.entry.model if names.count(row.entry.model) == 1 else row.name
-                        hollow = row.entry.report.model.conservative is False
-                        other = title != "AUGRC against cost" and not _same(row, board, system)
-                        dots.append(Dot(x[0], y[0], name, f"models/{row.slug}.html", hollow, x[1], y[1], other))
-                if dots:
-                    found = True
-                    x_label, y_label = _axis(x_of, board, system), _axis(y_of, board, system)
-                    drawn.append(
-                        (f"{title}: {system}", scatter(dots, x_label, y_label, log_x=log_x, log_y=log_y), note)
-                    )
-            if not found:
-                missing.append(f"{title} ({board.lock.suite})")
-        groups.append((f"{board.lock.suite} {board.lock.version}", drawn))
-    return groups, missing
-
-
-def _same(row: Row, board: SuiteBoard, system: str) -> bool:
-    data = next(t for t in board.lock.tasks.values() if t.dataset.name == system)
-    return same_theory(card_for(row.entry.report, system, data.dataset.config).theory, data.theory)
-
-
-def _chosen(board: SuiteBoard, system: str, of) -> tuple[str, str]:
-    """The first of the alternatives for which the suite has a task on the system."""
-    kinds = {t.kind for t in board.lock.tasks.values() if t.dataset.name == system}
-    return next(((kind, name) for kind, name in of if kind in kinds), of[0])
-
-
-def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoard]):
-    """(value, interval) of a model on an axis, or None. A cost may come from another suite of the same model."""
-    kind, name = _chosen(board, system, of)
-    if kind == "cost":
-        cost = _cost(row.entry, system)
-        for other in boards:
-            if cost is None:
-                cost = next((_cost(r.entry, system) for r in other.rows if r.slug == row.slug), None)
-        return None if cost is None else (cost if name == "cost" else 1 / cost, None)
-    for task_name, locked in board.lock.tasks.items():
-        task = row.entry.report.tasks.get(task_name)
-        if locked.dataset.name != system or locked.kind != kind or task is None or measures_drift(locked):
-            continue
-        m = task.metrics.get(f"augrc.test.{lead_source(task)}" if name == "augrc" else name)
-        if m is not None and m.value is not None:
-            return m.value, None if m.interval is None else (max(m.interval[0], m.value / 5), m.interval[1])
-    return None
-
-
-def _cost(entry: Entry, system: str) -> float | None:
-    found = entry.report.tasks.values()
-    tasks = (t for t in found if t.kind == "molecular_dynamics" and t.dataset.name == system)
-    return next((c for t in tasks if (c := normalised_cost(entry, t)) is not None), None)
-
-
-def normalised_cost(entry: Entry, task: TaskReport) -> float | None:
-    """Reference kernels per step of one replica: wall time of the simulation in units of this machine's kernel."""
-    kernel = entry.report.environment.kernel_s
-    replicas = task.parameters.get("replicas")
-    calls = sum(u.force_calls for u in task.units)
-    wall = sum(u.wall_s for u in task.units)
-    if not kernel or not replicas or calls <= 0 or wall <= 0:
-        return None
-    return wall / calls / replicas / kernel
-
-
-def _axis(of, board: SuiteBoard, system: str) -> str:
-    kind, name = _chosen(board, system, of)
-    if kind == "cost":
-        return "reference kernels per replica step" if name == "cost" else "replica steps per reference kernel"
-    units = {"force_mae": "eV/Å", "scan_force_mae": "eV/Å", "stable_time": "ps", "trusted_time": "ps", "fsd": "1/Å"}
-    return wording.metric_name(name) + (f" ({units[name]})" if name in units else "")
-
-
-COLUMNS = [
-    "org",
-    "model",
-    "version",
-    "suite",
-    "trust",
-    "task",
-    "state",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "n",
-    "unit",
-    "score",
-]
-
-
-def _tables(out: Path, boards: list[SuiteBoard]) -> None:
-    """Every metric of every entry as CSV and Parquet; rows of metric ``task_score`` also hold trust and state.
-
-    The CSV holds the main metrics of each task (`main_metric`), the Parquet file all.
-    """
-    import csv
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [line for b in boards for r in b.rows for line in _lines(r)]
-    short = [line for b in boards for r in b.rows for line in _lines(r, main_metric)]
-    with (out / "leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([["" if v is None else _short(v) for v in row] for row in short])
-    kinds = {"value": pa.float64(), "low": pa.float64(), "high": pa.float64(), "score": pa.float64(), "n": pa.int64()}
-    columns = {c: pa.array([r[i] for r in rows], kinds.get(c, pa.string())) for i, c in enumerate(COLUMNS)}
-    pq.write_table(pa.table(columns), out / "leaderboard.parquet", compression="zstd")
-
-
-def _lines(row: Row, chosen=lambda task: list(task.metrics)) -> list[list[Any]]:
-    e = row.entry
-    head = [e.org, e.model, e.version, e.report.suite]
-    out = []
-    for name, score in row.scores.items():
-        low, high = score.interval or (None, None)
-        out.append([*head, row.trust, name, score.state, "task_score", score.value, low, high, None, "1", score.value])
-        task = e.report.tasks.get(name)
-        if task is None:
-            continue
-        for key in chosen(task):
-            m = task.metrics[key]
-            low, high = m.interval or (None, None)
-            out.append([*head, None, name, None, key, m.value, low, high, m.n or None, m.unit, m.score])
-    return out
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    # A cell that starts like a formula would be run by a spreadsheet.
-    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
 
 
 def _state_meaning(state: str) -> str:

@@ -4,9 +4,8 @@ The same functions that wrote them (`ffbench_eval.statistics`, `ffbench_eval.bsc
 the tolerance is that of printing a double. `RULES` has one function per name of aggregate: a new aggregate needs a line
 there before entries may use it.
 
-Scores of selective classification are no means over members, and a report holds no samples for them: what is checked is
-what they say about each other (AUGRC, AUROC and prevalence fix one another, AURC and E-AURC too), and that shares are
-whole numbers of cases. `not_recomputed` says of every number whether that is all.
+Scores of selective classification have no samples in a report: `leaderboard.recompute_selective` says what is checked.
+`not_recomputed` says of every number what is taken as reported.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ import numpy as np
 from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.statistics import BLOCK, stable_fraction, stable_time, student
 
-RELATIVE = 1e-9
+from .faults import RELATIVE, Fault, close, same
+from .recompute_selective import selective_faults, selective_score
+
 ROUNDED = 1e-7  # values of scans are written with nine digits
 UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
 SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
@@ -29,11 +30,6 @@ LOOSE = {  # selective scores that no other number of an entry fixes; shares of 
     *("auprc", "ece", "brier", "spearman", "residual_augrc"),
     *("accuracy", "accuracy_at_coverage", "realised_risk", "realised_coverage"),
 }
-OF_THE_LEAD = (
-    *("augrc", "auroc", "aurc", "excess_augrc", "excess_aurc", "residual_augrc", "auprc", "accuracy_at_coverage"),
-    *("accuracy", "ece", "brier", "spearman", "realised_risk", "realised_coverage"),
-)
-Fault = tuple[str, str]  # (where below the metric or task, what is wrong)
 Expected = tuple[float, tuple[float, float] | None]
 
 
@@ -239,7 +235,7 @@ RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], 
 def expected_score(name: str, metric: Metric, value: float, task: TaskReport | None = None) -> float | None:
     """1 at the floor's median (for AUGRC: the oracle's), 0 at the trivial baseline; the stable share is a score."""
     if task is not None and task.kind == "selective":
-        return _selective_score(name, metric, value, task)
+        return selective_score(name, metric, value, task)
     if name == "stable_fraction":
         return value
     if metric.floor is not None and metric.trivial is not None and metric.trivial > metric.floor.median:
@@ -249,16 +245,6 @@ def expected_score(name: str, metric: Metric, value: float, task: TaskReport | N
     return None
 
 
-def _selective_score(name: str, metric: Metric, value: float, task: TaskReport) -> float | None:
-    parts = name.split(".")
-    if parts[0] != "augrc" or len(parts) < 3 or metric.trivial is None:
-        return None
-    oracle = task.metrics.get(".".join([*parts[:2], "oracle", *parts[3:]]))
-    if oracle is None or oracle.value is None or metric.trivial <= oracle.value:
-        return None
-    return float(np.clip((metric.trivial - value) / (metric.trivial - oracle.value), 0, 1))
-
-
 def task_faults(task: TaskReport) -> Iterator[Fault]:
     """What the metrics of a task and the states of its members say about each other."""
     if task.kind == "molecular_dynamics":
@@ -266,7 +252,7 @@ def task_faults(task: TaskReport) -> Iterator[Fault]:
     elif task.kind == "bsct":
         yield from _scan_faults(task)
     elif task.kind == "selective":
-        yield from _selective_faults(task)
+        yield from selective_faults(task)
     elif task.kind == "accuracy":
         mae, rmse = task.metrics.get("force_mae"), task.metrics.get("force_rmse")
         if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
@@ -349,127 +335,3 @@ def not_recomputed(kind: str, name: str, metric: Metric, scans: Scans | None = N
     if metric.interval is not None and sampled:
         loose.append("interval")
     return " and ".join(loose)
-
-
-def _selective_faults(task: TaskReport) -> Iterator[Fault]:
-    """What the scores of one domain under one rule say about each other, with the share that failed, e, of n cases.
-
-    AUGRC = (1 - AUROC) e (1 - e) + e^2 / 2; the oracle's is e^2 / 2, chance is e / 2; E-AUGRC and E-AURC are AUGRC and
-    AURC without the oracle's e^2 / 2; AUROC counts pairs, shares count cases.
-    """
-    yield from _complete(task)
-    counts: dict[tuple[str, str], int] = {}
-    value = {name: m.value for name, m in task.metrics.items() if m.value is not None}
-    for name, metric in task.metrics.items():
-        first, domain, source, rule = [*name.split("."), "", "", ""][:4]
-        v, n = metric.value, metric.n
-        if v is None or domain == "":
-            continue
-        if counts.setdefault((domain, rule), n) != n:
-            yield f".metrics.{name}.n", f"is {n}, other scores of {domain} have {counts[domain, rule]}"
-        e = value.get(f"prevalence.{domain}") if not rule else None
-        if rule and metric.trivial is not None:
-            e = 2 * metric.trivial
-        if e is None or not 0 <= e <= 1:
-            yield f".metrics.{name}", "has no share that failed beside it"
-            continue
-        fault = _against_share(first, source, rule, v, metric, e, n, value, domain)
-        if fault:
-            yield f".metrics.{name}.{fault[0]}", fault[1]
-        said = _count_of_cases(first, v, n, value.get(f"realised_coverage.{domain}.{source}"), task)
-        if said:
-            yield f".metrics.{name}.value", said
-    yield from _probabilities(value)
-
-
-def _complete(task: TaskReport) -> Iterator[Fault]:
-    """All scores of the headline source, for every domain that has any."""
-    domains = {n.split(".")[1] for n in task.metrics if n.startswith("prevalence.")}
-    for domain in domains:
-        lead = next((n.split(".")[2] for n in task.metrics if n.startswith(f"aurc.{domain}.")), None)
-        if lead is None:
-            yield ".metrics", f"has no headline source for {domain}"
-            continue
-        for first in OF_THE_LEAD:
-            if f"{first}.{domain}.{lead}" not in task.metrics:
-                yield ".metrics", f"{first}.{domain}.{lead} is missing: all scores of the headline source belong here"
-
-
-def _against_share(first, source, rule, v, metric, e, n, value, domain) -> Fault | None:
-    if first == "majority_accuracy" and not close(v, max(e, 1 - e), 1.0):
-        return "value", "is not the larger share"
-    best = e * e / 2
-    for excess, whole in (("excess_augrc", "augrc"), ("excess_aurc", "aurc")):
-        base = value.get(f"{whole}.{domain}.{source}")
-        if first == excess and (base is None or not close(v, base - best, 1.0)):
-            return "value", f"is not {whole.upper()} minus its lowest possible value"
-    if first == "auroc" and not _whole(v * 2 * _pairs(e, n)):
-        return "value", f"{v!r} is no share of the pairs of {n} cases"
-    if first != "augrc":
-        return None if metric.trivial is None else ("trivial", "is given for a score that has none")
-    if metric.trivial is None or not close(metric.trivial, e / 2, 1.0):
-        return "trivial", f"is {metric.trivial!r}, half the share that failed is {e / 2!r}"
-    if rule and not _whole(e * n):
-        return "trivial", f"{metric.trivial!r} is half of no share of {n} cases"
-    if source == "oracle" or e in (0.0, 1.0):
-        rank = 1.0
-    elif rule:
-        rank = 1 - (v - best) / (e * (1 - e))
-        if not -1e-9 <= rank <= 1 + 1e-9 or not _whole(rank * 2 * _pairs(e, n)):
-            return "value", f"{v!r} is not possible for {n} cases of which {e:.4g} failed"
-    else:
-        found = value.get(f"auroc.{domain}.{source}")
-        if found is None:
-            return "value", "has no AUROC beside it"
-        rank = found
-    if not close(v, (1 - rank) * e * (1 - e) + best, 1.0):
-        return "value", f"is {v!r}, AUROC {rank!r} and the share that failed {e!r} give another"
-    return None
-
-
-def _pairs(e: float, n: int) -> float:
-    failed = round(e * n)
-    return float(failed * (n - failed))
-
-
-def _whole(x: float) -> bool:
-    return math.isfinite(x) and abs(x - round(x)) <= RELATIVE * max(1.0, abs(x))
-
-
-def _count_of_cases(first: str, v: float, n: int, coverage: float | None, task: TaskReport) -> str:
-    if first in ("prevalence", "accuracy", "realised_coverage") and not _whole(v * n):
-        return f"{v!r} is no share of {n} cases"
-    if first == "realised_risk" and not (
-        coverage is not None and 0 <= coverage <= 1 and _whole(v * round(coverage * n))
-    ):
-        return f"{v!r} is no share of the accepted cases"
-    if first == "accuracy_at_coverage":
-        least = float(task.parameters.get("coverage") or 0.0)
-        accepted = np.arange(max(1, math.ceil(least * n - 1e-9)), n + 1)
-        wrong = (1 - v) * accepted
-        if not (np.abs(wrong - np.round(wrong)) <= 1e-9 * n).any():
-            return f"{v!r} is no share of any {accepted[0]} to {n} cases"
-    return ""
-
-
-def _probabilities(value: dict[str, float]) -> Iterator[Fault]:
-    """Brier score, calibration error and accuracy of the same probabilities bound each other."""
-    for name, brier in value.items():
-        first, _, rest = name.partition(".")
-        accuracy, ece = value.get(f"accuracy.{rest}"), value.get(f"ece.{rest}")
-        if first != "brier":
-            continue
-        if accuracy is not None and not 0.25 * (1 - accuracy) - 1e-9 <= brier <= 1 - 0.75 * accuracy + 1e-9:
-            yield f".metrics.{name}.value", f"{brier!r} is not possible with an accuracy of {accuracy!r}"
-        if ece is not None and ece > math.sqrt(brier) + 1e-9:
-            yield f".metrics.ece.{rest}.value", f"{ece!r} is not possible with a Brier score of {brier!r}"
-
-
-def close(a: float, b: float, scale: float = 0.0, tolerance: float = RELATIVE) -> bool:
-    return bool(abs(a - b) <= tolerance * max(abs(a), abs(b), scale) + 1e-300)
-
-
-def same(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return close(a, b, 1.0)

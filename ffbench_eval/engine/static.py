@@ -80,16 +80,20 @@ class Padded:
         atoms, device = len(forces.batch.positions), forces.batch.positions.device
         self._ghosts = torch.tensor([[atoms], [atoms + 1]], device=device)
 
-    def __call__(self, x: Tensor, half: Tensor, shift: Tensor) -> tuple[Tensor, ...] | None:
+    def filled(self, half: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """(index [2, capacity], shifts [capacity, 3]) of a half list that is no longer than ``capacity``."""
         used = half.shape[1]
-        if used > self.capacity:
-            self.overflows += 1
-            return None
         index = self._ghosts.repeat(1, self.capacity)
         index[:, :used] = half
         shifts = shift.new_zeros(self.capacity, 3)
         shifts[:used] = shift
-        return self.call(x, index, shifts)
+        return index, shifts
+
+    def __call__(self, x: Tensor, half: Tensor, shift: Tensor) -> tuple[Tensor, ...] | None:
+        if half.shape[1] > self.capacity:
+            self.overflows += 1
+            return None
+        return self.call(x, *self.filled(half, shift))
 
 
 def capacity_for(edges: int) -> int:
