@@ -191,31 +191,15 @@ def check_trajectory(table: pa.Table, where: str) -> list[Finding]:
 
 
 def newton(frames: Frames, where: str) -> list[Finding]:
-    """x(t+dt) - 2 x(t) + x(t-dt) = F/m dt^2, regressed over all atoms; against ``time_fs`` where it is known."""
-    from ase import units
-    from ase.data import atomic_masses
-
-    numbers, x = frames.stacked()
-    f = frames.forces.reshape(x.shape).astype(float)
-    if len(x) < 3 or np.isnan(f).any():
-        return []
-    step = minimum_image(np.diff(x, axis=0), frames.cell[0], frames.pbc[0])
-    left = np.diff(step, axis=0)
-    right = f[1:-1] / atomic_masses[numbers][:, None]
+    """The time step that Newton's law gives (`time_step`), against ``time_fs`` where it is known."""
     stated = np.diff(frames.time_fs)
     known = np.isfinite(stated).all() and len(stated) > 1
-    if known:
-        even = np.isclose(stated[1:], stated[:-1]) & np.isclose(stated[1:], np.median(stated))
-        if even.sum() < 2:
-            return []
-        left, right = left[even], right[even]
-    # One slope per triple of frames and their median: a single jump (joined pieces) must not spoil the whole.
-    squared = float(np.median((left * right).sum((1, 2)) / (right**2).sum((1, 2))))
-    size = np.sqrt((left**2).sum((1, 2)) * (right**2).sum((1, 2)))
-    r = float(np.median((left * right).sum((1, 2)) / size))
-    if squared <= 0 or r < 0.9:
+    fit = _newton(frames)
+    if fit is None:
+        return []
+    dt, r = fit
+    if dt is None:
         return [Finding("newton", where, "note", f"frames too far apart for Newton's law (r = {r:.2f})", r)]
-    dt = float(np.sqrt(squared) / units.fs)
     text = f"Newton's law gives a time step of {dt:.3f} fs (r = {r:.4f})"
     if not known:
         return [Finding("newton", where, "note", text, dt)]
@@ -223,6 +207,38 @@ def newton(frames: Frames, where: str) -> list[Finding]:
     level = "ok" if abs(factor - 1) < 0.1 else "error"
     text += f", stated {np.median(stated):.3f} fs" + ("" if level == "ok" else f": forces off by {1 / factor:.3g}?")
     return [Finding("newton", where, level, text, dt)]
+
+
+def time_step(frames: Frames) -> float | None:
+    """Time (fs) between consecutive frames, from x(t+dt) - 2 x(t) + x(t-dt) = F/m dt^2; ``None`` where the frames are
+    too far apart, or too few, for that to hold."""
+    fit = _newton(frames)
+    return fit[0] if fit else None
+
+
+def _newton(frames: Frames) -> tuple[float | None, float] | None:
+    """(time step in fs or ``None``, correlation) over all atoms; ``None`` if there is nothing to fit."""
+    from ase import units
+    from ase.data import atomic_masses
+
+    numbers, x = frames.stacked()
+    f = frames.forces.reshape(x.shape).astype(float)
+    if len(x) < 3 or np.isnan(f).any():
+        return None
+    step = minimum_image(np.diff(x, axis=0), frames.cell[0], frames.pbc[0])
+    left = np.diff(step, axis=0)
+    right = f[1:-1] / atomic_masses[numbers][:, None]
+    stated = np.diff(frames.time_fs)
+    if np.isfinite(stated).all() and len(stated) > 1:
+        even = np.isclose(stated[1:], stated[:-1]) & np.isclose(stated[1:], np.median(stated))
+        if even.sum() < 2:
+            return None
+        left, right = left[even], right[even]
+    # One slope per triple of frames and their median: a single jump (joined pieces) must not spoil the whole.
+    squared = float(np.median((left * right).sum((1, 2)) / (right**2).sum((1, 2))))
+    size = np.sqrt((left**2).sum((1, 2)) * (right**2).sum((1, 2)))
+    r = float(np.median((left * right).sum((1, 2)) / size))
+    return (None if squared <= 0 or r < 0.9 else float(np.sqrt(squared) / units.fs)), r
 
 
 def work(frames: Frames, where: str, pairs: np.ndarray | None = None) -> list[Finding]:

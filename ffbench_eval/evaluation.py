@@ -128,7 +128,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: set[tupl
     data, kind = load_task_data(task), KINDS[task.kind]
     model = model_room.for_dataset(models, task.dataset, task.config)
     if model is None:
-        return Planned(task, data, None, [], f"no model for dataset {task.dataset}")
+        name = f"{task.dataset}:{task.config}" if task.config else task.dataset
+        return Planned(task, data, None, [], f"no model for dataset {name}")
     if hasattr(kind, "sample_rows"):  # a part of the data set is enough for this kind
         if not len(probe_rows(task, data, model, 1)):
             return Planned(task, data, None, [], "unsupported elements in every frame")

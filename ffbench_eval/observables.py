@@ -14,7 +14,7 @@ from .statistics import over_replicas
 MIN_FRAMES = 10  # of a stable part, below which it has no histogram
 RESAMPLES = 200  # windows drawn for a noise floor
 SHOWN = 200  # points of a curve
-D_NEEDS_PS = 100.0  # water; PROTOCOLS asks for 40 ps on Li
+D_NEEDS_PS = 100.0  # water; a data set may state another
 FIT_WINDOW_PS = (5.0, 50.0)
 
 
@@ -54,12 +54,12 @@ def distance_histogram(stable, data, p, hills):
 
 
 def rdf(stable, data, p, hills):
-    """Error of g(r) per element pair: integral of |g - g_ref| from 0 to r_max, in Å."""
+    """Error of g(r) per element pair (or of all atoms): integral of |g - g_ref| from 0 to r_max, in Å."""
     from ffbench_metrics import pair_distance_counts, rdf_from_counts
 
     metrics, curves = {}, {}
-    numbers, cell = data.frames[0].atomic_numbers, data.frames[0].cell
-    for name, (a, b) in element_pairs(numbers).items():
+    cell = data.frames[0].cell
+    for name, (a, b) in rdf_pairs(data).items():
         index_b = None if a is b else b
         r, g_ref = reference_rdf(data, name)
         r_max, bins = R_MAX, len(r)
@@ -113,12 +113,22 @@ def element_pairs(numbers) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: pair for name, pair in pairs.items() if _n_pairs(*pair) > 0}
 
 
+def rdf_pairs(data) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The pairs of groups whose g(r) counts for a data set: all pairs of elements, or ``total`` where its reference
+    says so (LiPS: Fu et al. 2023)."""
+    numbers = data.frames[0].atomic_numbers
+    if data.reference and data.reference.facts.get("rdf") == "total":
+        everything = np.arange(len(numbers))
+        return {"total": (everything, everything)}
+    return element_pairs(numbers)
+
+
 def reference_rdf(data, name: str) -> tuple[np.ndarray, np.ndarray]:
     """(r, g) of the reference for an element pair: stored counts, or the dataset's own frames."""
     from ffbench_metrics import pair_distance_counts, rdf_from_counts
 
     frame = data.frames[0]
-    a, b = element_pairs(frame.atomic_numbers)[name]
+    a, b = rdf_pairs(data)[name]
     blocks = _blocks(data, f"rdf_{name}", None)
     if blocks is not None:
         counts, frames, r_max = blocks.total, blocks.n_frames, blocks.r_max
@@ -138,7 +148,7 @@ def rdf_floor(data, name: str, length_ps: float):
     frame, blocks = data.frames[0], _blocks(data, f"rdf_{name}", length_ps)
     if blocks is None:
         return None, None, 0
-    a, b = element_pairs(frame.atomic_numbers)[name]
+    a, b = rdf_pairs(data)[name]
     shape = {"volume": abs(np.linalg.det(frame.cell)), "pairs": _n_pairs(a, b), "r_max": blocks.r_max}
     dr = blocks.r_max / len(blocks.total)
 
@@ -195,27 +205,31 @@ def energy_drift(stable, data, p, hills):
 
 
 def diffusivity(stable, data, p, hills):
-    """Self-diffusion of the heavier species (water's oxygen); needs runs of at least 100 ps."""
+    """Self-diffusion of the species the reference names, else of the heaviest (water's oxygen); needs runs of 100 ps
+    (``needs_ps``)."""
+    from ase.data import atomic_masses, atomic_numbers
+
     from ffbench_metrics import diffusivity as fit
 
     facts = (data.reference.facts if data.reference else {}).get("diffusivity", {})
-    if p.length_ps - p.skip_ps < D_NEEDS_PS:
+    least = float(facts.get("needs_ps", D_NEEDS_PS))
+    if p.length_ps - p.skip_ps < least:
         return {
             "diffusivity": Metric(
-                value=None, unit="m^2/s", better="neither", not_scored=f"needs {D_NEEDS_PS:g} ps", aggregate="mean"
+                value=None, unit="m^2/s", better="neither", not_scored=f"needs {least:g} ps", aggregate="mean"
             )
         }, {}
-    from ase.data import atomic_masses
 
     values: list[float | None] = []
     for t in stable:
-        if len(t) < 2 or t.time_ps[-1] - t.time_ps[0] < D_NEEDS_PS:
+        if len(t) < 2 or t.time_ps[-1] - t.time_ps[0] < least:
             values.append(None)
             continue
         mass = atomic_masses[t.numbers]
         x = t.positions.astype(float)
         x -= np.einsum("tna,n->ta", x, mass)[:, None] / mass.sum()
-        tracked = x[:, t.numbers == t.numbers.max()]
+        element = atomic_numbers[facts["element"]] if "element" in facts else t.numbers.max()
+        tracked = x[:, t.numbers == element]
         window = tuple(facts.get("fit_window_ps", FIT_WINDOW_PS))
         values.append(float(fit(tracked, float(t.time_ps[1] - t.time_ps[0]), fit_window=window)))
     metric = over_replicas(values, unit="m^2/s", better="neither")
@@ -348,13 +362,17 @@ def _surface(grid, values) -> Curve:
 
 
 def _draws(blocks, length_ps: float, error):
-    """(errors of windows of the truth at this length against the other runs pooled, blocks, length in blocks)."""
+    """(errors of windows of the truth at this length against the other runs pooled, blocks, length in blocks).
+
+    Of a single trajectory the halves stand for runs; `Floor.runs` then says 1.
+    """
     from ffbench_metrics import noise_floor
 
-    if blocks is None or len(blocks.counts) < 3:
+    if blocks is None or len(blocks.counts) == 2 or sum(map(len, blocks.counts)) < 2:
         return None, None, 0
+    runs = np.array_split(blocks.counts[0], 2) if len(blocks.counts) == 1 else blocks.counts
     length = max(1, round(length_ps / blocks.block_ps))
-    return noise_floor(blocks.counts, length, error, resamples=RESAMPLES, seed=0), blocks, length
+    return noise_floor(runs, length, error, resamples=RESAMPLES, seed=0), blocks, length
 
 
 def _floor(draws, blocks, length: int) -> Floor | None:

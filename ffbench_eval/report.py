@@ -26,7 +26,10 @@ class Strict(BaseModel):
 
 
 class Floor(Strict):
-    """Errors of independent runs of the truth against the pooled rest of the reference, at this length."""
+    """Errors of independent runs of the truth against the pooled rest of the reference, at this length.
+
+    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it.
+    """
 
     median: float
     p95: float

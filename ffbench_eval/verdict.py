@@ -175,10 +175,14 @@ def _selective(m: dict[str, Metric]) -> list[str]:
 def _against_floor(task: TaskReport, broken: int) -> list[str]:
     inside: list[tuple[str, Metric]] = []
     outside: list[tuple[str, Metric]] = []
+    halves: list[tuple[str, Metric]] = []
     for name, m in task.metrics.items():
         if m.value is not None and m.floor is not None:
-            (inside if m.value <= m.floor.p95 else outside).append((name, m))
+            (halves if m.floor.runs < 2 else inside if m.value <= m.floor.p95 else outside).append((name, m))
     parts = []
+    if halves:
+        times = [f"{metric_name(n)} {_quantity(m)} ({_times(m)})" for n, m in halves]
+        parts.append(f"{', '.join(times)}: the floor is of halves of one trajectory, nothing passes or fails by it")
     if outside:
         times = [f"{metric_name(n)} ({_times(m)})" for n, m in outside]
         parts.append(f"above the noise floor: {', '.join(times)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..datacard import Card
 from .built import Built
+from .observed import add_crystal
 from .read import find, join, read_deepmd, read_npz, read_xyz, unpack
 from .splits import add_blocked, blocked_split, published_split, take
 
@@ -25,6 +26,7 @@ def build_lips(folder: Path, card: Card) -> Built:
         built.missing(f"20k: a slice of {table.num_rows} random frames, split 700/50/250; lips.xyz is absent")
     else:
         raise ValueError(f"{folder}: no lips.xyz (or val_1000.npz)")
+    add_crystal(built, ("20k", "blocked"), table, card.reference)
     return built
 
 

@@ -90,7 +90,7 @@ def build_ethanol(folder: Path, card: Card) -> Built:
 
 def build_md17_gfn2(folder: Path, card: Card) -> Built:
     """``folder/<molecule>/run-*``: train, val and the reference h(r) from all runs but the last, test from the last."""
-    from ..generate.blocks import molecule_reference
+    from ..generate.blocks import mean, molecule_reference, starts
     from ..generate.md17 import MOLECULES
     from ..potentials import label, reference
 
@@ -115,9 +115,9 @@ def build_md17_gfn2(folder: Path, card: Card) -> Built:
         val = max(1, len(order) // 20)
         split = take(pool, {"train": np.sort(order[val:]), "val": np.sort(order[:val])})
         built.tables[name] = {**split, "test": test}
-        facts, blocks = molecule_reference(
-            *_geometry(name), raw[:-1], _pieces(home, "temperature")[:-1], save_fs=step, test_frames=test.num_rows
-        )
+        facts, blocks = molecule_reference(*_geometry(name), raw[:-1], save_fs=step)
+        kelvin = [t.mean() for t in _pieces(home, "temperature")[:-1]]
+        facts |= {"starts": starts(test.num_rows), "temperature_K": mean(kelvin)}
         built.extra_files[f"reference/{name}/reference.json"] = json.dumps(facts, indent=1).encode()
         built.extra_files[f"reference/{name}/blocks.parquet"] = partial(write_parquet, blocks)
     if not built.tables:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..datacard import Card
 from .built import Built
+from .observed import add_molecule
 from .read import KCAL, find, join, read_npz
 from .splits import SEED, add_blocked, published_split, take
 
@@ -37,12 +38,14 @@ def build(folder: Path, card: Card) -> Built:
             built.tables[f"{name}_1k"] = small[name] = take(table, published_split(n, 950, 50, 10000))
             add_blocked(built, f"{name}_blocked", table, {"train": 9500, "val": 500, "test": 10000})
             built.trajectories[name] = table.slice(0, 1000)
+            add_molecule(built, (name, f"{name}_1k", f"{name}_blocked"), table, step_fs=TIME_STEP)
         elif part:
             # Slices: only the 950 + 50 random frames are independent; the third file is the first 0.5 ps.
             pool = join(read_npz(p, method=card.theory) for p in (part, part.with_name(f"{name}_val.npz")))
             table = pool.take(np.unique(pool["configuration_id"].to_numpy(zero_copy_only=False), return_index=True)[1])
             sizes = published_split(table.num_rows, 700, 50, 250)
             built.tables[f"{name}_1k"] = small[name] = take(table, sizes)
+            add_molecule(built, [f"{name}_1k"], table)
             consecutive = find(folder, f"{name}_test.npz")
             if consecutive:
                 built.trajectories[name] = read_npz(consecutive, method=card.theory, time_step=TIME_STEP)

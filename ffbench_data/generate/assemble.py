@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ..schema import to_table, write_parquet
 from . import alanine, ethanol, water
-from .blocks import block_rows, blocks_table, mean, molecule_reference, stable_bonds
+from .blocks import block_rows, blocks_table, mean, molecule_reference, stable_bonds, starts
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 
@@ -88,9 +88,9 @@ def assemble_ethanol(raw: Path) -> None:
     ).append_column("scan", pa.array(np.repeat(names, len(scanned[0][1]))))
     scan_table = scan_table.append_column("bond_length", pa.array(np.concatenate([s.bond_length for s in scans])))
 
-    facts, blocks = molecule_reference(
-        numbers, minimum, runs, pieces(raw / "ethanol", "temperature"), save_fs=save_fs, test_frames=1000
-    )
+    facts, blocks = molecule_reference(numbers, minimum, runs, save_fs=save_fs)
+    kelvin = [t.mean() for t in pieces(raw / "ethanol", "temperature")]
+    facts |= {"starts": starts(1000), "temperature_K": mean(kelvin)}
     facts["unlabelled_scan_frames"] = int(np.isnan(np.concatenate([s[1] for s in scanned])).sum())
     default = {"train": table(runs[:4], 2000), "val": table(runs[4:5], 200), "test": table(runs[5:], 1000)}
     write("ethanol_gfn2", {"default": default, "bond_scans": {"test": scan_table}}, facts, {"blocks": blocks})

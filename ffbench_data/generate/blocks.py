@@ -15,7 +15,7 @@ BLOCKS_PS = (1.0, 10.0)
 def block_rows(observable: str, run: int, counts: np.ndarray, frames: int, block_ps: float, r_max: float) -> list[dict]:
     """Sums of ``frames`` consecutive per-frame counts [T, bins] as rows of ``blocks.parquet``."""
     whole = len(counts) // frames
-    sums = counts[: whole * frames].reshape(whole, frames, -1).sum(1)
+    sums = counts[: whole * frames].reshape(whole, frames, counts.shape[1]).sum(1)
     keys = {"observable": observable, "run": run, "frames": frames, "block_ps": block_ps, "r_max": r_max}
     return [{**keys, "block": k, "counts": row.astype(np.int32)} for k, row in enumerate(sums)]
 
@@ -44,20 +44,22 @@ def stable_bonds(numbers: np.ndarray, positions: np.ndarray, geometry: np.ndarra
     return bonds
 
 
+def starts(test_frames: int) -> list[int]:
+    """Rows of the test split that simulations start from: 20 are drawn, a task takes the first of them."""
+    return np.random.default_rng(0).permutation(test_frames)[:20].tolist()
+
+
 def molecule_reference(
     numbers: np.ndarray,
     geometry: np.ndarray,
     runs: Sequence[np.ndarray],
-    kelvin: Sequence[np.ndarray],
     *,
     save_fs: float,
-    test_frames: int,
 ) -> tuple[dict[str, Any], pa.Table]:
     """(facts for ``reference.json``, ``blocks.parquet``) of a molecule.
 
-    ``runs`` are positions [T, N, 3] in Angstrom every ``save_fs``, ``kelvin`` their temperatures [T]. The histogram of
-    distances is counted every `HISTOGRAM_FS`, in blocks of each of `BLOCKS_PS`. The first of 20 starting frames are
-    drawn from the ``test_frames`` of the test split.
+    ``runs`` are positions [T, N, 3] in Angstrom every ``save_fs``. The histogram of distances is counted every
+    `HISTOGRAM_FS`, in blocks of each of `BLOCKS_PS`.
     """
     from ffbench_metrics import distance_counts
 
@@ -71,8 +73,6 @@ def molecule_reference(
             rows += block_rows("distance_histogram", run, counts, round(1000 * block_ps / HISTOGRAM_FS), block_ps, 10.0)
     facts = {
         "bonds": stable_bonds(numbers, np.concatenate(runs), geometry),
-        "starts": np.random.default_rng(0).permutation(test_frames)[:20].tolist(),
-        "temperature_K": mean([t.mean() for t in kelvin]),
         "runs": len(runs),
         "run_ps": min(len(x) for x in runs) * save_fs / 1000,
     }

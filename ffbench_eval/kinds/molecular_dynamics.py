@@ -212,12 +212,12 @@ def stable_until(trajectory: Trajectory, end_ps: float, data, p) -> float:
         return end_ps
     from ffbench_metrics import rdf_stability
 
-    from ..observables import element_pairs, reference_rdf
+    from ..observables import rdf_pairs, reference_rdf
 
     window = max(1, round(1000 / p.save_every_fs))  # frames in 1 ps
     if len(trajectory) < window:
         return end_ps
-    pairs = {name: (a, None if a is b else b) for name, (a, b) in element_pairs(trajectory.numbers).items()}
+    pairs = {name: (a, None if a is b else b) for name, (a, b) in rdf_pairs(data).items()}
     found = rdf_stability(
         trajectory.positions.astype(float),
         trajectory.cell,
