@@ -122,13 +122,17 @@ def _shipped(name: str) -> Card:
     return read_card(CARDS / f"{name}.yaml")
 
 
-def known(name: str, choices: Iterable[str], what: str, where: str = "") -> str:
-    """``name`` if it is one of ``choices``, else a ValueError that says what was meant and what there is."""
+def known(name: str, choices: Iterable[str], what: str, where: str = "", also: Iterable[str] = ()) -> str:
+    """``name`` if it is one of ``choices``, else a ValueError that says what was meant and what there is.
+
+    ``also``: names that are right, too many to be listed.
+    """
     choices = list(choices)
-    if name in choices:
+    right = [*choices, *also]
+    if name in right:
         return name
-    near = difflib.get_close_matches(str(name), choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = difflib.get_close_matches(str(name), right, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"unknown {what} {name!r}{where}{hint} Available: {', '.join(choices) or 'none'}")
 
 

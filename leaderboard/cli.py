@@ -215,7 +215,8 @@ def check_(
         found += check(path, entries=entries, others=others)
     _print(found)
     wrong = sum(f.level == "error" for f in found)
-    typer.echo(f"{len(paths)} entries, {wrong} errors, {len(found) - wrong} warnings")
+    counts = ((len(paths), "entry", "entries"), (wrong, "error", "errors"), (len(found) - wrong, "warning", "warnings"))
+    typer.echo(", ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts))
     if wrong:
         raise typer.Exit(1)
 

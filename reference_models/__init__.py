@@ -142,7 +142,8 @@ def load(name: str):
         return {dataset: _shipped(m) for dataset, m in found.items()}
     from ffbench_data.datacard import known
 
-    return known(name, [*sorted({m.split("@")[0] for m in names}), *names, *CONTROLS, *published()], "reference model")
+    short = [*sorted({m.split("@")[0] for m in names}), *CONTROLS, *published()]
+    return known(name, short, "reference model", also=names)
 
 
 def provider(name: str):

@@ -23,9 +23,10 @@ def shipped(context: typer.Context) -> None:
 @app.command("list")
 def list_all() -> None:
     """Every model: shipped, trainable, published; installed, or the one command to get it."""
-    from . import list_models
+    from . import list_models, provider
 
-    shipped = [(name, "shipped", "", "ready", "MIT") for name in list_models()]
+    made_with = {name: provider(name) for name in list_models()}
+    shipped = [(n, "shipped", "", "ready" if p is None else _state(p), "MIT") for n, p in made_with.items()]
     for name, kind, _, state, licence in shipped + rows():
         typer.echo(f"{name:28} {kind:18} {licence:13} {state}")
     typer.echo("All packages together, as tested: pip install --no-deps -r reference_models/providers/lock.txt")

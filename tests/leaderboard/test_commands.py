@@ -67,7 +67,7 @@ def test_commands_run_and_say_where(tmp_path, capsys):
     entries = tmp_path / "entries"
     path = put(json.loads((ENTRIES / "ffbench__painn/1/mini.json").read_text()), entries)  # today's lock and entry
     assert command("leaderboard", "check", "--entries", entries) == 0
-    assert "1 entries, 0 errors" in capsys.readouterr().out
+    assert "1 entry, 0 errors" in capsys.readouterr().out
     assert command("leaderboard", "build", "--entries", entries, "--out", tmp_path / "site") == 0
     assert command("export", "hub", path, "--out", tmp_path / "hub") == 0
     assert (tmp_path / "hub/.eval_results/ffbench.yaml").exists()
