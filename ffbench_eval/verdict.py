@@ -181,8 +181,8 @@ def _against_floor(task: TaskReport, broken: int) -> list[str]:
             (halves if m.floor.runs < 2 else inside if m.value <= m.floor.p95 else outside).append((name, m))
     parts = []
     if halves:
-        times = [f"{metric_name(n)} {_quantity(m)} ({_times(m)})" for n, m in halves]
-        parts.append(f"{', '.join(times)}: the floor is of halves of one trajectory, nothing passes or fails by it")
+        times = [f"{metric_name(n)} {_quantity(m)}, {_times(m, 'the median of its noise floor')}" for n, m in halves]
+        parts.append(f"{', '.join(times)}; that floor is of halves of one trajectory, nothing passes or fails by it")
     if outside:
         times = [f"{metric_name(n)} ({_times(m)})" for n, m in outside]
         parts.append(f"above the noise floor: {', '.join(times)}")
@@ -192,12 +192,12 @@ def _against_floor(task: TaskReport, broken: int) -> list[str]:
     return parts
 
 
-def _times(metric: Metric) -> str:
+def _times(metric: Metric, what: str = "its median") -> str:
     assert metric.value is not None
     assert metric.floor is not None
     if metric.floor.median <= 0:
         return f"{number(metric.value)} against {number(metric.floor.p95)}"
-    return f"{metric.value / metric.floor.median:.3g} times its median"
+    return f"{metric.value / metric.floor.median:.3g} times {what}"
 
 
 def _known(metric: Metric | None) -> bool:
