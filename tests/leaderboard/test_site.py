@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.build import COLUMNS, build
+from leaderboard.build import build
 from leaderboard.entry import Entry
 from leaderboard.literature import load_literature
+from leaderboard.tables import COLUMNS
 from leaderboard.trust import record
 from tests.leaderboard.board import FIXTURE, put, real_entry, seal, varied
 
