@@ -211,9 +211,8 @@ def _find(name, config, split, root, version, *, any_config=False):
         known(split, dict.fromkeys(s for c, s in splits if c == asked), "split", f" of {name}:{asked}")
     if of_card:
         known(asked, of_card.configs, "config", f" of {name}")
-        raise NotBuilt(
-            f"config {asked!r} of {name} is not built (there is: {', '.join(configs)}): run `ffbench data build {name}`"
-        )
+        there = ", ".join(configs[:4]) + (f" and {len(configs) - 4} more" if len(configs) > 4 else "")
+        raise NotBuilt(f"config {asked!r} of {name} is not built (there is: {there}): run `ffbench data build {name}`")
     known(asked, configs, "config", f" of {name}")
 
 

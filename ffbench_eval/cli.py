@@ -79,14 +79,19 @@ def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
     chosen, _ = models.resolve(model)
     planned = evaluation.plan(chosen, load_suite(suite, tasks=task), seed)
     evaluation.estimate(planned, Path("-"))
-    table = Table("task", "kind", "dataset", "units", "about")
+    table = Table("task", "what", "units", "about")
+    left_out: dict[str, list[str]] = {}
     for p in planned:
-        cost = p.why_not or evaluation.duration(p.seconds)
-        table.add_row(p.task.name, p.task.kind, p.task.dataset, str(len(p.units)), cost)
-    table.add_row(
-        "all", "", "", str(sum(len(p.units) for p in planned)), evaluation.duration(sum(p.seconds for p in planned))
-    )
-    Console().print(table)
+        if p.why_not:
+            left_out.setdefault(p.why_not, []).append(p.task.name)
+        else:
+            table.add_row(p.task.name, p.task.title, str(len(p.units)), evaluation.duration(p.seconds))
+    whole = evaluation.duration(sum(p.seconds for p in planned))
+    table.add_row("all", "", str(sum(len(p.units) for p in planned)), whole)
+    console = Console(highlight=False)
+    console.print(table)
+    for why, names in left_out.items():
+        console.print(f"Left out: {', '.join(names)}: {why}", markup=False)
 
 
 @app.command()
