@@ -136,13 +136,15 @@ def provenance(
     root: str | Path | None = None,
     version: str | None = None,
 ) -> dict[str, Any]:
-    """What a report says about its data: dataset, version, config, frames and content hash of each split."""
+    """Where data come from: dataset, version, config, frames and content hash of each split, and whether the build held
+    all the card names (``complete``)."""
     _, manifest, config = _find(name, config, split, root, version)
     rows = [s for s in manifest["splits"] if s["config"] == config and split in (None, s["split"])]
     return {
         "dataset": name,
         "version": manifest["version"],
         "config": config,
+        "complete": manifest.get("provenance", {}).get("complete", True),
         "splits": {s["split"]: {"frames": s["frames"], "content_sha256": s["content_sha256"]} for s in rows},
     }
 
@@ -188,6 +190,9 @@ def _find(name, config, split, root, version, *, any_config=False):
     fitting = [(p, m) for p, m in found if wanted in (None, m["version"])]
     if found and not fitting:
         there = ", ".join(f"{m['version']} in {p}" for p, m in found)
+        if version is None:
+            how = f"run `ffbench data build {name}` again, or pass version="
+            raise NotBuilt(f"{name}: version {wanted} is not built, found {there}: {how}")
         raise ValueError(f"{name}: version {wanted} was asked for, found {there}; pass version= or build it again")
     if not fitting:
         where = f" under root={str(root)!r}" if root is not None else ""

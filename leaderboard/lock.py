@@ -95,11 +95,12 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
     for task in found.tasks:
         parameters = task.parameters.model_dump(mode="json")
         split = parameters["split"]
-        version = content = ""
+        version, content, complete = "", "", True
         config = task.config or ""
         try:
             source = provenance(task.dataset, task.config, split)
             config, version, content = source["config"], source["version"], source["splits"][split]["content_sha256"]
+            complete = source["complete"]
         except NotBuilt:
             pass  # nobody's result on it is taken until the lock is written where the data is
         used = DatasetUsed(name=task.dataset, config=config, split=split, version=version, content_sha256=content)
@@ -123,6 +124,9 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
         scans = _scans(task, split) if task.kind == "bsct" and content else {}
         if not scans and before is not None:
             scans = {"molecules": before.molecules, "bond_types": before.bond_types}
+        metrics = _together(task.name, parts)
+        if not metrics and not complete:  # nobody ran it, and what lies here may be a slice of the data
+            used = used.model_copy(update={"version": "", "content_sha256": ""})
         tasks[task.name] = TaskLock(
             kind=task.kind,
             version=task.version,
@@ -132,7 +136,7 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
             parameters=parameters,
             indicative=task.indicative,
             note=task.note,
-            metrics=_together(task.name, parts),
+            metrics=metrics,
             **scans,
         )
     return SuiteLock(suite=found.name, version=found.version, description=found.description, tasks=tasks)
