@@ -5,7 +5,6 @@ python -m reference_models.train painn ethanol_gfn2 --minutes 20
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import os
@@ -171,13 +170,20 @@ def train(
     began = time.process_time()
     batches, check = Batches(training, config.cutoff), Batches(validation, config.cutoff)
     scale, shift = fit_scale_and_shift(training.atomic_numbers, training.offsets, training.energy, training.forces)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        module = Scaled(family(family_name)[1](config), scale, shift).train()
+
+    def network_like(model: Scaled | None = None) -> Scaled:  # not all networks can be copied: some hold compiled code
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            made = Scaled(family(family_name)[1](config), scale, shift)
+        if model is not None:
+            made.load_state_dict(model.state_dict())
+        return made
+
+    module = network_like().train()
     network: Any = module.network
     if hasattr(network, "calibrate"):
         network.calibrate(batches(np.linspace(0, len(batches) - 1, min(64, len(batches))).astype(int))[0])
-    averaged = copy.deepcopy(module).eval()
+    averaged = network_like(module).eval()
     parameters, averages = list(module.parameters()), list(averaged.parameters())
     card = {"name": family_name, "family": family_name, "version": "1", **(card or {})}
     card["parameters"] = sum(p.numel() for p in parameters)
@@ -223,7 +229,7 @@ def train(
                "energy_mae": energy_mae}  # fmt: skip
         losses = torch.zeros(())
         for callback in callbacks:
-            view = force_field(copy.deepcopy(averaged), cutoff=config.cutoff, elements=elements, card=card)
+            view = force_field(network_like(averaged).eval(), cutoff=config.cutoff, elements=elements, card=card)
             row |= callback(step, view) or {}
         curve.append(row)
         errors.append(force_mae)

@@ -81,8 +81,9 @@ def work(folder: Path, fits: Iterable[Fit], log=print) -> list[str]:
                     _train(folder, fit, log)
         except Timeout:
             log(f"{fit.name}: another process is at it")
-        except ValueError as error:
-            failed.append(f"{fit.name}: {error}")
+        except Exception as error:  # also what another package raises: the other fits go on
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            failed.append(f"{fit.name}: {said}")
             log(failed[-1])
     return failed
 
@@ -182,6 +183,7 @@ def _root(folder: Path, fit: Fit) -> Path | None:
 
 def _build(folder: Path, source: str) -> None:
     from ffbench_data import build
+    from ffbench_data.load import NotBuilt, provenance
 
     name, equal, where = source.partition("=")
     if not equal:
@@ -189,7 +191,9 @@ def _build(folder: Path, source: str) -> None:
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     with FileLock(data / f"{name}.lock"):
-        if not (data / name).is_dir():
+        try:
+            provenance(name, root=data)
+        except NotBuilt:  # or of an older version
             build(name, where, data)
 
 

@@ -93,3 +93,15 @@ def test_shipped_checkpoints_are_what_the_readme_says():
         mine = model(collate(test)).forces
         mae = (mine - torch.from_numpy(test.forces.copy())).abs().mean()
         assert mae < 0.06 * np.abs(test.forces).mean(), name
+
+
+def test_a_network_that_cannot_be_copied_is_trained(tmp_path, frames, monkeypatch):
+    from reference_models.painn import PaiNN
+
+    def refuse(self, memo):
+        raise TypeError("compiled code cannot be copied")
+
+    monkeypatch.setattr(PaiNN, "__deepcopy__", refuse, raising=False)
+    seen = []
+    fit(tmp_path, frames, 2, callbacks=[lambda step, model: seen.append(step)])
+    assert seen == [2]

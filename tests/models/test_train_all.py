@@ -98,3 +98,15 @@ def test_a_changed_row_and_a_missing_data_set_are_told(tmp_path):
     assert failed.startswith("painn@lips20: ")
     with pytest.raises(ValueError, match="write NAME=FOLDER"):
         train_all._build(tmp_path, "md17")
+
+
+def test_what_another_package_raises_stops_one_fit_only(tmp_path, monkeypatch):
+    def broken(folder, fit, log):
+        if "first" in fit.name:
+            raise RuntimeError("a package gave up")
+        (folder / fit.name / "done.json").write_text("{}")
+
+    monkeypatch.setattr(train_all, "_train", broken)
+    fits = [Fit(f"{name}@ethanol_gfn2", "painn", "ethanol_gfn2", {}, QUICK) for name in ("painn_first", "painn_then")]
+    assert work(tmp_path, fits, log=lambda line: None) == ["painn_first@ethanol_gfn2: RuntimeError: a package gave up"]
+    assert (tmp_path / "painn_then@ethanol_gfn2/done.json").exists()
