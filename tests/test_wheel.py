@@ -25,7 +25,7 @@ def test_the_wheel_scores_a_shipped_model_from_another_folder(tmp_path):
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = (tmp_path / "dist").glob("ffbench-*.whl")
-    assert wheel.stat().st_size < 20e6  # half data, half checkpoints
+    assert wheel.stat().st_size < 24e6  # a third data, the rest checkpoints
     home = tmp_path / "home"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(home), str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
