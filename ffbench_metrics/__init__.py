@@ -33,6 +33,7 @@ from ffbench_metrics.errors import (
     force_mae_per_element,
     force_magnitude_mae,
     force_rmse,
+    net_torque,
     stress_mae,
     stress_rmse,
 )
@@ -193,6 +194,7 @@ __all__ = [
     "limit_stability",
     "maxwell_boltzmann_test",
     "mean_squared_displacement",
+    "net_torque",
     "noise_floor",
     "normalised_score",
     "number_of_pairs",

@@ -84,6 +84,38 @@ def force_cosine(forces: Any, reference_forces: Any, *, floor: float = 1e-6) -> 
     return float(np.clip(cosine, -1.0, 1.0).mean())
 
 
+def net_torque(positions: Any, forces: Any, *, masses: Any = None) -> np.ndarray:
+    """Norm of the torque that the forces on an open system have about its centre of mass.
+
+    An energy that is the same in every orientation has none; forces from a head of their own may, and then turn the
+    molecule in a simulation that started without angular momentum.
+
+    Args:
+        positions: [..., N, 3] Å.
+        forces: [..., N, 3] eV/Å.
+        masses: [N] in any unit; None: equal ones (it matters only where the forces do not add up to zero).
+
+    Returns:
+        [...] eV (per radian), best 0.
+
+    Raises:
+        ValueError: shapes that differ, or masses that are not one positive number per atom.
+
+    Source: sum of (x - x_com) x F over the atoms, classical mechanics.
+
+    Example:
+        >>> x, f = [[1.0, 0, 0], [-1.0, 0, 0]], [[0, 2.0, 0], [0, -2.0, 0]]
+        >>> float(net_torque(x, f)), float(net_torque(x, x))
+        (4.0, 0.0)
+    """
+    f, x = _vectors(forces, positions, "positions")
+    weights = np.ones(f.shape[-2]) if masses is None else np.asarray(masses, dtype=np.float64)
+    if weights.shape != f.shape[-2:-1] or not (weights > 0).all():
+        raise ValueError(f"masses must be {f.shape[-2]} positive numbers, one per atom; got shape {weights.shape}")
+    centre = np.einsum("...na,n->...a", x, weights) / weights.sum()
+    return np.linalg.norm(np.cross(x - centre[..., None, :], f).sum(axis=-2), axis=-1)
+
+
 def force_magnitude_mae(forces: Any, reference_forces: Any) -> float:
     """Mean absolute error of the norms of the forces on atoms, eV/Å, best 0; arguments as in `force_mae`.
 
@@ -228,15 +260,13 @@ def _energy_difference(energy: Any, reference_energy: Any, n_atoms: Any) -> np.n
     return difference / atoms
 
 
-def _vectors(forces: Any, reference_forces: Any) -> tuple[np.ndarray, np.ndarray]:
+def _vectors(forces: Any, others: Any, second: str = "reference_forces") -> tuple[np.ndarray, np.ndarray]:
     arrays = []
-    for name, value in (("forces", forces), ("reference_forces", reference_forces)):
+    for name, value in (("forces", forces), (second, others)):
         ndim = max(np.ndim(value), 2)
         arrays.append(checked(name, value, " ".join([*(f"n{k}" for k in range(ndim - 1)), "3"])).astype(np.float64))
     if arrays[0].shape != arrays[1].shape:
-        raise ValueError(
-            f"reference_forces must have the shape of forces {list(arrays[0].shape)}, got {list(arrays[1].shape)}"
-        )
+        raise ValueError(f"{second} must have the shape of forces {list(arrays[0].shape)}, got {list(arrays[1].shape)}")
     return arrays[0], arrays[1]
 
 

@@ -82,8 +82,12 @@ def _predict(model, frames, rows, progress) -> tuple[np.ndarray, np.ndarray, int
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Metrics over all finite frames that have the label; intervals over blocks of 20 neighbouring frames."""
+    from ase.data import atomic_masses
+
+    from ffbench_metrics import net_torque
+
     frames = data.frames
-    rows, energy_error, force_error, cosine, pairs = [], [], [], [], []
+    rows, energy_error, force_error, cosine, torque, pairs = [], [], [], [], [], []
     for result in results:
         if not (result.folder / "predictions.npz").exists():
             continue
@@ -99,6 +103,9 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
             force_error.append(mine - truth.forces)
             norms = np.linalg.norm(mine) * np.linalg.norm(truth.forces)
             cosine.append(0.0 if norms == 0 else (mine * truth.forces).sum() / norms)
+            if not truth.pbc.any():
+                mass = atomic_masses[truth.atomic_numbers]
+                torque.append(float(net_torque(truth.positions, mine, masses=mass)))
             pairs.append((truth.forces, mine))
     if not rows:
         return {}, {}
@@ -109,6 +116,8 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         **_aligned(energy, frames, rows, results),
         "force_cosine": _mean(cosine, "1", "higher"),
     }
+    if torque:
+        metrics["net_torque"] = _mean(torque, "eV")
     force = metrics["force_mae"]
     if force.value is None:
         return metrics, {}

@@ -21,6 +21,7 @@ from ffbench_metrics import (
     jensen_shannon,
     kinetic_temperature,
     maxwell_boltzmann_test,
+    net_torque,
     on_trajectory_error,
     stress_mae,
     stress_rmse,
@@ -150,3 +151,21 @@ def test_maxwell_boltzmann_velocities():
 def test_wrong_input_names_the_argument(call, names):
     with pytest.raises(ValueError, match=names):
         call()
+
+
+def test_net_torque_is_that_of_a_turning_body_and_none_of_a_potential():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(5, 4, 3))
+    axis, masses = np.array([0.3, -1.0, 2.0]), np.array([1.0, 12.0, 16.0, 1.0])
+    arm = x - np.einsum("tna,n->ta", x, masses)[:, None] / masses.sum()
+    turning = masses[:, None] * np.cross(axis, arm)  # accelerates every atom about one axis: inertia times axis
+    inertia = np.einsum("tna,n,tna->t", arm, masses, arm)[:, None, None] * np.eye(3) - np.einsum(
+        "tna,n,tnb->tab", arm, masses, arm
+    )
+    assert net_torque(x, turning, masses=masses) == pytest.approx(np.linalg.norm(inertia @ axis, axis=-1))
+    springs = (x[:, None] - x[:, :, None]).sum(2)  # pairwise, along the lines between atoms
+    assert net_torque(x, springs, masses=masses) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="4 positive numbers"):
+        net_torque(x, springs, masses=[1.0, 2.0])
+    with pytest.raises(ValueError, match="positions must have the shape of forces"):
+        net_torque(x[:, :2], springs)
