@@ -187,7 +187,7 @@ def energy_drift(stable, data, p, hills):
     long = max(stable, key=len)
     if not len(long):
         return metrics, {}
-    step = max(1, len(long) // SHOWN)
+    step = -(-len(long) // SHOWN)
     series = {}
     for b, t in enumerate(stable):
         y = np.full(len(long), np.nan)
