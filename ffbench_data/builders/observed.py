@@ -47,12 +47,12 @@ def add_crystal(built: Built, configs: Sequence[str], table: pa.Table, rules: di
     """g(r) of all atoms in blocks of time and the diffusivity of one element, by the ``rules`` on the card.
 
     How far frames are apart is what Newton's law says; where it cannot tell, the frames are no trajectory and only
-    starting frames and the limit of stability are kept.
+    starting frames and the rules are kept.
     """
     from ffbench_metrics import pair_distance_counts
 
     frames = Frames(table)
-    facts = {k: v for k, v in rules.items() if k != "diffusivity"}
+    facts = dict(rules)
     step_fs = time_step(frames[: min(len(frames), 1000)])
     blocks = None
     if step_fs:

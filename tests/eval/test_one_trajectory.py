@@ -111,6 +111,9 @@ def test_slices_have_bonds_but_no_blocks(shared_data, tmp_path):
     facts = read_reference(folder, "salicylic_acid_1k").facts
     assert len(facts["bonds"]) == 16
     assert read_reference(folder, "salicylic_acid_1k").observables == []
+    lithium = read_reference(build("lips", shared_data / "lips", tmp_path), "20k")
+    assert lithium.facts["diffusivity"]["element"] == "Li"
+    assert lithium.observables == []
 
 
 @pytest.mark.parametrize("name", list_suites())
