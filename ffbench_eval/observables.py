@@ -225,13 +225,10 @@ def diffusivity(stable, data, p, hills):
         if len(t) < 2 or t.time_ps[-1] - t.time_ps[0] < least:
             values.append(None)
             continue
-        mass = atomic_masses[t.numbers]
-        x = t.positions.astype(float)
-        x -= np.einsum("tna,n->ta", x, mass)[:, None] / mass.sum()
         element = atomic_numbers[facts["element"]] if "element" in facts else t.numbers.max()
-        tracked = x[:, t.numbers == element]
+        of = {"index_a": t.numbers == element, "masses": atomic_masses[t.numbers]}
         window = tuple(facts.get("fit_window_ps", FIT_WINDOW_PS))
-        values.append(float(fit(tracked, float(t.time_ps[1] - t.time_ps[0]), fit_window=window)))
+        values.append(fit(t.positions, float(t.time_ps[1] - t.time_ps[0]), fit_window=window, **of))
     metric = over_replicas(values, unit="m^2/s", better="neither")
     if "value" in facts and metric.value is not None:
         note = f"{metric.interval_note}; reference {facts['value']:.3g} +- {facts['standard_error']:.1g} m^2/s"

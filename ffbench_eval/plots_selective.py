@@ -6,12 +6,13 @@ import math
 
 from markupsafe import Markup, escape
 
+from .plots_axes import HEIGHT, WIDTH
+from .plots_style import BANDS as SHADES  # pale = much
 from .report import Curve
 
-WIDTH, HEIGHT, EDGE = 400, 264, 34
+EDGE = 34
 BAR = 46
 MOST_ATOMS = 200  # points of a curve
-SHADES = 10  # classes f0 to f9 of `plots_style`, pale = much
 SYMBOLS = {1: "H", 3: "Li", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 14: "Si", 15: "P", 16: "S", 17: "Cl", 35: "Br"}
 
 

@@ -19,6 +19,7 @@ from ..generate.blocks import (
     HISTOGRAM_FS,
     block_rows,
     blocks_table,
+    mean,
     molecule_reference,
     stable_bonds,
     starts,
@@ -53,7 +54,7 @@ def add_crystal(built: Built, configs: Sequence[str], table: pa.Table, rules: di
 
     frames = Frames(table)
     facts = dict(rules)
-    step_fs = time_step(frames[: min(len(frames), 1000)])
+    step_fs = time_step(frames[:1000])
     blocks = None
     if step_fs:
         numbers, x = frames.stacked()
@@ -81,16 +82,10 @@ def _diffusivity(numbers, x, cell, step_ps: float, rule: dict[str, Any]) -> dict
     if len(x) // 2 * step_ps < 1.5 * window[1]:
         return {}
     x = unwrap(x, cell)
-    mass = atomic_masses[numbers]
-    x -= (np.einsum("tna,n->ta", x, mass) / mass.sum())[:, None]
-    tracked = x[:, numbers == atomic_numbers[rule["element"]]]
-    halves = [float(diffusivity(part, step_ps, fit_window=window)) for part in np.array_split(tracked, 2)]
-    return {
-        "value": float(diffusivity(tracked, step_ps, fit_window=window)),
-        "standard_error": float(np.std(halves, ddof=1) / 2**0.5),
-        "values": halves,
-        "unit": "m^2/s",
-    }
+    of = {"index_a": numbers == atomic_numbers[rule["element"]], "masses": atomic_masses[numbers]}
+    halves = [diffusivity(part, step_ps, fit_window=window, **of) for part in np.array_split(x, 2)]
+    whole = diffusivity(x, step_ps, fit_window=window, **of)
+    return {**mean(halves), "value": whole, "values": halves, "unit": "m^2/s"}
 
 
 def _add(built: Built, configs: Sequence[str], facts: dict[str, Any], blocks: pa.Table | None) -> None:

@@ -219,7 +219,7 @@ def assemble_water(raw: Path) -> None:
             tables["test"] = table(x[chosen], (chosen + 1) * 100.0)
     facts = {
         "rdf_limit": 3.0,
-        "starts": np.random.default_rng(0).permutation(len(tables["test"]))[:20].tolist(),
+        "starts": starts(len(tables["test"])),
         "temperature_K": mean(kelvin),
         "diffusivity": _diffusivity(tracks),
         "runs": len(runs),
@@ -234,11 +234,8 @@ def _diffusivity(tracks: list[np.ndarray]) -> dict:
     from ffbench_metrics import diffusivity
 
     mass = np.tile([15.999, 1.008, 1.008], water.MOLECULES)
-    values = []
-    for x in tracks:
-        x = x.astype(float)
-        x -= np.einsum("tna,n->ta", x, mass)[:, None] / mass.sum()
-        values.append(diffusivity(x[:, ::3], 0.1, fit_window=(5.0, 50.0)))
+    oxygen = np.arange(0, len(mass), 3)
+    values = [diffusivity(x, 0.1, fit_window=(5.0, 50.0), index_a=oxygen, masses=mass) for x in tracks]
     return {
         **mean(values),
         "values": values,

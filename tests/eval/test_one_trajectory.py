@@ -123,3 +123,16 @@ def test_every_shipped_suite_is_understood(name):
     for task in load_suite(name).tasks:
         assert task.config is None or task.config in card(task.dataset).configs
         assert task.title != task.name
+
+
+def test_the_diffusivity_of_a_random_walk_comes_back():
+    from ffbench_data.builders.observed import _diffusivity
+
+    rng, numbers = np.random.default_rng(0), np.array([3] * 40 + [16] * 40)
+    steps = rng.normal(scale=0.1, size=(3000, 80, 3)) * (numbers == 3)[:, None]  # D = 0.1^2 / (2 x 0.02 ps) A^2/ps
+    x = (np.cumsum(steps, axis=0) + 5) % 10
+    rule = {"element": "Li", "fit_window_ps": [2, 15], "needs_ps": 40}
+    found = _diffusivity(numbers, x, 10 * np.eye(3), 0.02, rule)
+    assert found["value"] == pytest.approx(0.25e-8, rel=0.25)
+    assert len(found["values"]) == 2
+    assert 0 < found["standard_error"] < 0.2 * found["value"]
