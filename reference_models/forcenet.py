@@ -1,9 +1,11 @@
 """ForceNet (Hu et al., arXiv:2103.01436, 2021): forces straight from atom features, neither conservative nor
 rotation-equivariant; it learns the symmetry from data, or not.
 
-Two choices differ from the authors' code, with the same number of parameters: layer normalisation in place of batch
-normalisation (answers must not depend on the other structures of a batch, and averages of weights must work), and
-nine atomic properties out of ASE's tables in place of the authors' nine.
+Choices that differ from the authors' code, with the same number of parameters: layer normalisation in place of batch
+normalisation (answers must not depend on the other structures of a batch, and averages of weights must work); nine
+atomic properties out of ASE's tables in place of the authors' nine; a window without slope at the cutoff; distances
+between surfaces may be negative, where theirs are cut at nearly zero, which every bond reaches; an atom without
+neighbours has no force. With these exchanged the authors' code gives the same answers (tests/models/test_agreement.py).
 """
 
 from __future__ import annotations
