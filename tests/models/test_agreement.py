@@ -40,7 +40,7 @@ def batch():
     )
 
 
-def check(model, ours, batch, energy, forces):
+def check(model, ours, batch, energy, forces, tolerance=1e-9):
     """Load ``ours`` into the network (every parameter must be named) and compare."""
     network = model.fn.network
     table = ours.get("embedding.weight")
@@ -50,8 +50,8 @@ def check(model, ours, batch, energy, forces):
     assert not unexpected
     assert not set(missing) & {name for name, _ in network.named_parameters()}
     out = model(batch)
-    torch.testing.assert_close(out.energy, energy, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(out.forces, forces, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(out.energy, energy, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(out.forces, forces, rtol=tolerance, atol=tolerance)
 
 
 def linear(theirs, ours, name, source):
@@ -173,4 +173,5 @@ def test_forcenet_agrees_with_the_authors(batch):
     linear(theirs, ours, "energy", "energy_mlp")
     model = build({"family": "forcenet", "features": 10, "layers": layers, "cutoff": 4.5}, dtype=F64)
     once = (batch.n_atoms - 1) * ours["energy.bias"]  # theirs is added per structure, ours per atom
-    check(model, ours, batch, answers["energy"] + once, answers["forces"])
+    # Theirs goes through angles, which lose digits near the poles.
+    check(model, ours, batch, answers["energy"] + once, answers["forces"], tolerance=1e-8)
