@@ -89,40 +89,56 @@ def build_ethanol(folder: Path, card: Card) -> Built:
 
 
 def build_md17_gfn2(folder: Path, card: Card) -> Built:
-    """``folder/<molecule>/run-*``: train, val and the reference h(r) from all runs but the last, test from the last."""
-    from ..generate.blocks import mean, molecule_reference, starts
+    """``folder/<molecule>/run-*``: train, val and the reference h(r) from all runs but the last, test from the last.
+
+    Labels of twenty thousand frames a molecule take minutes, so every core labels one molecule.
+    """
+    from joblib import Parallel, delayed
+
     from ..generate.md17 import MOLECULES
-    from ..potentials import label, reference
 
     built = Built()
+    ready = []
     for name in MOLECULES:
-        home = Path(folder) / name
-        raw = _pieces(home)
-        if len(raw) < 2:
-            built.missing(f"{name}: {len(raw)} runs, at least 2 are needed")
-            continue
-        numbers = np.load(next(home.glob("run-*/piece-*.npz")))["numbers"]
-        step = float(np.load(next(home.glob("run-*/piece-*.npz")))["save_fs"])
-
-        def table(runs, count, numbers=numbers, step=step):
-            rows = [_evenly(len(x), -(-count // len(runs))) for x in runs]
-            x = np.concatenate([x[r] for x, r in zip(runs, rows)]).astype(float)
-            energy, forces = label(reference("md17_gfn2"), numbers, x)
-            return to_table(numbers, x, energy, forces, time_fs=np.concatenate(rows) * step, method=card.theory)
-
-        pool, test = table(raw[:-1], LABEL_AT_MOST // 2), table(raw[-1:], LABEL_AT_MOST // 2)
-        order = np.random.default_rng(SEED).permutation(pool.num_rows)
-        val = max(1, len(order) // 20)
-        split = take(pool, {"train": np.sort(order[val:]), "val": np.sort(order[:val])})
-        built.tables[name] = {**split, "test": test}
-        facts, blocks = molecule_reference(*_geometry(name), raw[:-1], save_fs=step)
-        kelvin = [t.mean() for t in _pieces(home, "temperature")[:-1]]
-        facts |= {"starts": starts(test.num_rows), "temperature_K": mean(kelvin)}
+        runs = len({piece.parent for piece in (Path(folder) / name).glob("run-*/piece-*.npz")})
+        if runs >= 2:
+            ready.append(name)
+        else:
+            built.missing(f"{name}: {runs} runs, at least 2 are needed")
+    if not ready:
+        raise ValueError(f"{folder}: no <molecule>/run-*/piece-*.npz with two runs of any molecule")
+    for name, (tables, facts, blocks) in zip(
+        ready, Parallel(n_jobs=-1)(delayed(_molecule)(Path(folder) / name, card.theory) for name in ready)
+    ):
+        built.tables[name] = tables
         built.extra_files[f"reference/{name}/reference.json"] = json.dumps(facts, indent=1).encode()
         built.extra_files[f"reference/{name}/blocks.parquet"] = partial(write_parquet, blocks)
-    if not built.tables:
-        raise ValueError(f"{folder}: no <molecule>/run-*/piece-*.npz with two runs of any molecule")
     return built
+
+
+def _molecule(home: Path, theory: str) -> tuple[dict[str, pa.Table], dict, pa.Table]:
+    """(labelled splits, facts, histogram blocks) of the runs in ``home``, a folder with the molecule's name."""
+    from ..generate.blocks import mean, molecule_reference, starts
+    from ..potentials import label, reference
+
+    raw = _pieces(home)
+    first = np.load(next(home.glob("run-*/piece-*.npz")))
+    numbers, step = first["numbers"], float(first["save_fs"])
+
+    def table(runs, count):
+        rows = [_evenly(len(x), -(-count // len(runs))) for x in runs]
+        x = np.concatenate([x[r] for x, r in zip(runs, rows)]).astype(float)
+        energy, forces = label(reference("md17_gfn2"), numbers, x)
+        return to_table(numbers, x, energy, forces, time_fs=np.concatenate(rows) * step, method=theory)
+
+    pool, test = table(raw[:-1], LABEL_AT_MOST // 2), table(raw[-1:], LABEL_AT_MOST // 2)
+    order = np.random.default_rng(SEED).permutation(pool.num_rows)
+    val = max(1, len(order) // 20)
+    split = take(pool, {"train": np.sort(order[val:]), "val": np.sort(order[:val])})
+    facts, blocks = molecule_reference(*_geometry(home.name), raw[:-1], save_fs=step)
+    kelvin = [t.mean() for t in _pieces(home, "temperature")[:-1]]
+    facts |= {"starts": starts(test.num_rows), "temperature_K": mean(kelvin)}
+    return {**split, "test": test}, facts, blocks
 
 
 def _geometry(molecule: str) -> tuple[np.ndarray, np.ndarray]:
