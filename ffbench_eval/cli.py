@@ -110,11 +110,12 @@ def show(run: Annotated[Path, typer.Argument(help="run folder or report.json")])
 def train(
     family: Annotated[str, typer.Argument(help="a family of reference_models")],
     dataset: Annotated[str, typer.Argument(help="name or name:config")],
-    minutes: Annotated[float, typer.Option(help="budget in CPU minutes")] = 20.0,
+    minutes: Annotated[float, typer.Option(help="budget in CPU minutes, on a GPU in minutes")] = 20.0,
     batch: Annotated[int, typer.Option(help="frames per step")] = 16,
     seed: Annotated[int, typer.Option()] = 0,
     folder: Annotated[Path | None, typer.Option(help="working folder [default: runs/train/<family>@<dataset>]")] = None,
     set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the family's configuration (repeatable)")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
 ) -> None:
     """Train a reference family; a stopped training goes on when the command is given again."""
     from reference_models.train import Recipe, train_on
@@ -123,9 +124,8 @@ def train(
     if wrong:
         raise ValueError(f"--set {wrong[0]!r}: write KEY=VALUE")
     changes = dict(item.split("=", 1) for item in set or [])
-    path = train_on(
-        family, dataset, folder=folder, recipe=Recipe(minutes=minutes, batch=batch, seed=seed), changes=changes
-    )
+    recipe = Recipe(minutes=minutes, batch=batch, seed=seed)
+    path = train_on(family, dataset, folder=folder, recipe=recipe, changes=changes, device=device)
     typer.echo(f"Checkpoint: {path}. Score it: ffbench evaluate reference_models:{path}")
 
 

@@ -1,4 +1,4 @@
-"""Train a family on a dataset: energies and forces, one process, a budget in CPU minutes.
+"""Train a family on a dataset: energies and forces, one process, a budget in minutes.
 
 python -m reference_models.train painn ethanol_gfn2 --minutes 20
 """
@@ -32,9 +32,9 @@ LEARNING_RATE = 2e-3  # of families whose network does not name its own
 class Recipe:
     """How to train.
 
-    ``minutes`` of CPU time (not wall time, so that a busy machine does not change the result's quality), batches of
-    ``batch`` frames, peak learning rate (the family's own unless given), weight of the energy per atom against the
-    force, decay of the weight average.
+    ``minutes`` of CPU time (not wall time, so that a busy machine does not change the result's quality; on a GPU wall
+    time), batches of ``batch`` frames, peak learning rate (the family's own unless given), weight of the energy per
+    atom against the force, decay of the weight average.
 
     ``schedule`` of the learning rate: ``cosine`` over the budget, or ``plateau`` (halved after ``patience``
     validations without a better force error). Training stops early after ``stop_after`` such validations.
@@ -87,12 +87,12 @@ def _plateaus(errors: list[float], patience: int) -> int:
 
 
 class Batches:
-    """Batches of rows of ``frames``, with half edge lists that are computed once per frame."""
+    """Batches of rows of ``frames`` on ``device``, with half edge lists that are computed once per frame."""
 
-    def __init__(self, frames: Frames, cutoff: float):
+    def __init__(self, frames: Frames, cutoff: float, device: torch.device | str = "cpu"):
         if len(frames) == 0:
             raise ValueError("no frames to train or validate on: the split is empty")
-        self.frames, self.cutoff = frames, cutoff
+        self.frames, self.cutoff, self.device = frames, cutoff, device
         self.periodic = bool(frames.pbc.any())
         self.sizes = np.asarray(frames.n_atoms)
         self.positions = frames.positions.astype(np.float32)
@@ -126,7 +126,8 @@ class Batches:
             paired=True,
         )
         energy = torch.from_numpy(self.frames.energy[rows].astype(np.float64))
-        return batch, energy, torch.from_numpy(self.frames.forces[atoms].astype(np.float32))
+        forces = torch.from_numpy(self.frames.forces[atoms].astype(np.float32))
+        return batch.to(device=self.device), energy.to(self.device), forces.to(self.device)
 
     def _edges(self, row: int) -> tuple[np.ndarray, np.ndarray | None]:
         index, shift = edges(collate(self.frames, indices=[row]), self.cutoff)
@@ -150,9 +151,12 @@ def train(
     recipe: Recipe | None = None,
     card: dict[str, Any] | None = None,
     callbacks: Iterable[Callable[[int, ForceField], dict[str, float] | None]] = (),
+    device: str | None = None,
     log: Callable[[str], None] = print,
 ) -> ForceField:
-    """Fit ``family_name`` with ``config``; returns the averaged model with the lowest validation error.
+    """Fit ``family_name`` with ``config``; returns the averaged model with the lowest validation error, on the CPU.
+
+    ``device``: ``"cuda"``, ``"cpu"``; default: a GPU if there is one.
 
     ``folder`` gets ``best.safetensors``, ``curve.json`` (learning curve) and ``state.safetensors``; a killed training
     continues from the last validation. ``callbacks(step, model)`` run at every validation; what they return joins
@@ -161,20 +165,22 @@ def train(
     recipe = recipe or Recipe()
     own_rate = getattr(family(family_name)[1], "learning_rate", LEARNING_RATE)
     recipe = replace(recipe, learning_rate=recipe.learning_rate or own_rate)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    clock = time.process_time if where.type == "cpu" else time.perf_counter
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     elements = sorted({int(z) for z in np.unique(training.atomic_numbers)})
     config = config or configuration(family_name)
     if hasattr(config, "elements") and not config.elements:
         config = replace(config, elements=tuple(elements))
-    began = time.process_time()
-    batches, check = Batches(training, config.cutoff), Batches(validation, config.cutoff)
+    began = clock()
+    batches, check = Batches(training, config.cutoff, where), Batches(validation, config.cutoff, where)
     scale, shift = fit_scale_and_shift(training.atomic_numbers, training.offsets, training.energy, training.forces)
 
     def network_like(model: Scaled | None = None) -> Scaled:  # not all networks can be copied: some hold compiled code
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            made = Scaled(family(family_name)[1](config), scale, shift)
+            made = Scaled(family(family_name)[1](config), scale, shift).to(where)
         if model is not None:
             made.load_state_dict(model.state_dict())
         return made
@@ -195,7 +201,7 @@ def train(
     began -= spent
     errors = [row["force_mae"] for row in curve]
     done = recipe.progress(step, spent) >= 1 or _waited(errors) >= recipe.stop_after
-    losses = torch.zeros(())
+    losses = torch.zeros((), device=where)
 
     while not done:
         for group in optimizer.param_groups:
@@ -216,7 +222,7 @@ def train(
             torch._foreach_lerp_(averages, parameters, 1 - min(recipe.ema, (1 + step) / (10 + step)))
         losses = losses + loss.detach()
         step += 1
-        spent = time.process_time() - began
+        spent = clock() - began
         done = recipe.progress(step, spent) >= 1
         if step % recipe.validate_every and not done:
             continue
@@ -224,12 +230,13 @@ def train(
         if not math.isfinite(force_mae):
             raise ValueError(f"{family_name}: the training diverged at step {step}; lower learning_rate")
         since = step - (int(curve[-1]["step"]) if curve else 0)
-        row = {"step": step, "minutes": round((time.process_time() - began) / 60, 4), "loss": float(losses) / since,
+        row = {"step": step, "minutes": round((clock() - began) / 60, 4), "loss": float(losses) / since,
                "learning_rate": optimizer.param_groups[0]["lr"], "force_mae": force_mae,
                "energy_mae": energy_mae}  # fmt: skip
-        losses = torch.zeros(())
+        losses = torch.zeros((), device=where)
         for callback in callbacks:
-            view = force_field(network_like(averaged).eval(), cutoff=config.cutoff, elements=elements, card=card)
+            twin = network_like(averaged).eval()
+            view = force_field(twin, cutoff=config.cutoff, elements=elements, card=card).to(where)
             row |= callback(step, view) or {}
         curve.append(row)
         errors.append(force_mae)
@@ -240,9 +247,10 @@ def train(
             f"validation MAE: force {1000 * force_mae:.1f} meV/A, energy {1000 * energy_mae:.1f} meV"
         )
         if force_mae <= min(errors):
-            about = {**card, "training": {"steps": step, "cpu_minutes": round(spent / 60, 2), **asdict(recipe)}}
+            used = {"cpu_minutes" if where.type == "cpu" else "gpu_minutes": round(spent / 60, 2)}
+            about = {**card, "training": {"steps": step, **used, **asdict(recipe)}}
             files.save(folder / "best.safetensors", family_name, config, averaged, elements=elements, card=about)
-        spent = time.process_time() - began
+        spent = clock() - began
         _save_state(folder, plan, module, averaged, optimizer, curve, step, spent)
     return files.read(folder / "best.safetensors")
 
@@ -275,7 +283,7 @@ def _save_state(folder, plan, module, averaged, optimizer, curve, step, spent) -
         tensors |= {f"optimizer.{k}.{name}": torch.as_tensor(value) for name, value in state.items()}
     part = folder / "state.part"
     about = {"plan": plan, "step": step, "spent": spent, "curve": curve}
-    save_file({k: v.detach().clone() for k, v in tensors.items()}, part, metadata={"ffbench": json.dumps(about)})
+    save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, part, metadata={"ffbench": json.dumps(about)})
     os.replace(part, folder / "state.safetensors")
     shown = folder / "curve.part"
     shown.write_text(json.dumps({**plan, "curve": curve}, indent=1))
@@ -312,13 +320,14 @@ def train_on(
     recipe: Recipe | None = None,
     changes: Mapping[str, str] | None = None,
     root: str | Path | None = None,
+    device: str | None = None,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Train ``family_name`` on the splits train and val of ``dataset`` (``name`` or ``name:config``); returns its file.
 
     ``changes`` sets fields of the family's configuration (``preset`` chooses ``small`` or ``paper``), as text;
-    ``name`` is what the model is called (the family's name if not given), ``root`` where the dataset lies. ValueError
-    names what is unknown.
+    ``name`` is what the model is called (the family's name if not given), ``root`` where the dataset lies; ``device``
+    as in `train`. ValueError names what is unknown.
     """
     from ffbench_data import card as dataset_card
     from ffbench_data import load_frames
@@ -336,7 +345,7 @@ def train_on(
         "seen_test_data": False,
     }
     folder = folder or Path("runs/train") / f"{family_name}@{dataset.replace(':', '-')}"
-    train(family_name, config, training, validation, folder=folder, recipe=recipe, card=card, log=log)
+    train(family_name, config, training, validation, folder=folder, recipe=recipe, card=card, device=device, log=log)
     return folder / "best.safetensors"
 
 

@@ -1,0 +1,112 @@
+"""Everything a model touches runs on the model's device: what a GPU would refuse is refused here without one."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from ffbench_data import collate, load_frames
+from ffbench_eval import evaluate
+from ffbench_eval.engine import run
+from ffbench_eval.engine.bias import MetadynamicsRule, Restraint
+from ffbench_eval.engine.monitors import RdfPair, RdfWatch
+from ffbench_eval.engine.protocol import Protocol
+from ffbench_eval.engine.trajectory import read_trajectories
+from reference_models import build, configuration, load
+from reference_models.train import Recipe, train
+from tests.eval.engine_systems import cluster, crystal, morse
+from tests.other_device import DEVICE, OtherDevice
+
+ENSEMBLES = ("nve", "nose_hoover", "nose_hoover_single", "nose_hoover_mdsim", "bussi", "langevin")
+SHORT = {"length_ps": 0.02, "save_every_fs": 5.0}
+BIAS = {
+    "metadynamics": MetadynamicsRule(((0, 1, 2, 3),), 0.01, (0.3, 0.2), 6.0, 10, distances=((0, 4),)),
+    "restraints": (Restraint((0, 1), 1.2, 2.0), Restraint((0, 1, 2, 4), 0.5, 0.1, "upper")),
+}
+EVERY = tuple(range(32))
+WATCH = RdfWatch((RdfPair(EVERY, EVERY, (0.0,) * 20),), threshold=1e6, window_ps=0.01, r_max=2.0)
+
+
+def there(model):
+    return dataclasses.replace(model, fn=copy.deepcopy(model.fn)).to(DEVICE)
+
+
+def test_devices_do_not_mix():
+    with OtherDevice():
+        far, near = torch.ones(2, device=DEVICE), torch.ones(2)
+        assert (far + 1).device == DEVICE
+        assert (far.to("cpu") + near).tolist() == [2, 2]
+        with pytest.raises(RuntimeError, match="mixed"):
+            far + near
+        with pytest.raises(RuntimeError, match="numpy"):
+            far.numpy()
+
+
+@pytest.mark.parametrize(
+    ("start", "protocol"),
+    [(cluster(), Protocol(name, 300.0, 1.0, **SHORT)) for name in ENSEMBLES]
+    + [
+        (cluster(), Protocol("langevin", (200.0, 300.0, 400.0), (0.5, 1.0, 0.7), bonds=((0, 1, 1.2),), **SHORT)),
+        (cluster(), Protocol("langevin", 300.0, 1.0, **SHORT, **BIAS)),
+        (crystal(), Protocol("nose_hoover", 300.0, 1.0, rdf=WATCH, displacement_limit_A=9.0, **SHORT)),
+    ],
+    ids=[*ENSEMBLES, "per replica", "bias", "crystal"],
+)
+def test_the_engine_stays_on_the_models_device(start, protocol, tmp_path):
+    model = morse()
+    here = run.simulate(model, start, protocol, tmp_path / "here", seed=1)
+    with OtherDevice():
+        far = run.simulate(there(model), start, protocol, tmp_path / "there", seed=1)
+    assert (far.end_ps, far.reason) == (here.end_ps, here.reason)
+    for a, b in zip(read_trajectories(tmp_path / "here"), read_trajectories(tmp_path / "there"), strict=True):
+        np.testing.assert_allclose(b.positions, a.positions, atol=1e-9)
+
+
+def test_a_killed_run_goes_on_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "CHECKPOINT_STEPS", 10)
+    protocol = Protocol("langevin", 300.0, 1.0, **SHORT, **BIAS)
+
+    def kill(done):
+        if done > 0.6:
+            raise KeyboardInterrupt
+
+    with OtherDevice():
+        with pytest.raises(KeyboardInterrupt):
+            run.simulate(there(morse()), cluster(), protocol, tmp_path, seed=1, progress=kill)
+        outcome = run.simulate(there(morse()), cluster(), protocol, tmp_path, seed=1)
+    assert outcome.force_calls < 20
+    assert all(len(t) == 4 for t in read_trajectories(tmp_path))
+
+
+@pytest.mark.parametrize("family", ["painn", "schnet", "transformer", "deeppot_se", "forcenet"])
+def test_families_answer_there_as_here(family):
+    model = build({"family": family, "elements": (1, 6, 8)} if family == "deeppot_se" else family)
+    batch = collate(load_frames("ethanol_gfn2", split="test"), indices=range(3))
+    here = model(batch)
+    with OtherDevice():
+        far = there(model)(batch)
+        assert far.forces.device == DEVICE
+        torch.testing.assert_close(far.forces.to("cpu"), here.forces, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(far.energy.to("cpu"), here.energy, atol=1e-4, rtol=1e-6)
+
+
+def test_the_evaluator_runs_there(tmp_path):
+    tasks = ["ethanol_accuracy", "ethanol_selective"]
+    with OtherDevice():
+        report = evaluate(load("painn"), "mini", tasks=tasks, device=str(DEVICE), out=tmp_path)
+    assert {status for task in report.tasks.values() for status in task.statuses} == {"ok"}
+    assert report.environment.device == str(DEVICE)
+
+
+@pytest.mark.parametrize("family", ["painn", "schnet"])
+def test_training_runs_there(family, tmp_path):
+    data = load_frames("ethanol_gfn2", split="train")
+    recipe = Recipe(batch=2, validate_every=4, max_steps=8)
+    with OtherDevice():
+        steps = (family, configuration(family), data[:12], data[12:16])
+        made = train(*steps, folder=tmp_path, recipe=recipe, device=str(DEVICE), log=lambda line: None)
+        again = train(*steps, folder=tmp_path, recipe=recipe, device=str(DEVICE), log=lambda line: None)
+    assert made.device.type == "cpu"
+    assert made.card["training"]["steps"] == again.card["training"]["steps"] > 0
