@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ffbench_data import load_frames
 from ffbench_data.contract import AtomsBatch, ForceField
 from ffbench_data.neighbors import with_edges
 from ffbench_eval.engine.fastpath import choose
@@ -114,8 +115,12 @@ def system(name: str, replicas: int) -> tuple[Start, Protocol, float]:
         sites = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 1, 3) * length / 4
         base = (molecule @ turns + sites + 0.25 * generator.normal(size=(64, 1, 3))).reshape(-1, 3)
         numbers, cell, pbc, dt, cutoff = np.tile([8, 1, 1], 64), np.eye(3) * length, np.ones(3, bool), 1.0, 6.0
+    elif name == "alanine":
+        frame = load_frames("alanine_dipeptide_obc", split="test")[0]
+        numbers, base = frame.atomic_numbers, frame.positions
+        cell, pbc, dt, cutoff = np.zeros((3, 3)), np.zeros(3, bool), 1.0, 5.0
     else:
-        raise ValueError(f"system must be aspirin or water, got {name!r}")
+        raise ValueError(f"system must be aspirin, alanine or water, got {name!r}")
     x = base + 0.02 * generator.normal(size=(replicas, *base.shape))
     start = Start(x, numbers, atomic_masses[numbers], cell, pbc)
     return start, Protocol("nose_hoover_mdsim", 1.0, dt, 1000.0, 100 * dt), cutoff

@@ -1,9 +1,12 @@
-"""Replica-steps per second of the published sizes on one CPU core, beside the paper's frames per second on a V100.
+"""Replica-steps per second of the published sizes on one CPU core or a GPU, beside the paper's frames per second on a
+V100.
 
     OMP_NUM_THREADS=1 python benchmarks/published_speed.py schnet:aspirin:5 schnet:water:1 nequip:aspirin:5
+    python benchmarks/published_speed.py --device cuda schnet:{aspirin,alanine,water}:{1,5,20,100}
 
 Fu et al. (TMLR 2023) ran one replica at a time in ASE; here B replicas advance in one batch, compiled, or eager with
-`--compile off`. One thread, process CPU time (other jobs may run beside it), medians over chunks with quartiles.
+`--compile off`. One thread, process CPU time (other jobs may run beside it), medians over chunks with quartiles. On a
+GPU both forms, eager and CUDA graph, wall time; the file is named after the GPU.
 Weights are random and forces small: the work of a step does not depend on them. Not a race between machines: it says
 what a person without a GPU can expect.
 """
@@ -30,7 +33,7 @@ from ffbench_eval.machine import processor
 from leaderboard.literature import LITERATURE, load_literature
 from reference_models import build
 
-OUT = Path(__file__).parent / "results" / "published_speed.json"
+RESULTS = Path(__file__).parent / "results"
 TITLE = "Speed of one simulation on one V100"
 NAMES = {"schnet": "SchNet", "nequip": "NequIP", "gemnet_t": "GemNet-T"}
 
@@ -40,20 +43,29 @@ def published() -> dict[tuple[str, str], float]:
     return {(v.model, v.system.split()[-1]): v.value for v in table.values}
 
 
-def timed(family: str, name: str, replicas: int, seconds: float, compile: str) -> dict:
+def clock(device: str) -> float:
+    """Seconds of this process, or of the wall once the GPU has finished."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed(family: str, name: str, replicas: int, seconds: float, compile: str, device: str) -> dict:
     """ms of a batched step and replica-steps/s."""
     start, protocol, _ = system(name, replicas)
     model = build(f"{family}:paper", elements=tuple(np.unique(start.numbers)))
     model.fn.scale.fill_(0.01)
+    model = model.to(device)
     run = Run(model, start, protocol, 0)
     run.form = choose(run, compile, 0)
     loop = engine_loop(run)
     loop(2)
     chunk, taken = 1, []
     while sum(taken) < seconds or len(taken) < 5:
-        begun = time.process_time()
+        begun = clock(device)
         loop(chunk)
-        taken.append(time.process_time() - begun)
+        taken.append(clock(device) - begun)
         if taken[-1] < seconds / 40:
             chunk, taken = 2 * chunk, []
     per_step = np.quantile(taken, [0.25, 0.5, 0.75]) / chunk
@@ -74,18 +86,33 @@ def timed(family: str, name: str, replicas: int, seconds: float, compile: str) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="+", help="family:system:replicas")
-    parser.add_argument("--compile", choices=("require", "off"), default="require", help="off: eager")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of CPU time for each case")
+    parser.add_argument("--compile", choices=("require", "off"), default="require", help="on a CPU; off: eager")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of time for each case")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    if chosen.device == "cpu":
+        out, forms, machine = (
+            RESULTS / "published_speed.json",
+            [chosen.compile],
+            {"processor": processor(), "threads": 1},
+        )
+    else:
+        gpu = torch.cuda.get_device_name()
+        out = RESULTS / f"published_speed_{gpu.replace(' ', '_')}.json"
+        forms, machine = ["off", "require"], {"gpu": gpu, "cuda": torch.version.cuda}
     for case in chosen.cases:
         family, name, replicas = case.split(":")
-        row = timed(family, name, int(replicas), chosen.seconds, chosen.compile)
-        print(case, row, flush=True)
-        known = json.loads(OUT.read_text()) if OUT.exists() else {"cases": {}}
-        known["machine"] = {"processor": processor(), "threads": 1, "torch": torch.__version__}
-        known["cases"][case] = row
-        OUT.write_text(json.dumps(known, indent=1) + "\n")
+        for form in forms:
+            try:
+                row = timed(family, name, int(replicas), chosen.seconds, form, chosen.device)
+            except ValueError as error:  # no CUDA graph of this model
+                row = {"error": str(error)}
+            print(case, row, flush=True)
+            known = json.loads(out.read_text()) if out.exists() else {"cases": {}}
+            known["machine"] = {**machine, "torch": torch.__version__}
+            known["cases"][case if len(forms) == 1 else f"{case} {row.get('mode', 'no graph')}"] = row
+            out.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Which form a simulation runs in: eager, with a compiled force call, or with the whole step compiled.
+"""Which form a simulation runs in: eager, with a compiled force call, or with the whole step compiled (on a GPU:
+captured as a CUDA graph).
 
 Chosen once per simulation, proved equal to eager on its own start before it is trusted, and recorded.
 """
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .captured import capture
 from .compiled import NotCompilable, Tensors, artefact, build, cache_folder, compiler, log, trace
 from .static import Padded, capacity_for, listed_call, open_call
 from .system import State
@@ -55,10 +57,19 @@ def choose(run: Run, option: str, steps: int) -> Form:
     return form
 
 
+def again(run: Run) -> Form:
+    """The compiled form of a run that goes on, or eager with the reason why it cannot be had again."""
+    try:
+        return _compiled(run, None)
+    except NotCompilable as reason:
+        return Form(note=str(reason))
+
+
 def _compiled(run: Run, steps: int | None) -> Form:
     """Compile what can be; with ``steps``, only what pays off for so many."""
-    if run.model_forces.model.device.type != "cpu":
-        raise NotCompilable("only the CPU has a compiled path")
+    gpu = run.model_forces.model.device.type != "cpu"
+    if gpu and steps is not None:
+        raise NotCompilable("on a GPU only compile='require' captures CUDA graphs: nobody has measured them yet")
     if run.integrator.npt:
         raise NotCompilable("the cell changes")
     saving = None
@@ -71,6 +82,22 @@ def _compiled(run: Run, steps: int | None) -> Form:
             raise NotCompilable(f"not worth it: compiling would save about {saving:.0f} s")
     whole = not run.model_forces.periodic and run.hills is None
     function, arguments = (_whole_step if whole else _force_call)(run)
+    if gpu:
+        call, origin = capture(function, arguments), "captured as a CUDA graph"
+    else:
+        call, origin = _machine_code(function, arguments, saving)
+    form = _step_form(run, call, arguments) if whole else _force_form(run, call)
+    form.force_error = force_error(run, form)
+    limit = TOLERANCE.get(run.model_forces.model.dtype, 1e-2)
+    if not form.force_error <= limit:
+        run.model_forces.compiled = None
+        raise NotCompilable(f"the compiled forces differ from eager by {form.force_error:.1e} (allowed {limit:.0e})")
+    form.note = f"{origin}, largest relative force error {form.force_error:.1e}"
+    return form
+
+
+def _machine_code(function: Callable[..., Tensors], arguments: list[Tensor], saving: float | None):
+    """(the compiled function, where it comes from); NotCompilable if making it takes longer than the ``saving`` (s)."""
     graph = trace(function, arguments)
     path = artefact(graph, arguments)
     known = path.exists()
@@ -80,15 +107,7 @@ def _compiled(run: Run, steps: int | None) -> Form:
         raise NotCompilable("no C++ compiler (g++ or clang++) was found")
     begun = time.perf_counter()
     call = build(graph, arguments, path)
-    origin = "from the cache" if known else f"compiled in {time.perf_counter() - begun:.0f} s"
-    form = _step_form(run, call, arguments) if whole else _force_form(run, call)
-    form.force_error = force_error(run, form)
-    limit = TOLERANCE.get(run.model_forces.model.dtype, 1e-2)
-    if not form.force_error <= limit:
-        run.model_forces.compiled = None
-        raise NotCompilable(f"the compiled forces differ from eager by {form.force_error:.1e} (allowed {limit:.0e})")
-    form.note = f"{origin}, largest relative force error {form.force_error:.1e}"
-    return form
+    return call, "from the cache" if known else f"compiled in {time.perf_counter() - begun:.0f} s"
 
 
 def eager_step_seconds(run: Run, steps: int = 3) -> float:
@@ -109,10 +128,10 @@ def force_error(run: Run, form: Form) -> float:
     The largest force counts as 1 eV/Angstrom at least: a perfect crystal has none.
     """
     worst = 0.0
-    x = torch.as_tensor(np.array(run.start.positions, float))
+    x = _start(run)
     for k, size in enumerate((0.0, 0.03, 0.1)):
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(k), dtype=x.dtype)
-        moved = x + size * noise
+        moved = x + size * noise.to(x.device)
         compiled, run.model_forces.compiled = run.model_forces.compiled, None
         run.model_forces.rebuild()
         expected = run.force(moved)[1]
@@ -135,12 +154,15 @@ def _forces_after_a_step_to(run: Run, form: Form, positions: Tensor) -> Tensor:
     state = State(positions, creep, zero, zero[:, 0, 0].clone(), thermostat)
     assert form.advance is not None
     noise = None if run.noise is None else torch.zeros_like(run.noise(0))
-    return form.advance(state, new_watch(len(positions)), noise)[0].forces
+    return form.advance(state, new_watch(len(positions), positions.device), noise)[0].forces
+
+
+def _start(run: Run) -> Tensor:
+    return torch.as_tensor(np.array(run.start.positions, float), device=run.system.masses.device)
 
 
 def _force_call(run: Run) -> tuple[Callable[..., Tensors], list[Tensor]]:
-    forces = run.model_forces
-    x = torch.as_tensor(np.array(run.start.positions, float))
+    forces, x = run.model_forces, _start(run)
     if not forces.periodic or forces.model.cutoff is None:
         return open_call(forces), [forces.prepare(x)[0]]
     flat, half, shift = forces.prepare(x)
@@ -153,7 +175,7 @@ def _force_call(run: Run) -> tuple[Callable[..., Tensors], list[Tensor]]:
 def _force_form(run: Run, call: Callable[..., Tensors]) -> Form:
     forces = run.model_forces
     if forces.periodic and forces.model.cutoff is not None:
-        half = forces.prepare(torch.as_tensor(np.array(run.start.positions, float)))[1]
+        half = forces.prepare(_start(run))[1]
         assert half is not None
         forces.compiled = Padded(call, forces, capacity_for(half.shape[1]))
     else:
@@ -179,9 +201,9 @@ def _whole_step(run: Run) -> tuple[Callable[..., Tensors], list[Tensor]]:
         new, watch = watched_step(run.integrator, state, watch, *settings, traced=True)
         return (*new, *watch)
 
-    zero = torch.zeros(run.start.positions.shape, dtype=torch.float64)
+    zero = torch.zeros_like(_start(run))
     state = State(zero, zero, zero, zero[:, 0, 0], zero.new_zeros(replicas, run.integrator.thermostat_size))
-    arguments = [t.clone().contiguous() for t in (*state, *new_watch(replicas))]
+    arguments = [t.clone().contiguous() for t in (*state, *new_watch(replicas, zero.device))]
     if run.noise is not None:
         arguments.append(run.noise(0).clone())
     return step, arguments

@@ -17,7 +17,7 @@ from ffbench_data.contract import ForceField
 from . import checkpoint
 from .barostat import scaled_cell
 from .bias import Hills, Restraints
-from .fastpath import Form, choose
+from .fastpath import Form, again, choose
 from .forces import ModelForces
 from .integrators import Integrator, integrator
 from .memory import memory_guard
@@ -33,7 +33,6 @@ from .watch import TEMPERATURE, Limits, Watch, new_watch, reason_texts, watched_
 __all__ = ["Outcome", "Protocol", "Start", "simulate"]
 
 CHECKPOINT_STEPS = 2000  # part of the protocol: the edge list is rebuilt there
-CERTAINLY_WORTH_IT = 10**12  # steps
 TAIL = 32  # consecutive steps kept of a replica before it failed
 log = logging.getLogger("ffbench.engine")
 
@@ -120,7 +119,7 @@ class Run:
             self.form = choose(self, option, steps)
             return
         mode, note = saved[1]["mode"], saved[1]["note"]
-        self.form = Form(note=note) if mode == "eager" else choose(self, "auto", CERTAINLY_WORTH_IT)
+        self.form = Form(note=note) if mode == "eager" else again(self)
         if self.form.mode != mode:
             log.warning(
                 "started again: the checkpoint was made in the form %r, here only %r works", mode, self.form.mode

@@ -9,7 +9,7 @@ import torch
 
 from ffbench_data import collate, load_frames
 from ffbench_eval import evaluate
-from ffbench_eval.engine import run
+from ffbench_eval.engine import fastpath, run
 from ffbench_eval.engine.bias import MetadynamicsRule, Restraint
 from ffbench_eval.engine.monitors import RdfPair, RdfWatch
 from ffbench_eval.engine.protocol import Protocol
@@ -78,6 +78,50 @@ def test_a_killed_run_goes_on_there(tmp_path, monkeypatch):
         outcome = run.simulate(there(morse()), cluster(), protocol, tmp_path, seed=1)
     assert outcome.force_calls < 20
     assert all(len(t) == 4 for t in read_trajectories(tmp_path))
+
+
+def fixed_places(function, arguments):
+    """In place of a CUDA graph: the same places in memory at every call."""
+    places = [value.clone() for value in arguments]
+
+    def call(*values):
+        for place, value in zip(places, values, strict=True):
+            assert (place.device, place.shape, place.dtype) == (value.device, value.shape, value.dtype)
+            place.copy_(value)
+        return tuple(result.clone() for result in function(*places))
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("start", "protocol", "mode"),
+    [
+        (cluster(), Protocol("nose_hoover", 300.0, 1.0, **SHORT), "step"),
+        (cluster(), Protocol("langevin", 300.0, 1.0, **SHORT), "step"),
+        (cluster(), Protocol("langevin", 300.0, 1.0, **SHORT, **BIAS), "force"),
+        (crystal(), Protocol("nose_hoover", 300.0, 1.0, **SHORT), "force"),
+    ],
+    ids=["open", "noise", "bias", "crystal"],
+)
+def test_what_a_cuda_graph_would_hold_gives_the_eager_run(start, protocol, mode, tmp_path, monkeypatch):
+    """Everything but the capture itself, which needs a GPU."""
+    here = run.simulate(morse(), start, protocol, tmp_path / "here", seed=1, compile="off")
+    monkeypatch.setattr(fastpath, "capture", fixed_places)
+    with OtherDevice():
+        far = run.simulate(there(morse()), start, protocol, tmp_path / "there", seed=1, compile="require")
+        eager = run.simulate(there(morse()), start, protocol, tmp_path / "auto", seed=1)
+    assert (far.mode, eager.mode, eager.reason) == (mode, "eager", here.reason)
+    assert "CUDA graph" in far.mode_note
+    assert "nobody has measured" in eager.mode_note
+    for a, b in zip(read_trajectories(tmp_path / "here"), read_trajectories(tmp_path / "there"), strict=True):
+        np.testing.assert_allclose(b.positions, a.positions, atol=1e-9)
+
+
+def test_without_a_gpu_there_is_no_cuda_graph(tmp_path):
+    with OtherDevice(), pytest.raises(ValueError, match="compile='require', but no CUDA graph"):
+        run.simulate(
+            there(morse()), cluster(), Protocol("nve", 300.0, 1.0, **SHORT), tmp_path, seed=1, compile="require"
+        )
 
 
 @pytest.mark.parametrize("family", ["painn", "schnet", "transformer", "deeppot_se", "forcenet"])
