@@ -186,7 +186,8 @@ class _Gradient(torch.nn.Module):
 
 
 def as_prediction(out: Any, batch: AtomsBatch) -> Prediction:
-    """Check what a model returned. ValueError names the field, its shape and the shape it should have."""
+    """Check what a model returned, and put it where the batch is (an ASE calculator answers on the CPU). ValueError
+    names the field, its shape and the shape it should have."""
     if isinstance(out, Mapping):
         missing = {"energy", "forces"} - set(out)
         if missing:
@@ -208,4 +209,6 @@ def as_prediction(out: Any, batch: AtomsBatch) -> Prediction:
             raise ValueError(f"model returned {name} of shape {tuple(value.shape)}, expected {shape}")
     if out.embedding is not None and (out.embedding.ndim != 2 or out.embedding.shape[0] != atoms):
         raise ValueError(f"model returned embedding of shape {tuple(out.embedding.shape)}, expected ({atoms}, D)")
-    return out
+    if all(v is None or v.device == batch.positions.device for v in vars(out).values()):
+        return out
+    return Prediction(**{k: v if v is None else v.to(batch.positions.device) for k, v in vars(out).items()})

@@ -29,6 +29,11 @@ def copy_from(source, target, non_blocking=False):
     return target
 
 
+@torch.library.impl(beneath, "_local_scalar_dense", "PrivateUse1")
+def local_scalar_dense(value):
+    return inside(value).item()
+
+
 class OtherTensor(torch.Tensor):
     """Says that it is on `DEVICE`; ``inner`` holds its numbers."""
 

@@ -45,7 +45,8 @@ class Chgnet(nn.Module):
         start = 0
         for b, n in enumerate(batch.n_atoms.tolist()):
             part = slice(start, start + n)
-            graphs.append(self._graph(positions[part], numbers[part], cells[b], pbc[b].cpu().numpy()))
+            graph = self._graph(positions[part], numbers[part], cells[b], pbc[b].cpu().numpy())
+            graphs.append(graph.to(batch.positions.device))
             start += n
         with torch.enable_grad():
             out = self.network(graphs, task="ef", return_atom_feas=True)

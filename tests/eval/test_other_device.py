@@ -6,9 +6,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from ase.calculators.lj import LennardJones
 
 from ffbench_data import collate, load_frames
-from ffbench_eval import evaluate
+from ffbench_eval import evaluate, from_ase
 from ffbench_eval.engine import fastpath, run
 from ffbench_eval.engine.bias import MetadynamicsRule, Restraint
 from ffbench_eval.engine.monitors import RdfPair, RdfWatch
@@ -134,6 +135,16 @@ def test_families_answer_there_as_here(family):
         assert far.forces.device == DEVICE
         torch.testing.assert_close(far.forces.to("cpu"), here.forces, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(far.energy.to("cpu"), here.energy, atol=1e-4, rtol=1e-6)
+
+
+def test_an_ase_calculator_answers_there(tmp_path):
+    model = from_ase(LennardJones(sigma=1.0, epsilon=0.1, rc=4.0))
+    here = run.simulate(model, cluster(), Protocol("nve", 300.0, 1.0, **SHORT), tmp_path / "here", seed=1)
+    with OtherDevice():
+        far = run.simulate(
+            model.to(DEVICE), cluster(), Protocol("nve", 300.0, 1.0, **SHORT), tmp_path / "there", seed=1
+        )
+    assert (far.end_ps, far.reason) == (here.end_ps, here.reason)
 
 
 def test_the_evaluator_runs_there(tmp_path):

@@ -155,3 +155,19 @@ def test_process_state_comes_back_after_a_provider():
     assert torch.get_default_dtype() == torch.float32
     torch.testing.assert_close(torch.rand(3), expected)
     torch.manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", sorted(published()))
+def test_it_answers_on_the_device_it_was_put_on(name, frames):
+    from tests.other_device import DEVICE, OtherDevice
+
+    try:
+        model = pretrained(name)
+    except ValueError as error:
+        pytest.skip(str(error))
+    batch = collate(frames, indices=[0, 1])
+    here = model(batch).forces
+    with OtherDevice():
+        far = model.to(DEVICE)(batch).forces
+        assert far.device == DEVICE
+        torch.testing.assert_close(far.to("cpu"), here, atol=1e-4, rtol=1e-4)

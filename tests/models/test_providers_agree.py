@@ -178,6 +178,20 @@ def test_a_model_can_be_copied(family):
     torch.testing.assert_close(twin(batch).forces, model(batch).forces)
 
 
+@pytest.mark.parametrize("family", SERVED)
+def test_it_answers_on_the_device_it_was_put_on(family):
+    from tests.other_device import DEVICE, OtherDevice
+
+    needed(family)
+    model = build(family, elements=(1, 6, 8))
+    batch = collate(load_frames("ethanol_gfn2", split="test"), indices=[0, 1])
+    here = model(batch).forces
+    with OtherDevice():
+        far = model.to(DEVICE)(batch).forces
+        assert far.device == DEVICE
+        torch.testing.assert_close(far.to("cpu"), here, atol=1e-5, rtol=1e-4)
+
+
 def test_weights_per_element_need_the_elements():
     needed("mace")
     with pytest.raises(ValueError, match="elements of MACE must be given"):
