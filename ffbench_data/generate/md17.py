@@ -1,7 +1,7 @@
 """The eight MD17 molecules at GFN2-xTB: 500 K, 0.5 fs, Nose-Hoover chain, as in `ffbench_data.generate.ethanol`.
 
-On one core a step takes 0.6 ms (ethanol) to 6 ms (aspirin): the whole set is a few hours. Every run continues where
-it was stopped, also to a greater length.
+On one core a step takes 0.7 ms (ethanol) to 8 ms (aspirin): the whole set is about five hours. Every run continues
+where it was stopped, also to a greater length.
 
     python -m ffbench_data.generate.md17 FOLDER --molecules benzene toluene --runs 6
 """
