@@ -43,7 +43,10 @@ def write_tables(out: Path, boards: list[SuiteBoard]) -> None:
         writer.writerows([["" if v is None else _short(v) for v in row] for row in short])
     kinds = {"value": pa.float64(), "low": pa.float64(), "high": pa.float64(), "score": pa.float64(), "n": pa.int64()}
     columns = {c: pa.array([r[i] for r in rows], kinds.get(c, pa.string())) for i, c in enumerate(COLUMNS)}
-    pq.write_table(pa.table(columns), out / "leaderboard.parquet", compression="zstd")
+    floats = [c for c, kind in kinds.items() if kind == pa.float64()]
+    packed = {"compression": "zstd", "compression_level": 19, "use_byte_stream_split": floats}
+    words = [c for c in COLUMNS if c not in floats]
+    pq.write_table(pa.table(columns), out / "leaderboard.parquet", use_dictionary=words, **packed)
 
 
 def _lines(row: Row, chosen=lambda task: list(task.metrics)) -> list[list[Any]]:
