@@ -25,12 +25,15 @@ def fixture(name):
     return weights, {k: v for k, v in tensors.items() if not k.startswith("weights.")}
 
 
-@pytest.fixture(scope="module")
-def batch():
+def structures():
+    """The structures that the other packages were asked about."""
     spec = importlib.util.spec_from_file_location("structures", FIXTURES / "structures.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    atoms = module.structures()
+    return module.structures()
+
+
+def batch_of(atoms):
     return AtomsBatch(
         torch.cat([torch.tensor(a.positions) for a in atoms]),
         torch.cat([torch.tensor(a.numbers) for a in atoms]).long(),
@@ -38,6 +41,11 @@ def batch():
         torch.stack([torch.tensor(a.cell.array) for a in atoms]),
         torch.stack([torch.tensor(a.pbc) for a in atoms]),
     )
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return batch_of(structures())
 
 
 def check(model, ours, batch, energy, forces, tolerance=1e-9):

@@ -8,23 +8,14 @@ import re
 import pytest
 import torch
 
-from ffbench_data.contract import AtomsBatch
 from reference_models import build
-from tests.models.test_agreement import F64, FIXTURES, fixture
+from tests.models.test_agreement import F64, batch_of, fixture, structures
 from tests.models.test_providers_agree import needed
 
 
 @pytest.fixture(scope="module")
 def molecule():
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("structures", FIXTURES / "structures.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    atoms = module.structures()[0]
-    n = len(atoms)
-    batch = (torch.tensor(atoms.numbers).long(), torch.zeros(n).long(), torch.zeros(1, 3, 3), torch.zeros(1, 3).bool())
-    return AtomsBatch(torch.tensor(atoms.positions), *batch)
+    return batch_of(structures()[:1])
 
 
 GEMNET_NAMES = [
