@@ -15,6 +15,7 @@ import pyarrow as pa
 from .frames import Frames
 
 SAMPLE = 200  # frames per split for checks that look at all pairs
+PAIRS = 2000  # of atoms, enough to tell two shapes apart
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,21 @@ def _nearness(train: Frames, test: Frames, where: str) -> list[Finding]:
         return []
     from scipy.spatial.distance import cdist
 
-    n = 3 * int(train.n_atoms[0])
-    a, b = (f.positions.reshape(-1, n)[_sample(len(f), k)] for f, k in ((train, 2000), (test, SAMPLE)))
+    a, b = _shapes(train, 2000), _shapes(test, SAMPLE)
     nearest = np.median(cdist(b, a).min(1))
     typical = np.median(cdist(a[:SAMPLE], a[-SAMPLE:]))
     ratio = float(nearest / typical) if typical else 0.0
     text = f"the nearest train frame of a test frame is at {ratio:.2f} of the distance of random frames"
     return [Finding("nearness", where, "warning" if ratio < 0.1 else "note", text, ratio)]
+
+
+def _shapes(frames: Frames, count: int) -> np.ndarray:
+    """[at most ``count`` frames, ...] positions; in an open system distances of atoms: molecules turn and drift."""
+    x = frames.positions.reshape(len(frames), -1, 3)[_sample(len(frames), count)]
+    if frames.pbc.any() or x.shape[1] < 2:
+        return x.reshape(len(x), -1)
+    first, second = (i[_sample(len(i), PAIRS)] for i in np.triu_indices(x.shape[1], 1))
+    return np.linalg.norm(x[:, first] - x[:, second], axis=-1)
 
 
 def check_trajectory(table: pa.Table, where: str) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from ffbench_data import Frames
 from ffbench_data.builders.read import read_npz
@@ -145,6 +146,23 @@ def test_faults(change, check, expected):
     x = x + 0.02 * RNG.normal(size=x.shape)
     assert level(check_frames(Frames(to_table([6, 8], x, e, f)), ""), check) == {"ok"}
     assert level(check_frames(Frames(to_table([6, 8], *change(x, e, f))), ""), check) == {expected}
+
+
+def test_a_molecule_that_turned_is_no_nearer_and_no_farther():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(60, 5, 3))
+    train, test = x[:40], x[40:]
+    turned = Rotation.random(20, rng).as_matrix()
+
+    def nearness(test):
+        splits = {k: Frames(to_table([6] * 5, v, np.zeros(len(v)), 0 * v)) for k, v in
+                  {"train": train, "test": test}.items()}  # fmt: skip
+        return next(f.value for f in check_overlap(splits, "") if f.check == "nearness")
+
+    still = nearness(test)
+    assert 0.1 < still < 1
+    np.testing.assert_allclose(nearness(np.einsum("tij,tnj->tni", turned, test) + [9, 0, 0]), still, rtol=1e-6)
+    assert nearness(train[20:] + 1e-4) < 1e-3
 
 
 def test_random_split_leaks_and_blocked_does_not():
