@@ -1,5 +1,6 @@
 """``python -m leaderboard.ci_check BASE HEAD CHANGED``: the job of the pull-request workflow.
 
+``CHANGED`` is what ``git diff -z --name-only`` wrote; without ``-z`` git quotes odd names and no check would find them.
 Prints the job summary; exit code 1 if a changed entry has an error, 2 if the call is wrong. Needs numpy, scipy,
 pydantic and PyYAML only.
 """
@@ -18,7 +19,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m leaderboard.ci_check BASE HEAD CHANGED", file=sys.stderr)
         return 2
     base, head, changed = (Path(a) for a in arguments)
-    found, summary = validate(base, head, changed.read_text(encoding="utf-8").splitlines())
+    found, summary = validate(base, head, changed.read_bytes().decode("utf-8", "replace").split("\0"))
     print(summary)
     for finding in found:
         print(finding, file=sys.stderr)

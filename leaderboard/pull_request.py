@@ -24,7 +24,7 @@ ESCAPED = {ord(c): f"&#{ord(c)};" for c in "|[]@`*\\"} | {ord("&"): "&amp;", ord
 
 def validate(base: Path, head: Path, changed: Iterable[str]) -> tuple[list[Finding], str]:
     """(findings, the job summary in Markdown). ``changed`` are paths from the repository's root."""
-    changed = sorted({p.strip() for p in changed if p.strip()})
+    changed = sorted({p for p in changed if p})
     ours = [p for p in changed if p.startswith(PLACE)]
     found: list[Finding] = []
     if len(ours) > MAX_FILES:

@@ -1,8 +1,10 @@
-"""The workflows' own commands, run here: base and head are folders, the changed paths a file."""
+"""The workflows' own commands, run here on folders; and the whole script of the check on two checkouts of git."""
 
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -28,7 +30,7 @@ def checkouts(tmp_path):
 
 def run_check(base, head, changed):
     """The last line of the workflow's script, with the workflow's own arguments."""
-    (base.parent / "changed.txt").write_text("\n".join(changed))
+    (base.parent / "changed.txt").write_text("\0".join(changed))
     command = [sys.executable, "-m", "leaderboard.ci_check", ".", "../head", "../changed.txt"]
     return subprocess.run(command, cwd=base, capture_output=True, text=True)
 
@@ -67,6 +69,35 @@ def test_a_task_may_not_disappear(checkouts):
     done = run_check(base, head, [f"{PLACE}/ffbench__painn/1/mini.json"])
     assert done.returncode == 1
     assert "$.report.tasks.water_md" in done.stdout
+
+
+def test_the_whole_script_finds_every_changed_file_whatever_its_name(checkouts, tmp_path):
+    _, head = checkouts
+
+    def git(*arguments):
+        command = ["git", "-C", head, "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit():
+        git("add", "-A")
+        git("commit", "-q", "-m", "entries")
+        return git("rev-parse", "HEAD")
+
+    git("init", "-q")
+    before = commit()
+    odd = ("institute__modèl", 'institute__"model"', "institute__model\n")
+    for k, name in enumerate(("institute__model-01", *odd)):
+        put(varied(k + 1), head / PLACE, f"{name}/1/mini")
+    given = {"BASE": before, "HEAD": commit(), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    given["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    script = yaml.safe_load((ROOT / ".github" / "workflows" / "entries.yml").read_text())["jobs"]["validate"]["steps"]
+    done = subprocess.run(
+        ["bash", "-e", "-c", script[-1]["run"]], cwd=tmp_path, capture_output=True, text=True, env=os.environ | given
+    )
+    assert done.returncode == 1, done.stderr
+    summary = (tmp_path / "summary.md").read_text()
+    assert summary.count("lies at no place of an entry") == len(odd)
+    assert "**institute model-01 1**" in summary
 
 
 def test_code_and_links_of_the_head_are_never_followed(checkouts, tmp_path):
@@ -123,10 +154,3 @@ def test_workflows_hold_no_secrets_and_run_no_code_of_a_pull_request(path):
             assert "head" not in step.get("working-directory", "")
             if "checkout" in step.get("uses", ""):
                 assert step["with"]["persist-credentials"] is False
-
-
-def test_the_workflow_calls_what_these_tests_call():
-    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "entries.yml").read_text())
-    script = flow["jobs"]["validate"]["steps"][-1]["run"]
-    assert "python -m leaderboard.ci_check . ../head ../changed.txt" in script
-    assert "cd base" in script
