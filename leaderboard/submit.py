@@ -12,6 +12,7 @@ from ffbench_eval.wording import clean
 
 from .check import Finding, check
 from .entry import ENTRIES, About, Archive, Entry, slug
+from .lock import load_lock
 
 KEPT = re.compile(r"^[a-z0-9][a-z0-9_\-]*\.(parquet|npz|json)$")
 
@@ -27,8 +28,6 @@ def make_entry(
 ) -> Entry:
     """The entry of a run folder (or report.json). ``archive_url`` is where its unit files will be kept, outside git."""
     report = Report.load(run)
-    spec = clean(report.model.spec).replace("\n", " ") or "path/to/model.py:function"
-    command = f"ffbench evaluate {shlex.quote(spec)} --suite {shlex.quote(report.suite)} --seed {report.seed}"
     archives = list_archives(run, report, archive_url) if archive_url else []
     if archive_url and not archive_url.startswith("https://"):
         raise ValueError(f"--archive-url {archive_url!r}: must start with https://")
@@ -37,10 +36,19 @@ def make_entry(
         model=slug(model or report.model.name),
         version=slug(version or report.model.version or "1"),
         about=about or About(),
-        command=command,
+        command=_command(report),
         archives=archives,
         report=report,
     ).sealed()
+
+
+def _command(report: Report) -> str:
+    """The call that makes this report again, with its tasks where it is not of the whole suite."""
+    spec = clean(report.model.spec).replace("\n", " ") or "path/to/model.py:function"
+    lock = load_lock(report.suite, report.suite_version)
+    partial = lock is not None and set(report.tasks) < set(lock.tasks)
+    words = ["ffbench", "evaluate", spec, "--suite", report.suite, "--seed", str(report.seed)]
+    return shlex.join(words + [w for name in report.tasks if partial for w in ("--task", name)])
 
 
 def list_archives(run: Path, report: Report, url: str) -> list[Archive]:
