@@ -12,7 +12,10 @@ from .execute import run_unit
 from .report import Metric, Report
 from .suite import load_suite
 
-TOLERANCE = {"accuracy": 2e-3, "bsct": 2e-2}  # relative, per value: other hardware rounds float32 differently
+TOLERANCE = {"accuracy": 2e-3, "bsct": 2e-2, "selective": 2e-2}  # relative: other hardware rounds float32 differently
+ROUNDING = 1e-5  # absolute: a net force that should be zero is rounding and nothing else
+WIDTHS = 0.5  # of its interval, a score of selective classification: PROBE learns anew, from rounded embeddings
+TIMED = ("probe_cost",)  # a machine's own
 SIGMAS = 3.0  # molecular dynamics is chaotic: means over replicas, in combined standard errors
 
 
@@ -85,38 +88,60 @@ def _rerun(report: Report, p, group, out: Path, compile: str) -> list[Compared]:
 
     results = [run_unit(u, p.data, p.model, out, compile=compile) for u in group]
     metrics, _ = KINDS[p.task.kind].score(p.task, results, p.data)
-    theirs = report.tasks[p.task.name]
-    start = 0
-    if p.task.kind == "bsct":
-        before = p.units[: p.units.index(group[0])]
-        marks = {u.address for u in before}
-        start = sum(s == "ok" for u in theirs.units if u.address in marks for s in u.status)
-    return [compare(p.task.name, p.task.kind, name, theirs.metrics.get(name), m, start) for name, m in metrics.items()]
+    theirs, whole = report.tasks[p.task.name].metrics, len(group) == len(p.units)
+    rows = [
+        compare(p.task.name, p.task.kind, name, theirs.get(name), m, whole)
+        for name, m in metrics.items()
+        if name not in TIMED
+    ]
+    return [row for row in rows if row is not None]
 
 
-def compare(task: str, kind: str, name: str, reported: Metric | None, rerun: Metric, start: int = 0) -> Compared:
-    """Hold a rerun metric against the reported one; ``start``: where its values begin among the reported.
+def compare(
+    task: str, kind: str, name: str, reported: Metric | None, rerun: Metric, whole: bool = True
+) -> Compared | None:
+    """Hold a rerun metric against the reported one; ``whole``: every unit of the task ran again.
+
+    Of a part, only the samples it has are compared; ``None`` if it has none.
 
     >>> one = Metric(value=1.0, unit="1", values=[0.9, 1.1])
     >>> compare("t", "accuracy", "m", one, one).verdict
     'identical'
+    >>> compare("t", "bsct", "m", one, one.model_copy(update={"values": [None, 1.3]}), whole=False).reported
+    1.1
     """
+    b = list(rerun.values)
+    if not whole and not any(v is not None for v in b):
+        return None
     if reported is None:
         return Compared(task, name, None, rerun.value, "differs")
-    b = [v for v in rerun.values if v is not None]
-    a = [v for v in reported.values[start : start + len(rerun.values)] if v is not None]
-    whole = len(reported.values) == len(rerun.values)
-    shown = (reported.value, rerun.value) if whole else (float(np.mean(a)) if a else None, rerun.value)
-    if not a or not b:
-        return Compared(task, name, *shown, "identical" if not a and not b else "differs")
-    x, y = np.array(a), np.array(b)
-    if len(x) == len(y) and np.allclose(x, y, rtol=1e-6, atol=1e-12):
+    a = list(reported.values)
+    if not whole and len(a) == len(b):  # a value per scan of the data: those that ran again
+        kept = [k for k, v in enumerate(b) if v is not None]
+        a, b = [a[k] for k in kept], [b[k] for k in kept]
+    shown = (reported.value, rerun.value) if whole else (_mean(a), _mean(b))
+    if kind == "molecular_dynamics":
+        x, y = (np.array([v for v in side if v is not None], float) for side in (a, b))
+        if len(x) and len(y) and not (len(x) == len(y) and np.allclose(x, y, rtol=1e-6, atol=1e-12)):
+            return Compared(task, name, *shown, _statistically(name, x, y))
+    if not any(v is not None for v in (*a, *b)):  # numbers without samples stand for themselves
+        a, b = [reported.value], [rerun.value]
+    if [v is None for v in a] != [v is None for v in b]:
+        return Compared(task, name, *shown, "differs")
+    x, y = (np.array([v for v in side if v is not None], float) for side in (a, b))
+    if np.allclose(x, y, rtol=1e-6, atol=1e-12):
         return Compared(task, name, *shown, "identical")
-    if kind in TOLERANCE:
-        scale = np.maximum(np.maximum(np.abs(x), np.abs(y)), np.abs(x).mean()) if len(x) == len(y) else None
-        good = scale is not None and bool((np.abs(x - y) <= TOLERANCE[kind] * scale).all())
-        return Compared(task, name, *shown, "agrees" if good else "differs")
-    return Compared(task, name, *shown, _statistically(name, x, y))
+    room = TOLERANCE.get(kind, 0.0) * np.maximum(np.maximum(np.abs(x), np.abs(y)), np.abs(x).mean()) + ROUNDING
+    if kind == "selective" and reported.interval:
+        room = room + WIDTHS * (reported.interval[1] - reported.interval[0])
+    if bool((np.abs(x - y) <= room).all()):
+        return Compared(task, name, *shown, "agrees")
+    return Compared(task, name, *shown, "cannot tell" if kind == "selective" and not reported.interval else "differs")
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _statistically(name: str, x: np.ndarray, y: np.ndarray) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ffbench_eval import evaluate
+from ffbench_eval.kinds import bsct
 from ffbench_eval.report import Metric, Report
 from ffbench_eval.reproduce import compare, reproduce
 from leaderboard.archives import recompute
@@ -116,6 +117,23 @@ def test_a_forged_report_does_not_reproduce(run, tmp_path):
     assert [r.metric for r in rows if r.verdict == "differs"] == ["force_mae"]
 
 
+def test_a_part_of_the_scans_is_held_against_its_own_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(bsct, "SCANS", 3)  # three units of the eight scans
+    task = "ethanol_bond_scans"
+    report = evaluate("reference_models:schnet", "mini", tasks=[task], out=tmp_path / "run", quiet=True)
+    forged = report.model_copy(deep=True)
+    fsd = forged.tasks[task].metrics["fsd"].values
+    fsd[3:6] = [0.9 * v for v in fsd[3:6]]
+    hit = []
+    for seed in (0, 1, 5):  # these draw each unit once
+        again = reproduce(report, units=1, seed=seed, out=tmp_path / f"again{seed}", tasks=[task])
+        assert {r.verdict for r in again} == {"identical"}
+        again = reproduce(forged, units=1, seed=seed, out=tmp_path / f"again{seed}", tasks=[task])
+        hit.append(bool(next(r.rerun for r in again if r.metric == "fsd") == pytest.approx(np.mean(fsd[3:6]) / 0.9)))
+        assert [r.metric for r in again if r.verdict == "differs"] == (["fsd"] if hit[-1] else [])
+    assert hit.count(True) == 1
+
+
 def test_another_model_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match="other weights"):
         reproduce(Report.load(run), model="reference_models:zero", out=tmp_path)
@@ -123,6 +141,31 @@ def test_another_model_is_refused(run, tmp_path):
 
 def samples(values):
     return Metric(value=float(np.mean(values)), unit="1", values=list(values))
+
+
+def score(value, interval=None):
+    return Metric(value=value, unit="1", interval=interval)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine", "verdict"),
+    [
+        (score(0.20, (0.18, 0.22)), score(0.20), "identical"),
+        (score(0.20, (0.18, 0.22)), score(0.215), "agrees"),
+        (score(0.15, (0.13, 0.17)), score(0.20), "differs"),
+        (score(0.20), score(0.201), "agrees"),
+        (score(0.20), score(0.25), "cannot tell"),
+    ],
+)
+def test_scores_without_samples_stand_for_themselves(theirs, mine, verdict):
+    assert compare("t", "selective", "augrc.test.probe", theirs, mine).verdict == verdict
+
+
+def test_a_scan_that_failed_in_one_of_the_runs_differs():
+    theirs = Metric(value=1.0, unit="1/Å", values=[1.0, None, 1.0])
+    mine = Metric(value=1.0, unit="1/Å", values=[1.0, 1.0, None])
+    assert compare("t", "bsct", "fsd", theirs, mine, whole=False).verdict == "differs"
+    assert compare("t", "bsct", "fsd", theirs, mine.model_copy(update={"values": [None] * 3}), whole=False) is None
 
 
 @pytest.mark.parametrize(
