@@ -141,7 +141,9 @@ def reproduce(
     if record:
         from .trust import record as write
 
-        done = list(dict.fromkeys(f"{r.task} rerun" for r in rows))
+        done = list(dict.fromkeys(f"{r.task} rerun" for r in rows if r.verdict in ("identical", "agrees")))
+        if not done:
+            raise ValueError("--record: nothing could be told from these units; choose others with --task or --units")
         typer.echo(write(_entry(entry), "reproduced", done, by))
 
 

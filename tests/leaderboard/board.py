@@ -10,8 +10,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ffbench_eval.cli import main
+
 FIXED = ("stable_fraction", "stable_time", "spurious_extrema", "sign_flips", "conservativeness_of_reference")
 FIXTURE = Path(__file__).parent / "fixture"
+
+
+def command(*words) -> int:
+    """The exit code of ``ffbench WORDS``."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(w) for w in words])
+    return stop.value.code
 
 
 @cache

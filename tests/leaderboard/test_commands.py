@@ -4,24 +4,17 @@ import json
 
 import pytest
 
-from ffbench_eval.cli import main
 from ffbench_eval.report import Report
 from ffbench_eval.runs import merge, side_by_side, status
 from leaderboard.entry import ENTRIES, Entry
 from leaderboard.lock import all_locks, make_lock
-from tests.leaderboard.board import put, real_entry, varied
+from tests.leaderboard.board import command, put, real_entry, varied
 
 REPORT = Report.model_validate(real_entry()["report"])
 
 
 def part(*names):
     return REPORT.model_copy(update={"tasks": {n: REPORT.tasks[n] for n in names}})
-
-
-def command(*words):
-    with pytest.raises(SystemExit) as stop:
-        main([str(w) for w in words])
-    return stop.value.code
 
 
 def test_parts_of_a_run_merge_to_the_whole():

@@ -1,5 +1,6 @@
 """Submitting, recomputing from archived files, rerunning units: on a real run of two quick tasks."""
 
+import functools
 import json
 import shutil
 
@@ -9,13 +10,14 @@ import pytest
 from ffbench_eval import evaluate
 from ffbench_eval.kinds import bsct
 from ffbench_eval.report import Metric, Report
-from ffbench_eval.reproduce import compare, reproduce
+from ffbench_eval.reproduce import Compared, compare, reproduce
 from leaderboard.archives import recompute
 from leaderboard.check import check, errors
 from leaderboard.entry import Entry
 from leaderboard.lock import make_lock, write_lock
 from leaderboard.submit import make_entry, submit
-from leaderboard.trust import level, record
+from leaderboard.trust import level, record, records
+from tests.leaderboard.board import command
 
 TASKS = ["ethanol_accuracy", "ethanol_bond_scans"]
 
@@ -180,6 +182,19 @@ def test_a_scan_that_failed_in_one_of_the_runs_differs():
 )
 def test_simulations_are_compared_as_samples(name, theirs, mine, verdict):
     assert compare("t", "molecular_dynamics", name, samples(theirs), samples(mine)).verdict == verdict
+
+
+def test_reproduce_as_typed_records_what_it_could_tell(run, entry, tmp_path, monkeypatch):
+    monkeypatch.setattr("leaderboard.trust.record", functools.partial(record, checks=tmp_path / "checks"))
+    path = entry.write(tmp_path / "entries")
+    words = ["reproduce", path, "--task", "ethanol_bond_scans", "--units", "1", "--record", "--by", "me"]
+    assert command(*words, "--out", tmp_path / "again") == 0
+    (row,) = records(entry, tmp_path / "checks")
+    assert (row.level, row.by, row.what) == ("reproduced", "me", ["ethanol_bond_scans rerun"])
+    nothing = [Compared("ethanol_md", "stable_time", 1.0, 1.0, "cannot tell")]
+    monkeypatch.setattr("ffbench_eval.reproduce.reproduce", lambda *a, **k: nothing)
+    assert command(*words) == 2
+    assert len(records(entry, tmp_path / "checks")) == 1
 
 
 def test_trust_belongs_to_one_content_hash(entry, tmp_path):
