@@ -99,12 +99,9 @@ def _cost(entry: Entry, system: str) -> float | None:
 def normalised_cost(entry: Entry, task: TaskReport) -> float | None:
     """Reference kernels per step of one replica: wall time of the simulation in units of this machine's kernel."""
     kernel = entry.report.environment.kernel_s
-    replicas = task.parameters.get("replicas")
-    calls = sum(u.force_calls for u in task.units)
+    steps = sum(u.force_calls * len(u.status) for u in task.units)  # a call answers all replicas of its unit
     wall = sum(u.wall_s for u in task.units)
-    if not kernel or not replicas or calls <= 0 or wall <= 0:
-        return None
-    return wall / calls / replicas / kernel
+    return wall / steps / kernel if kernel and steps > 0 and wall > 0 else None
 
 
 def _axis(of, board: SuiteBoard, system: str) -> str:

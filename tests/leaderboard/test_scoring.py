@@ -6,6 +6,7 @@ import pytest
 from ffbench_eval.report import Metric, ModelCard, TaskReport
 from leaderboard.data import load_board
 from leaderboard.entry import Entry
+from leaderboard.key_figures import normalised_cost
 from leaderboard.lock import SuiteLock
 from leaderboard.scoring import DRAWS, Score, metric_places, rank, score_task, state_of, task_weights
 from tests.leaderboard.board import FIXTURE, real_entry, seal, varied
@@ -143,3 +144,16 @@ def test_a_model_that_saw_the_test_data_is_ranked_apart():
     assert [r.seen for r in board.rows] == [False, True]
     assert board.rows[1].rank is None
     assert board.rows[0].rank.of == 1
+
+
+def test_the_cost_of_a_simulation_does_not_depend_on_how_its_replicas_were_split():
+    entry = Entry.model_validate(real_entry())
+    ran = entry.report.tasks["ethanol_md"]
+    (batch,) = ran.units
+    n = len(batch.status)
+    assert n == 5
+    whole = normalised_cost(entry, ran)
+    assert whole == pytest.approx(batch.wall_s / batch.force_calls / n / entry.report.environment.kernel_s)
+    one = batch.model_copy(update={"status": batch.status[:1], "wall_s": batch.wall_s / n})
+    assert normalised_cost(entry, ran.model_copy(update={"units": [one] * n})) == pytest.approx(whole)
+    assert normalised_cost(entry, ran.model_copy(update={"units": []})) is None
