@@ -34,7 +34,8 @@ from ase.neighborlist import neighbor_list  # noqa: E402
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ffbench_data import collate, load_frames  # noqa: E402
 from ffbench_data.contract import AtomsBatch  # noqa: E402
-from ffbench_eval.bsct.predict import BATCH_ATOMS, batch_of, pack  # noqa: E402
+from ffbench_eval.batching import BATCH_ATOMS  # noqa: E402
+from ffbench_eval.bsct.predict import batch_of, pack  # noqa: E402
 from ffbench_eval.bsct.scans import find_scans  # noqa: E402
 from ffbench_eval.evaluation import TaskData  # noqa: E402
 from ffbench_eval.execute import Result  # noqa: E402

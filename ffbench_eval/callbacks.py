@@ -10,8 +10,9 @@ import torch
 
 from ffbench_data.contract import ForceField
 
+from .batching import BATCH_ATOMS
 from .bsct import scores
-from .bsct.predict import BATCH_ATOMS, predict
+from .bsct.predict import predict
 from .bsct.scans import LabelledScan, find_scans, supported
 
 KEYS = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema", "sign_flips")
@@ -104,7 +105,7 @@ class SmoothnessMonitor:
             module.eval()
         try:
             with torch.random.fork_rng(devices=[]):
-                answers = predict(model, [(s.numbers, s.positions) for s in chosen], batch_atoms=BATCH_ATOMS["cpu"])
+                answers = predict(model, [(s.numbers, s.positions) for s in chosen], at_most=BATCH_ATOMS["cpu"])
         finally:
             if module is not None:
                 module.train(was_training)

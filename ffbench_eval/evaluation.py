@@ -211,7 +211,7 @@ def estimate(planned: list[Planned], run: Path) -> None:
         for unit in p.units:
             if load_result(unit, run):
                 continue
-            systems, calls = KINDS[p.task.kind].calls(p.task, unit.inputs, p.data)
+            systems, calls = KINDS[p.task.kind].calls(p.task, unit.inputs, p.data, p.model)
             key = (id(p.model), p.task.dataset, systems)
             if key not in timed:
                 rows = probe_rows(p.task, p.data, p.model, systems)

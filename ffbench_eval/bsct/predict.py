@@ -11,10 +11,10 @@ import torch
 
 from ffbench_data.contract import AtomsBatch, ForceField
 
+from ..batching import batch_atoms
 from ..engine.memory import OutOfMemory
 from ..execute import ModelFailure
 
-BATCH_ATOMS = {"cpu": 512, "cuda": 16384}  # per model call: the edges of 512 atoms stay in a CPU's cache
 Structures = tuple[np.ndarray, np.ndarray]  # atomic numbers [N], positions [K, N, 3]
 Piece = tuple[int, int, int]  # structures, first frame, last frame + 1
 
@@ -37,18 +37,17 @@ def predict(
     model: ForceField,
     sets: Sequence[Structures],
     *,
-    batch_atoms: int | None = None,
+    at_most: int | None = None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Answers:
-    """Ask ``model`` for every frame of every set, ``batch_atoms`` atoms at a time (default: `BATCH_ATOMS`).
+    """Ask ``model`` for every frame of every set, ``at_most`` atoms at a time (default: `batching.batch_atoms`).
 
     A set on which a guarded model fails is a fault of that set alone: the batch is taken apart to find it. A batch
     that does not fit into memory is halved. Exceptions of a model that is not guarded (`execute.guarded`) pass.
     """
-    batch_atoms = batch_atoms or BATCH_ATOMS.get(torch.device(model.device).type, BATCH_ATOMS["cpu"])
     kind = np.dtype(np.float64 if model.dtype == torch.float64 else np.float32)
     out = Answers([np.full(len(x), np.nan) for _, x in sets], [np.full(x.shape, np.nan, kind) for _, x in sets])
-    queue = deque(pack([x.shape for _, x in sets], batch_atoms))
+    queue = deque(pack([x.shape for _, x in sets], at_most or batch_atoms(model)))
     frames = sum(len(x) for _, x in sets)
     done = 0
     while queue:

@@ -3,7 +3,7 @@
 - ``Parameters``: the pydantic model of the task's YAML row.
 - ``plan(task, data, seed) -> list[dict]``: the inputs of each unit, plain JSON values.
 - ``plan_for_model(task, model) -> list[dict]``, if there is one: more units that only some models need.
-- ``calls(task, inputs, data) -> (systems per call, calls)``: what a unit costs, for the estimate.
+- ``calls(task, inputs, data, model) -> (systems per call, calls)``: what a unit costs, for the estimate.
 - ``run_unit(task, inputs, data, model, folder, progress, compile) -> dict``: do the work; plain JSON plus files in
   ``folder``.
 - ``score(task, results, data) -> (metrics, curves)``: pure, from the finished units.

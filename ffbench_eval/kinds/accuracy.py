@@ -11,11 +11,11 @@ from ffbench_data.frames import collate
 from ffbench_data.load import load_frames
 
 from .. import alignment
+from ..batching import batch_atoms, in_parts
 from ..report import Curve, Metric, axis, rounded
 from ..statistics import block_means, over_blocks
 
 CHUNK = 250  # frames per unit
-BATCH_ATOMS = 2048  # atoms per model call
 
 
 class Parameters(BaseModel):
@@ -41,10 +41,9 @@ def plan_for_model(task, model) -> list[dict]:
     return alignment.plan(task, model)
 
 
-def calls(task, inputs, data) -> tuple[int, float]:
+def calls(task, inputs, data, model) -> tuple[int, float]:
     """(systems per call, number of calls)."""
-    atoms = int(data.frames.n_atoms[0])
-    per_call = max(1, BATCH_ATOMS // atoms)
+    per_call = max(1, batch_atoms(model) // int(data.frames.n_atoms[0]))
     return per_call, len(inputs["rows"]) / per_call
 
 
@@ -70,14 +69,18 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
 
 def _predict(model, frames, rows, progress) -> tuple[np.ndarray, np.ndarray, int]:
     """Energies [T], forces [A, 3] and how many calls that took."""
-    energies, forces = [], []
-    per_call = max(1, BATCH_ATOMS // int(frames.n_atoms[rows].max()))
-    for start in range(0, len(rows), per_call):
-        out = model(collate(frames, indices=rows[start : start + per_call]))
-        energies.append(out.energy.detach().cpu().double().numpy())
-        forces.append(out.forces.detach().cpu().double().numpy())
-        progress((start + per_call) / len(rows))
-    return np.concatenate(energies), np.concatenate(forces), len(energies)
+    done = 0
+
+    def ask(part):
+        nonlocal done
+        out = model(collate(frames, indices=part))
+        done += len(part)
+        progress(done / len(rows))
+        return out.energy.detach().cpu().double().numpy(), out.forces.detach().cpu().double().numpy()
+
+    answers = in_parts(ask, rows, max(1, batch_atoms(model) // int(frames.n_atoms[rows].max())))
+    energies, forces = zip(*answers)
+    return np.concatenate(energies), np.concatenate(forces), len(answers)
 
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:

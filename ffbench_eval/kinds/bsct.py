@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..batching import batch_atoms
 from ..bsct import pictures, scores
-from ..bsct.predict import BATCH_ATOMS, predict
+from ..bsct.predict import predict
 from ..bsct.scans import LabelledScan, find_scans, refined, supported
 from ..report import Curve, Metric
 
@@ -44,13 +45,13 @@ def sample_rows(data, model, count: int) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)] if len(rows) else rows
 
 
-def calls(task, inputs, data) -> tuple[int, float]:
+def calls(task, inputs, data, model) -> tuple[int, float]:
     found = find_scans(data.frames)
     chosen = [found[name] for name in inputs["scans"]]
     fine = _fine(task, found)
     extra = task.parameters.fine_grid - 1
     atoms = sum(len(s.numbers) * len(s.energy) * (1 + extra * (s.name in fine)) for s in chosen)
-    budget = task.parameters.batch_atoms or BATCH_ATOMS["cpu"]
+    budget = task.parameters.batch_atoms or batch_atoms(model)
     per_call = max(1, budget // max(1, int(np.mean([len(s.numbers) for s in chosen]))))
     return per_call, atoms / budget
 
@@ -67,7 +68,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         x = refined(s.positions, factor)
         new = (np.arange(len(s.energy) - 1)[:, None] * factor + between).ravel()
         sets.append((s.numbers, x[new]))
-    answers = predict(model, sets, batch_atoms=task.parameters.batch_atoms, progress=progress)
+    answers = predict(model, sets, at_most=task.parameters.batch_atoms, progress=progress)
     faults = dict(answers.faults)
     for k, s in enumerate(finer):
         if len(chosen) + k in faults:

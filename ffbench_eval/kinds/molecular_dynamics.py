@@ -61,7 +61,7 @@ def plan(task, data, seed: int) -> list[dict]:
     return [{"replicas": [int(rows[k % len(rows)]) for k in range(wanted)]}]
 
 
-def calls(task, inputs, data) -> tuple[int, float]:
+def calls(task, inputs, data, model) -> tuple[int, float]:
     p = task.parameters
     return len(inputs["replicas"]), (p.length_ps + p.equilibrate_ps) * 1000 / p.time_step_fs
 

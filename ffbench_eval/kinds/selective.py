@@ -17,10 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ffbench_data.datacard import known
 
+from ..batching import batch_atoms
 from ..report import Curve, Metric
 from ..selective.labels import RULES, UNITS, label, one_class, residual, threshold_of
-
-BATCH_ATOMS = 2048
 
 
 class Other(BaseModel):
@@ -103,8 +102,8 @@ def _covered(frames, elements) -> np.ndarray:
     return np.logical_and.reduceat(np.isin(frames.atomic_numbers, list(elements)), frames.offsets[:-1])
 
 
-def calls(task, inputs, data) -> tuple[int, float]:
-    per_call = max(1, BATCH_ATOMS // int(data.frames.n_atoms.max()))
+def calls(task, inputs, data, model) -> tuple[int, float]:
+    per_call = max(1, batch_atoms(model) // int(data.frames.n_atoms.max()))
     return per_call, sum(len(part["rows"]) for part in inputs["parts"]) / per_call
 
 

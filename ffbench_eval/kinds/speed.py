@@ -20,7 +20,7 @@ def plan(task, data, seed: int) -> list[dict]:
     return molecular_dynamics.plan(task, data, seed)
 
 
-def calls(task, inputs, data) -> tuple[int, float]:
+def calls(task, inputs, data, model) -> tuple[int, float]:
     return len(inputs["replicas"]), 150.0
 
 

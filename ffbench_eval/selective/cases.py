@@ -13,7 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
-BATCH_ATOMS = 2048
 PER_ATOM = ("atomic_numbers", "positions", "forces", "embedding", "charges", "force_spread", "reference_forces")
 PER_STRUCTURE = ("energy", "uncertainty", "energy_spread", "reference_energy", "group")
 LABELS = ("residual", "failed")
@@ -149,24 +148,27 @@ def ask(
     """
     from ffbench_data.frames import collate
 
+    from ..batching import batch_atoms, in_parts
+
     rows = np.arange(len(frames)) if rows is None else np.asarray(rows)
     if len(rows) == 0:
         raise ValueError("frames: there are none to ask the model about")
     members = members_of(model) if members is None else list(members)
-    n_atoms = frames.n_atoms[rows]
-    per_call = max(1, BATCH_ATOMS // int(n_atoms.max()))
-    parts = []
-    for start in range(0, len(rows), per_call):
-        chosen = rows[start : start + per_call]
-        batch = collate(frames, indices=chosen)
-        truth = [frames[int(r)] for r in chosen]
+    done = 0
+
+    def of(part) -> Cases:
+        nonlocal done
+        truth = [frames[int(r)] for r in part]
         more = {
             "reference_energy": np.array([t.energy for t in truth], float),
             "reference_forces": np.concatenate([t.forces for t in truth]).astype(float),
         }
-        parts.append(_asked(model, members, batch, more))
-        progress(min(1.0, (start + per_call) / len(rows)))
-    return joined(parts)
+        found = _asked(model, members, collate(frames, indices=part), more)
+        done += len(part)
+        progress(done / len(rows))
+        return found
+
+    return joined(in_parts(of, rows, max(1, batch_atoms(model) // int(frames.n_atoms[rows].max()))))
 
 
 def members_of(model: ForceField) -> list[ForceField]:

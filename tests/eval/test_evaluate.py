@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -56,6 +58,28 @@ def spring(k=20.0, name="spring", fail_after=None):
         return d.new_zeros(batch.n_systems).index_add(0, batch.system_index[i], e)
 
     return ForceField.from_energy(energy, cutoff=8.0, dtype=torch.float64, card={"name": name, "version": str(k)})
+
+
+def crowded(limit):
+    """`spring`, on a machine whose memory holds ``limit`` structures."""
+    model = spring()
+
+    def call(batch):
+        if batch.n_systems > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return model(batch)
+
+    return replace(model, fn=call)
+
+
+def test_errors_are_measured_with_as_many_frames_as_fit_into_memory(tmp_path, suite):
+    def errors(model, name):
+        return evaluate(model, suite, tasks=["errors"], out=tmp_path / name, quiet=True).tasks["errors"]
+
+    few, many = errors(crowded(4), "few"), errors(spring(), "many")
+    assert set(few.statuses) == {"ok"}
+    np.testing.assert_allclose(few.metrics["force_mae"].values, many.metrics["force_mae"].values, rtol=1e-10)
+    assert few.units[0].force_calls == 20  # 56 frames do not fit, nor 28, 14 and 7; 3 do
 
 
 def test_a_whole_run_writes_a_report_that_loads_and_a_page(tmp_path, suite):
