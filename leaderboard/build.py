@@ -11,7 +11,7 @@ from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.templating import environment, typeset
 from ffbench_eval.verdict import MEANING, verdict
 
-from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
+from .data import Row, SuiteBoard, comparable, load_board, load_entries, main_metric, shown_metrics, slots
 from .entry import ENTRIES, ROOM, Entry
 from .figures import small
 from .key_figures import key_figures
@@ -129,7 +129,8 @@ def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
         for r in board.rows:
             cells = []
             for c in board.columns:
-                task = r.entry.report.tasks.get(c.task)
+                report = r.entry.report
+                task = report.tasks.get(c.task) if comparable(report, board.lock.tasks[c.task], c.metric) else None
                 value, text = _cell(task.metrics.get(c.metric) if task else None)
                 here = c.places.get(r.entry.key)
                 place = "" if here is None else f"{here[0]}{'=' if here[1] else ''}"

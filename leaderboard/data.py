@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffbench_eval.report import Report, TaskReport
+from ffbench_eval.report import Report, TaskReport, same_theory
 
 from .entry import ENTRIES, LIMIT, Entry, entry_paths
 from .lock import SUITES, SuiteLock, TaskLock, load_lock
@@ -124,9 +124,17 @@ def _columns(lock: SuiteLock, reports: dict[str, Report]) -> Iterator[Column]:
         for metric in NO_THEORY.get(locked.kind, ()):
             if metric == "stable_time" and measures_drift(locked):
                 continue  # a few ps at constant energy say little about stability
-            places = metric_places(name, metric, done)
-            if any(metric in t.metrics for t in done.values()):
-                yield Column(name, metric, places)
+            fair = {key: t for key, t in done.items() if comparable(reports[key], locked, metric)}
+            if any(metric in t.metrics for t in fair.values()):
+                yield Column(name, metric, metric_places(name, metric, fair))
+
+
+def comparable(report: Report, locked: TaskLock, metric: str) -> bool:
+    """Whether a metric of `NO_THEORY` is this model's own doing: a liquid is stable while its g(r) is the reference's,
+    which that of another theory need not be."""
+    if metric != "stable_time" or "rdf" not in (locked.parameters.get("observables") or ()):
+        return True
+    return same_theory(card_for(report, locked.dataset.name, locked.dataset.config).theory, locked.theory)
 
 
 def measures_drift(locked: TaskLock) -> bool:

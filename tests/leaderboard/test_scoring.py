@@ -77,6 +77,17 @@ def test_metrics_that_need_no_theory_are_ranked_among_all_models():
     assert metric_places("t", "fsd", reports) == {}
 
 
+def test_a_liquid_of_another_theory_has_no_place_in_stability():
+    other = varied(1)
+    for card in (other["report"]["model"], *other["report"]["models"].values()):
+        card["theory"] = "another"
+    entries = [Entry.model_validate(e) for e in (real_entry(), seal(other))]
+    (board,) = load_board(entries, suites=FIXTURE)
+    placed = {c.task: set(c.places) for c in board.columns if c.metric == "stable_time"}
+    assert placed["ethanol_md"] == {e.key for e in entries}
+    assert placed["water_md"] == {entries[0].key}
+
+
 @pytest.mark.parametrize("state", ["not_run", "unsupported", "out_of_memory", "model_error", "harness_error"])
 def test_what_did_not_run_has_a_state_and_no_score(state):
     assert score_task("t", task(status=(state,)), "PBE", CARD) == Score(None, state)
