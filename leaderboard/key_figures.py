@@ -5,7 +5,7 @@ from __future__ import annotations
 from ffbench_eval import wording
 from ffbench_eval.report import TaskReport
 
-from .data import Row, SuiteBoard, measures_drift
+from .data import Row, SuiteBoard, comparable, measures_drift
 from .entry import Entry
 from .figures import Dot, scatter
 from .scoring import card_for, lead_source, same_theory
@@ -83,6 +83,8 @@ def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoar
     for task_name, locked in board.lock.tasks.items():
         task = row.entry.report.tasks.get(task_name)
         if locked.dataset.name != system or locked.kind != kind or task is None or measures_drift(locked):
+            continue
+        if not comparable(row.entry.report, locked, name):
             continue
         m = task.metrics.get(f"augrc.test.{lead_source(task)}" if name == "augrc" else name)
         if m is not None and m.value is not None:
