@@ -231,9 +231,10 @@ def _suite(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
     for name in report.tasks:
         if name not in lock.tasks:
             yield _error(f"$.report.tasks.{name}", f"is no task of {lock.suite} {lock.version}", "take it out")
-    for name in lock.tasks:
-        if name not in report.tasks:
-            yield _warning("$.report.tasks", f"{name} is missing", "fine: the entry is compared on the tasks it has")
+    absent = [name for name in lock.tasks if name not in report.tasks]
+    if absent:
+        text = f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} missing"
+        yield _warning("$.report.tasks", text, "fine: the entry is compared on the tasks it has")
 
 
 def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]:
