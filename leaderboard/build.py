@@ -148,7 +148,8 @@ def _theory(board: SuiteBoard, row: Row) -> str:
     data = [board.lock.tasks[n] for n in names]
     cards = [(card_for(row.entry.report, t.dataset.name, t.dataset.config), t.theory) for t in data]
     other = sorted({card.theory for card, theory in cards if not same_theory(card.theory, theory)})
-    return ", ".join(wording.clean(t)[:40] or "not stated" for t in other) or "the data's"
+    shown = [t if len(t) <= 40 else f"{t[:39].rstrip()}…" for t in map(wording.clean, other)]
+    return ", ".join(t or "not stated" for t in shown) or "the data's"
 
 
 def _models(boards: list[SuiteBoard]) -> dict[str, list[tuple[SuiteBoard, Row]]]:
