@@ -12,7 +12,7 @@ from ..engine.run import Protocol, Start, simulate
 from ..engine.trajectory import Trajectory, read_trajectories
 from ..engine.units import KJ_PER_MOL
 from ..observables import OBSERVABLES
-from ..report import Curve, Metric, axis, rounded
+from ..report import Curve, Metric, axis, rounded, same_theory
 from ..statistics import stable_fraction, stable_time
 
 Observable = Literal["distance_histogram", "rdf", "diffusivity", "temperature", "energy_drift", "free_energy"]
@@ -132,12 +132,26 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     return {
         "no_truth": no_truth,
         "status": ["unstable" if reason else "ok" for reason in outcome.reason],
-        "detail": [f"replica {b}: {r} at {outcome.end_ps[b]:.3f} ps" for b, r in enumerate(outcome.reason) if r],
+        "detail": [f"replica {b}: {r} at {outcome.end_ps[b]:.3f} ps" for b, r in enumerate(outcome.reason) if r]
+        + _of_another_theory(task, data, model),
         "force_calls": outcome.force_calls,
         "end_ps": outcome.end_ps,
         "mode": outcome.mode,
         "mode_note": outcome.mode_note,
     }
+
+
+def _of_another_theory(task, data, model) -> list[str]:
+    """What to know of the stable time where stable means a g(r) like the reference's."""
+    from ffbench_data.datacard import card
+
+    mine, facts = str(model.card.get("theory", "")), data.reference.facts if data.reference else {}
+    if not mine or same_theory(mine, card(task.dataset).theory) or not ("rdf_limit" in facts and data.frames.pbc.any()):
+        return []
+    return [
+        f"stable means a g(r) near that of {card(task.dataset).theory}; the model's theory is {mine}, whose own "
+        "may lie elsewhere (a bond 0.05 Å shorter is enough): the stable time is no measure of such a model"
+    ]
 
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:

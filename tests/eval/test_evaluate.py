@@ -13,6 +13,8 @@ from filelock import FileLock
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate, from_ase, load_suite
+from ffbench_eval.evaluation import load_task_data
+from ffbench_eval.kinds import molecular_dynamics
 from ffbench_eval.report import Report, json_schema
 from tests.conftest import ROOT
 
@@ -80,6 +82,20 @@ def test_errors_are_measured_with_as_many_frames_as_fit_into_memory(tmp_path, su
     assert set(few.statuses) == {"ok"}
     np.testing.assert_allclose(few.metrics["force_mae"].values, many.metrics["force_mae"].values, rtol=1e-10)
     assert few.units[0].force_calls == 20  # 56 frames do not fit, nor 28, 14 and 7; 3 do
+
+
+def test_a_liquid_of_another_theory_is_told_that_its_stable_time_is_no_measure():
+    water, ethanol = (next(t for t in load_suite("mini").tasks if t.name == n) for n in ("water_md", "ethanol_md"))
+    said = {}
+    for theory in ("PBE0", "SPC/Fw", ""):
+        model = spring()
+        model.card["theory"] = theory
+        for task in (water, ethanol):
+            said[theory, task.name] = molecular_dynamics._of_another_theory(task, load_task_data(task), model)
+    (note,) = said.pop(("PBE0", "water_md"))
+    assert "g(r) near that of SPC/Fw" in note
+    assert "theory is PBE0" in note
+    assert not any(said.values())
 
 
 def test_a_whole_run_writes_a_report_that_loads_and_a_page(tmp_path, suite):
