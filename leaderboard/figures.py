@@ -144,7 +144,7 @@ def scatter(dots: list[Dot], x_label: str, y_label: str, *, log_x: bool = False,
 
 
 NAMED = 24  # models; beyond, names are in the tooltips alone
-LETTER, LINE = 6.7, 12  # width and height of the names' letters, about
+LETTER, LINE, GAP = 6.7, 12, 3  # width and height of the names' letters, about, and the room beside them
 AROUND = [(8, -6, ""), (-8, -6, " e"), (8, 14, ""), (-8, 14, " e")] + [
     (side * 10, dy, " e" if side < 0 else "")
     for step in range(1, 9)
@@ -165,7 +165,7 @@ def _names(points: list[tuple[float, float, str]]) -> list[tuple[str, str]]:
         width = LETTER * len(name)
         for dx, dy, end in AROUND:
             left = x + dx - (width if end else 0)
-            box = (left, y + dy - LINE + 2, left + width, y + dy + 2)
+            box = (left - GAP, y + dy - LINE + 2, left + width + GAP, y + dy + 2)
             inside = box[0] > LEFT and box[2] < WIDTH - 2 and box[1] > 0 and box[3] < HEIGHT - BOTTOM
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
