@@ -145,12 +145,12 @@ def _of_another_theory(task, data, model) -> list[str]:
     """What to know of the stable time where stable means a g(r) like the reference's."""
     from ffbench_data.datacard import card
 
-    mine, facts = str(model.card.get("theory", "")), data.reference.facts if data.reference else {}
-    if not mine or same_theory(mine, card(task.dataset).theory) or not ("rdf_limit" in facts and data.frames.pbc.any()):
+    mine, theirs = str(model.card.get("theory", "")), card(task.dataset).theory
+    if not mine or same_theory(mine, theirs) or _rdf_limit(data, data.frames.pbc) is None:
         return []
     return [
-        f"stable means a g(r) near that of {card(task.dataset).theory}; the model's theory is {mine}, whose own "
-        "may lie elsewhere (a bond 0.05 Å shorter is enough): the stable time is no measure of such a model"
+        f"stable means a g(r) near that of {theirs}; the model's theory is {mine}, whose own may lie elsewhere (a bond "
+        "0.05 Å shorter is enough): the stable time is no measure of such a model"
     ]
 
 
@@ -216,13 +216,17 @@ def _padded(trajectory: Trajectory, like: Trajectory) -> np.ndarray:
     return full
 
 
+def _rdf_limit(data, pbc) -> float | None:
+    """How far g(r) may be from the reference's, where that is what stable means; ``None``: bonds are."""
+    return data.reference.facts.get("rdf_limit") if data.reference and pbc.any() else None
+
+
 def stable_until(trajectory: Trajectory, end_ps: float, data, p) -> float:
     """Stable time (ps) of one replica: bonds for molecules, sliding g(r) windows for liquids and solids."""
     if not len(trajectory):
         return 0.0
-    facts = data.reference.facts if data.reference else {}
-    limit = facts.get("rdf_limit")
-    if limit is None or not trajectory.pbc.any():
+    limit = _rdf_limit(data, trajectory.pbc)
+    if limit is None:
         return end_ps
     from ffbench_metrics import rdf_stability
 

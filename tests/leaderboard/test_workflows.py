@@ -154,3 +154,10 @@ def test_workflows_hold_no_secrets_and_run_no_code_of_a_pull_request(path):
             assert "head" not in step.get("working-directory", "")
             if "checkout" in step.get("uses", ""):
                 assert step["with"]["persist-credentials"] is False
+
+
+def test_the_workflow_calls_what_these_tests_call():
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "entries.yml").read_text())
+    script = flow["jobs"]["validate"]["steps"][-1]["run"]
+    assert "python -m leaderboard.ci_check . ../head ../changed.txt" in script
+    assert "cd base" in script
