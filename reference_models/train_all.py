@@ -39,8 +39,10 @@ class Fit:
     seed: int = 0
 
 
-def read_table(path: Path = TABLE) -> tuple[list[Fit], dict[str, list[str]]]:
-    """(the fits in their order, members of every ensemble). ValueError for rows that cannot be trained.
+def read_table(path: Path = TABLE, minutes: float | None = None) -> tuple[list[Fit], dict[str, list[str]]]:
+    """(the fits in their order, members of every ensemble), of ``minutes`` each instead of the table's.
+
+    ValueError for rows that cannot be trained.
 
     >>> read_table()[0][0].name
     'schnet@ethanol_gfn2'
@@ -52,7 +54,7 @@ def read_table(path: Path = TABLE) -> tuple[list[Fit], dict[str, list[str]]]:
         known(fit.family, FAMILIES, "family", f" of fit {fit.name}")
         if fit.name.partition("@")[2] not in (fit.dataset.replace(":", "-"), parse_name(fit.dataset)[0]):
             raise ValueError(f"fit {fit.name!r} must end in '@' and its data set, {fit.dataset!r}")
-        recipe = {"minutes": table["minutes"], **fit.recipe, "seed": fit.seed}
+        recipe = {"minutes": table["minutes"] if minutes is None else minutes, **fit.recipe, "seed": fit.seed}
         fits.append(Fit(fit.name, fit.family, fit.dataset, fit.settings, recipe, fit.seed))
     names = [fit.name for fit in fits]
     twice = {name for name in names if names.count(name) > 1}
@@ -212,12 +214,13 @@ def main() -> None:
     parser.add_argument(
         "--source", action="append", default=[], metavar="NAME=FOLDER", help="build this data set first"
     )
+    parser.add_argument("--minutes", type=float, help="of CPU time for each fit, instead of the table's")
     parser.add_argument("--list", action="store_true", help="show the state of every fit and stop")
     parser.add_argument("--collect", action="store_true", help="copy what is finished to the shipped checkpoints")
     given = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        fits, ensembles = read_table()
+        fits, ensembles = read_table(minutes=given.minutes)
         wanted = [known(name, [fit.name for fit in fits], "fit") for name in given.only or ()]
         fits = [fit for fit in fits if not wanted or fit.name in wanted]
         if given.list:

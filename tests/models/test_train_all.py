@@ -31,6 +31,7 @@ def test_the_table_has_the_fits_that_were_promised():
     for fit in fits:
         assert fit.recipe["minutes"] == 10
         reference_models.configuration(fit.family, **fit.settings)
+    assert {fit.recipe["minutes"] for fit in read_table(minutes=20)[0]} == {20}
 
 
 @pytest.mark.parametrize(
