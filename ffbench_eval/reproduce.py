@@ -121,15 +121,15 @@ def compare(
         a, b = [a[k] for k in kept], [b[k] for k in kept]
     shown = (reported.value, rerun.value) if whole else (_mean(a), _mean(b))
     if kind == "molecular_dynamics":
-        x, y = (np.array([v for v in side if v is not None], float) for side in (a, b))
-        if len(x) and len(y) and not (len(x) == len(y) and np.allclose(x, y, rtol=1e-6, atol=1e-12)):
+        x, y = _known(a), _known(b)
+        if len(x) and len(y) and not _same(x, y):
             return Compared(task, name, *shown, _statistically(name, x, y))
     if not any(v is not None for v in (*a, *b)):  # numbers without samples stand for themselves
         a, b = [reported.value], [rerun.value]
     if [v is None for v in a] != [v is None for v in b]:
         return Compared(task, name, *shown, "differs")
-    x, y = (np.array([v for v in side if v is not None], float) for side in (a, b))
-    if np.allclose(x, y, rtol=1e-6, atol=1e-12):
+    x, y = _known(a), _known(b)
+    if _same(x, y):
         return Compared(task, name, *shown, "identical")
     room = TOLERANCE.get(kind, 0.0) * np.maximum(np.maximum(np.abs(x), np.abs(y)), np.abs(x).mean()) + ROUNDING
     if kind == "selective" and reported.interval:
@@ -139,9 +139,17 @@ def compare(
     return Compared(task, name, *shown, "cannot tell" if kind == "selective" and not reported.interval else "differs")
 
 
+def _known(values: list[float | None]) -> np.ndarray:
+    return np.array([v for v in values if v is not None], float)
+
+
+def _same(x: np.ndarray, y: np.ndarray) -> bool:
+    return len(x) == len(y) and np.allclose(x, y, rtol=1e-6, atol=1e-12)
+
+
 def _mean(values: list[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None
+    known = _known(values)
+    return float(known.mean()) if len(known) else None
 
 
 def _statistically(name: str, x: np.ndarray, y: np.ndarray) -> str:
