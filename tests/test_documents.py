@@ -1,0 +1,50 @@
+"""The documents are true: their commands parse, and the files they name are there."""
+
+import re
+import shlex
+
+import click
+import pytest
+import typer
+
+from ffbench_eval.cli import app
+from tests.conftest import ROOT
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CODE = re.compile(r"```\w*\n.*?```|^ {4}\S.*$|`[^`\n]+`", flags=re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"(?:^|[`\s])ffbench ([a-z][^`\n#&]*)")
+FILE = re.compile(r"`((?:benchmarks|docs|tests|leaderboard|reference_models|ffbench_\w+)/[\w./-]+\.\w+)[`:]")
+
+
+def commands(text):
+    return [c.strip() for code in CODE.findall(text) for c in COMMAND.findall(code)]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_parses(path):
+    for line in commands(path.read_text(encoding="utf-8")):
+        command, words = typer.main.get_command(app), shlex.split(line)
+        while isinstance(command, click.Group) and words:
+            found = command.get_command(click.Context(command), words[0])
+            assert found, f"{path.name}: no command `ffbench {line}`"
+            command, words = found, words[1:]
+        if not isinstance(command, click.Group):
+            try:
+                command.make_context(line, words)
+            except click.UsageError as error:
+                pytest.fail(f"{path.name}: `ffbench {line}`: {error.message}")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_is_named_is_there(path):
+    for name in FILE.findall(path.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+def test_the_citation_is_of_this_version():
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    assert version and f"\nversion: {version[1]}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_commands_are_found():
+    assert sum(len(commands(path.read_text(encoding="utf-8"))) for path in DOCUMENTS) > 30
