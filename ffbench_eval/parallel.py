@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .execute import Result, run_unit
 from .models import FROM_FILE
@@ -20,7 +23,7 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     try:
         import cloudpickle
         import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client, LocalCluster, wait
     except ImportError as error:
         raise ValueError(f"workers={workers} needs the extra dask: pip install 'ffbench[dask]' ({error})") from None
 
@@ -31,35 +34,33 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     dask.config.set({"distributed.scheduler.allowed-failures": 1})  # a unit whose workers die twice is given up
     dask.config.set({"distributed.nanny.pre-spawn-environ": ALLOCATION | ONE_THREAD})
     waiting = sorted(waiting, key=lambda pair: -pair[0].seconds / max(1, len(pair[0].units)))
+    # One unit a worker: Dask would deal all out at once, and moves them too late when a worker has nothing left.
+    sent = deque((p, unit, _packed(cloudpickle, unit, p.model)) for p, unit in waiting)
     results: dict[str, Result] = {}
     with (
         LocalCluster(
             n_workers=min(workers, max(1, len(waiting))),
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
             silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
     ):
-        futures = {}
-        for p, unit in waiting:
-            sent = _packed(cloudpickle, unit, p.model)
-            future = client.submit(_work, sent, str(run), compile, key=unit.address, retries=1, pure=False)
-            futures[future] = (p, unit)
-        pending = set(futures)
-        while pending:
-            finished = {future for future in pending if future.done()}
-            pending -= finished
-            for future in finished:
-                p, unit = futures[future]
+        running: dict[Any, tuple[Any, Any]] = {}
+        while sent or running:
+            while sent and len(running) < workers:
+                p, unit, packed = sent.popleft()
+                future = client.submit(_work, packed, str(run), compile, key=unit.address, retries=1, pure=False)
+                running[future] = (p, unit)
+            with suppress(TimeoutError):
+                wait(list(running), timeout=POLL_S, return_when="FIRST_COMPLETED")
+            for future in [future for future in running if future.done()]:
+                p, unit = running.pop(future)
                 results[unit.address] = _result(future, unit, run)
                 bars.update(p, unit, 1.0)
-            for future in pending:
-                p, unit = futures[future]
+            for p, unit in running.values():
                 bars.update(p, unit, _fraction(unit.folder(run)))
-            if pending:
-                time.sleep(POLL_S)
     return results
 
 
