@@ -46,6 +46,7 @@ class Planned:
     units: list[Unit]
     why_not: str = ""
     seconds: float = 0.0
+    longest: float = 0.0  # unit of it, in seconds
     absent: bool = False  # the data is not on this machine: not run, which says nothing about the model
 
 
@@ -216,7 +217,8 @@ def estimate(planned: list[Planned], run: Path) -> None:
             if key not in timed:
                 rows = probe_rows(p.task, p.data, p.model, systems)
                 timed[key] = _call_seconds(p.model, collate(p.data.frames, indices=rows))
-            p.seconds += 1.15 * calls * timed[key]
+            seconds = 1.15 * calls * timed[key]
+            p.seconds, p.longest = p.seconds + seconds, max(p.longest, seconds)
 
 
 def _call_seconds(model: ForceField, batch) -> float:
@@ -238,8 +240,7 @@ def _announce(planned: list[Planned], run: Path, workers: int) -> None:
 
     console = Console(stderr=True, highlight=False)
     total = sum(p.seconds for p in planned)
-    longest = max((p.seconds for p in planned), default=0)
-    wall = max(longest, total / workers) if workers > 1 else total
+    wall = max([total / workers, *(p.longest for p in planned)]) if workers > 1 else total
     units = sum(len(p.units) for p in planned)
     console.print(f"{len(planned)} tasks, {units} units, about {duration(wall)} on this machine -> {run}")
     for p in planned:

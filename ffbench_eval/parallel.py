@@ -33,7 +33,7 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     dask.config.set({"distributed.scheduler.worker-ttl": None})  # long force calls hold the GIL
     dask.config.set({"distributed.scheduler.allowed-failures": 1})  # a unit whose workers die twice is given up
     dask.config.set({"distributed.nanny.pre-spawn-environ": ALLOCATION | ONE_THREAD})
-    waiting = sorted(waiting, key=lambda pair: -pair[0].seconds / max(1, len(pair[0].units)))
+    waiting = sorted(waiting, key=lambda pair: -pair[0].longest)
     # One unit a worker: Dask would deal all out at once, and moves them too late when a worker has nothing left.
     sent = deque((p, unit, _packed(cloudpickle, unit, p.model)) for p, unit in waiting)
     results: dict[str, Result] = {}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffbench_eval import parallel
+from ffbench_eval import evaluation, parallel
 
 distributed = pytest.importorskip("distributed")
 
@@ -48,8 +48,19 @@ def test_no_unit_waits_behind_a_long_one(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed.Client, "submit", counted)
     monkeypatch.setattr(parallel, "_work", work)
     units = [Unit("long"), *(Unit(f"short{k}") for k in range(SHORT))]
-    planned = SimpleNamespace(seconds=1.0, units=units, model=None)
+    planned = SimpleNamespace(longest=1.0, model=None)
     bars = SimpleNamespace(update=lambda *_: None)
     results = parallel.run_side_by_side([(planned, unit) for unit in units], tmp_path, 2, "off", bars)
     assert results == {unit.address: True for unit in units}
     assert max(most) == 2
+
+
+def test_the_estimate_knows_that_units_of_a_task_run_side_by_side(tmp_path, capsys):
+    scans = evaluation.Planned(SimpleNamespace(title="scans"), None, None, [None] * 10, seconds=3600, longest=360)
+    evaluation._announce([scans], tmp_path, workers=2)
+    assert "about 30 min on this machine" in capsys.readouterr().err
+    evaluation._announce([scans], tmp_path, workers=0)
+    assert "about 60 min on this machine" in capsys.readouterr().err
+    scans.longest = 3000
+    evaluation._announce([scans], tmp_path, workers=2)
+    assert "about 50 min on this machine" in capsys.readouterr().err
