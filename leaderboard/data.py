@@ -177,9 +177,9 @@ def slots(locked: TaskLock | TaskReport) -> list[str]:
 def shown_metrics(task: TaskReport) -> list[str]:
     """The metrics of a task that pages have room for; the Parquet file has all."""
     names = list(task.metrics)
-    if task.kind == "bsct":
-        hidden = ("_compress", "_stretch", "_on_frames", "_of_reference", "scan_energy_mae")
-        return [n for n in names if not n.endswith(hidden) and not n.startswith("fsd_")]
+    if task.kind == "bsct":  # FSD of a whole scan is nearly always that of its compressed side
+        parts = ("_median", "_p90", "_compress", "_stretch", "_on_frames", "_of_reference", "scan_energy_mae")
+        return [n for n in names if n == "fsd_stretch" or not (n.endswith(parts) or "-" in n)]
     if task.kind == "selective":
         lead = lead_source(task)
         of_test = (f"augrc.test.{lead}", "augrc.test.size_only", "augrc.test.oracle", f"auroc.test.{lead}")
