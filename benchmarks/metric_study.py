@@ -2,7 +2,7 @@
 
     python benchmarks/metric_study.py [--suite desk] [--entries leaderboard/entries]
 
-For every metric that at least three models have:
+Models of another level of theory than the data's are left out. For every metric that at least three models have:
 
 - **told apart**: share of pairs of models whose values differ by more than both 95 % half-widths, added in quadrature;
 - **repeats**: the metric of another kind of measurement (same data set, another task) with the largest Spearman
@@ -24,7 +24,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from ffbench_eval.report import Metric, Report
+from ffbench_data.datacard import card as datacard
+from ffbench_eval.report import Metric, Report, same_theory
+from leaderboard.data import card_for
 
 RESULTS = Path(__file__).parent / "results" / "metric_study.json"
 FEWEST_MODELS, FEWEST_COMMON = 3, 6
@@ -36,6 +38,9 @@ def gather(reports: dict[str, Report]) -> dict[tuple[str, str], dict[str, Metric
     found: dict[tuple[str, str], dict[str, Metric]] = {}
     for model, report in reports.items():
         for name, task in report.tasks.items():
+            theory = card_for(report, task.dataset.name, task.dataset.config).theory
+            if theory and not same_theory(theory, datacard(task.dataset.name).theory):
+                continue
             for metric, m in task.metrics.items():
                 wanted = metric in SELECTIVE if task.kind == "selective" else m.better != "neither"
                 if wanted and m.value is not None and math.isfinite(m.value):
@@ -129,7 +134,8 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     reports = {e.key: e.report for e in load_entries(args.entries) if e.report.suite == args.suite}
     rows = study(reports)
     kept = json.loads(args.results.read_text()) if args.results.exists() else {}
-    kept[args.suite] = {"models": sorted(reports), "metrics": rows}
+    used = sorted({model for models in gather(reports).values() for model in models})
+    kept[args.suite] = {"models": used, "metrics": rows}
     args.results.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(markdown(rows))
     return rows
