@@ -273,7 +273,7 @@ def _execute(planned: list[Planned], run: Path, workers: int, compile: str, quie
                 bars.update(p, unit, 1.0)
             else:
                 waiting.append((p, unit))
-        if workers > 1:
+        if workers > 1 and waiting:
             from .parallel import run_side_by_side
 
             results |= run_side_by_side(waiting, run, workers, compile, bars)

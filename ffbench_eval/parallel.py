@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 from collections import deque
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .execute import Result, run_unit
+from .execute import Result, Unit, run_unit
 from .models import FROM_FILE
 
 POLL_S = 0.5
@@ -34,12 +36,12 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     dask.config.set({"distributed.scheduler.allowed-failures": 1})  # a unit whose workers die twice is given up
     dask.config.set({"distributed.nanny.pre-spawn-environ": ALLOCATION | ONE_THREAD})
     waiting = sorted(waiting, key=lambda pair: -pair[0].longest)
-    # One unit a worker: Dask would deal all out at once, and moves them too late when a worker has nothing left.
-    sent = deque((p, unit, _packed(cloudpickle, unit, p.model)) for p, unit in waiting)
+    packed = {id(p.model): _packed(cloudpickle, p.model) for p, _ in waiting}
+    left = deque(waiting)
     results: dict[str, Result] = {}
     with (
         LocalCluster(
-            n_workers=min(workers, max(1, len(waiting))),
+            n_workers=min(workers, len(waiting)),
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
@@ -48,11 +50,12 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
         Client(cluster) as client,
     ):
         running: dict[Any, tuple[Any, Any]] = {}
-        while sent or running:
-            while sent and len(running) < workers:
-                p, unit, packed = sent.popleft()
-                future = client.submit(_work, packed, str(run), compile, key=unit.address, retries=1, pure=False)
-                running[future] = (p, unit)
+        while left or running:
+            # One unit a worker: Dask would deal all out at once, and moves them too late when a worker has none left.
+            while left and len(running) < workers:
+                p, unit = left.popleft()
+                sent = (unit, packed[id(p.model)], str(run), compile)
+                running[client.submit(_work, *sent, key=unit.address, retries=1, pure=False)] = (p, unit)
             with suppress(TimeoutError):
                 wait(list(running), timeout=POLL_S, return_when="FIRST_COMPLETED")
             for future in [future for future in running if future.done()]:
@@ -64,9 +67,9 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     return results
 
 
-def _packed(cloudpickle, unit, model) -> bytes:
+def _packed(cloudpickle, model) -> bytes:
     try:
-        return cloudpickle.dumps((unit, model))
+        return cloudpickle.dumps(model)
     except Exception as error:
         raise ValueError(
             f"workers: model {model.name!r} cannot be sent to another process ({type(error).__name__}: {error}); "
@@ -90,15 +93,18 @@ def _result(future, unit, run: Path) -> Result:
     return future.result()
 
 
-def _work(sent: bytes, run: str, compile: str) -> Result:
-    """In the worker: load the data again (cached by the operating system) and run the unit."""
-    import pickle
+@lru_cache(maxsize=8)
+def _unpacked(model: bytes):
+    """The model, kept from unit to unit: one in a process of its own takes seconds to load."""
+    return pickle.loads(model)
 
+
+def _work(unit: Unit, model: bytes, run: str, compile: str) -> Result:
+    """In the worker: load the data again (cached by the operating system) and run the unit."""
     import torch
 
     from .evaluation import load_task_data
 
-    unit, model = pickle.loads(sent)
     torch.set_num_threads(1)
     folder = unit.folder(Path(run))
     mark = folder.with_name(folder.name + ".progress")
@@ -112,7 +118,7 @@ def _work(sent: bytes, run: str, compile: str) -> Result:
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return run_unit(unit, load_task_data(unit.task), model, Path(run), progress, compile)
+        return run_unit(unit, load_task_data(unit.task), _unpacked(model), Path(run), progress, compile)
     finally:
         mark.unlink(missing_ok=True)
 

@@ -143,6 +143,13 @@ def test_worker_processes_that_die_end_as_harness_error_and_the_rest_goes_on(tmp
     assert report.tasks["errors"].metrics["force_mae"].value > 0
 
 
+def test_a_worker_loads_the_model_once_for_all_its_units(tmp_path, suite):
+    loading = f"open({str(tmp_path / 'loads')!r}, 'a').write('.')"
+    report = evaluate(spec(tmp_path, loading=loading), suite, out=tmp_path / "run", quiet=True, isolate=True, workers=2)
+    assert sum(len(task.units) for task in report.tasks.values()) == 3
+    assert (tmp_path / "loads").read_text() in ("..", "...")  # here, and in the one or two workers that had a unit
+
+
 def test_packages_of_other_people_are_isolated_and_ours_are_not():
     assert provider_of("reference_models:mace@ethanol_gfn2").name == "mace"
     assert provider_of("reference_models:gemnet_dt").name == "xnns"
