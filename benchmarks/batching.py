@@ -1,6 +1,6 @@
 """How many atoms should a model be asked about in one call?
 
-    python benchmarks/batching.py [--models painn sevennet_0] [--device cuda]
+    python benchmarks/batching.py [--models painn@ethanol_gfn2 sevennet_0] [--device cuda]
 
 Every model answers the same test frames of ethanol in calls of 128, 256, ... atoms; the sizes take turns, and a row is
 the median over the rounds of each size's time over that of `ffbench_eval.batching.BATCH_ATOMS` in the same round (CPU
@@ -26,10 +26,10 @@ RESULTS = Path(__file__).parent / "results" / "batching.json"
 MODELS = ("painn", "schnet", "deeppot_se", "gemnet_dt", "et", "dimenet", "nequip", "mace", "allegro", "botnet")
 PUBLISHED = ("ani1x", "so3lr", "chgnet", "sevennet_0")
 SIZES = {"cpu": (128, 256, 512, 1024, 2048), "cuda": (1024, 4096, 16384, 65536)}
-ROUNDS = 3
+ROUNDS = 5
 
 
-def measure(model, device: str, rounds: int) -> dict[int, float]:
+def measure(model, device: str) -> dict[int, float]:
     """Time of each size over the time of the default size."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     frames = load_frames("ethanol_gfn2", split="test")
@@ -37,7 +37,7 @@ def measure(model, device: str, rounds: int) -> dict[int, float]:
     default = BATCH_ATOMS[device]
     rows = np.arange(SIZES[device][-1] // atoms) % len(frames)
     found: dict[int, list[float]] = {size: [] for size in SIZES[device]}
-    for turn in range(rounds + 1):
+    for turn in range(ROUNDS + 1):
         for size in found:
             per_call = size // atoms
             begun = clock()
@@ -53,7 +53,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", default=(*(f"{name}@ethanol_gfn2" for name in MODELS), *PUBLISHED))
     parser.add_argument("--device", choices=SIZES, default="cpu")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -61,7 +60,7 @@ def main() -> None:
     rows["processor"] = processor() if asked.device == "cpu" else torch.cuda.get_device_name()
     for name in asked.models:
         model = reference_models.load(name).to(asked.device)
-        rows["models"][name.partition("@")[0]] = measure(model, asked.device, asked.rounds)
+        rows["models"][name.partition("@")[0]] = measure(model, asked.device)
         print(name, flush=True)
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
     print(f"| atoms a call | {' | '.join(f'{s:,}' for s in SIZES[asked.device])} |")

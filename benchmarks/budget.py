@@ -40,10 +40,12 @@ def main() -> None:
     folders = parser.parse_args().folders
     finished = [{p.parent.name for p in f.glob("*@ethanol_gfn2/done.json")} for f in folders]
     names = sorted(set.intersection(*finished))
+    if not names:
+        parser.error(f"no fit on ethanol_gfn2 is finished in all of {', '.join(map(str, folders))}")
     rows = {name: [measure(folder, name) for folder in folders] for name in names}
     rows = dict(sorted(rows.items(), key=lambda row: row[1][-1]["force_mae"]["value"]))
     RESULTS.write_text(json.dumps({"processor": processor(), "fits": rows}, indent=1) + "\n")
-    budgets = " → ".join(f"{b['minutes']:g}" for b in next(iter(rows.values()), []))
+    budgets = " → ".join(f"{b['minutes']:g}" for b in next(iter(rows.values())))
     print(f"| {budgets} minutes | steps | force MAE (meV/Å) | energy MAE (meV) | FSD (1/Å) |\n|---|---|---|---|---|")
     for name, budget in rows.items():
         cells = [

@@ -26,11 +26,21 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ffbench_data.datacard import card as datacard
 from ffbench_eval.report import Metric, Report, same_theory
-from leaderboard.data import card_for
+from leaderboard.scoring import card_for
 
 RESULTS = Path(__file__).parent / "results" / "metric_study.json"
 FEWEST_MODELS, FEWEST_COMMON = 3, 6
 SELECTIVE = ("augrc.test.probe", "auroc.test.probe", "spearman.test.probe", "realised_risk.test.probe", "probe_cost")
+
+
+def on_its_theory(report: Report) -> Report:
+    """The report without the tasks whose data have another level of theory than the model."""
+
+    def fits(task) -> bool:
+        theory = card_for(report, task.dataset.name, task.dataset.config).theory
+        return not theory or same_theory(theory, datacard(task.dataset.name).theory)
+
+    return report.model_copy(update={"tasks": {name: task for name, task in report.tasks.items() if fits(task)}})
 
 
 def gather(reports: dict[str, Report]) -> dict[tuple[str, str], dict[str, Metric]]:
@@ -38,9 +48,6 @@ def gather(reports: dict[str, Report]) -> dict[tuple[str, str], dict[str, Metric
     found: dict[tuple[str, str], dict[str, Metric]] = {}
     for model, report in reports.items():
         for name, task in report.tasks.items():
-            theory = card_for(report, task.dataset.name, task.dataset.config).theory
-            if theory and not same_theory(theory, datacard(task.dataset.name).theory):
-                continue
             for metric, m in task.metrics.items():
                 wanted = metric in SELECTIVE if task.kind == "selective" else m.better != "neither"
                 if wanted and m.value is not None and math.isfinite(m.value):
@@ -131,11 +138,11 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     cli.add_argument("--entries", type=Path, default=ENTRIES)
     cli.add_argument("--results", type=Path, default=RESULTS)
     args = cli.parse_args(arguments)
-    reports = {e.key: e.report for e in load_entries(args.entries) if e.report.suite == args.suite}
+    reports = {e.key: on_its_theory(e.report) for e in load_entries(args.entries) if e.report.suite == args.suite}
+    reports = {model: report for model, report in reports.items() if report.tasks}
     rows = study(reports)
     kept = json.loads(args.results.read_text()) if args.results.exists() else {}
-    used = sorted({model for models in gather(reports).values() for model in models})
-    kept[args.suite] = {"models": used, "metrics": rows}
+    kept[args.suite] = {"models": sorted(reports), "metrics": rows}
     args.results.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(markdown(rows))
     return rows
