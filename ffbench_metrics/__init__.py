@@ -47,7 +47,14 @@ from ffbench_metrics.free_energy import (
     free_energy_surface,
     reweighting_weights,
 )
-from ffbench_metrics.noise_floor import floor_percentile, floor_quantile, noise_floor, normalised_score, replica_floor
+from ffbench_metrics.noise_floor import (
+    floor_at,
+    floor_percentile,
+    floor_quantile,
+    noise_floor,
+    normalised_score,
+    replica_floor,
+)
 from ffbench_metrics.pairs import distance_counts, number_of_pairs, pair_distance_counts
 from ffbench_metrics.selective import (
     ReliabilityDiagram,
@@ -173,6 +180,7 @@ __all__ = [
     "excess_aurc",
     "expected_calibration_error",
     "finite_size_correction",
+    "floor_at",
     "floor_percentile",
     "floor_quantile",
     "force_cosine",

@@ -1,6 +1,8 @@
 """Selective scores against closed forms, definitions written out case by case, and scikit-learn; with ties, few cases
 and error rates of 0 and 1."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
@@ -32,7 +34,7 @@ def area_by_threshold(confidence, residual, generalised):
             (len(accepted) / len(residual), sum(accepted) / (len(residual) if generalised else len(accepted)))
         )
     points.append((0.0, 0.0 if generalised else points[-1][1]))
-    return sum((a[0] - b[0]) * (a[1] + b[1]) / 2 for a, b in zip(points, points[1:]))
+    return sum((a[0] - b[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points))
 
 
 def random_cases(seed):
