@@ -103,6 +103,8 @@ from ffbench_metrics.statistics import (
     effective_sample_size,
     replica_interval,
     rule_of_three,
+    why_no_interval,
+    within,
 )
 from ffbench_metrics.structure import (
     angle_histogram,
@@ -234,5 +236,7 @@ __all__ = [
     "velocity_autocorrelation",
     "vibrational_spectrum",
     "wasserstein",
+    "why_no_interval",
+    "within",
     "wright_factor",
 ]
