@@ -24,7 +24,7 @@ EVERYWHERE: Bounds = (-np.inf, np.inf)
 
 
 def why_no_interval(values: Any) -> str:
-    """Why samples of a mean give no interval: fewer than two, or all equal to rounding. Empty where they do.
+    """Why samples of a mean give no interval: fewer than two, all equal to rounding, or squares that overflow; else "".
 
     Equal samples have seen no spread (two runs of one deterministic model, five runs that all lasted), which is no
     proof that there is none: a width of zero would claim certainty. For a fraction `clopper_pearson` knows more.
@@ -39,8 +39,10 @@ def why_no_interval(values: Any) -> str:
     x = np.asarray(values, dtype=np.float64).ravel()
     if len(x) < 2:
         return "one sample" if len(x) else "no sample"
-    same = x.max() - x.min() <= 1e-12 * np.abs(x).max()
-    return f"all {len(x)} samples are equal" if same else ""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if x.max() - x.min() <= 1e-12 * np.abs(x).max():
+            return f"all {len(x)} samples are equal"
+        return "" if np.isfinite(x.var()) else "the spread of the samples is beyond the range of numbers"
 
 
 def within(interval: Interval, bounds: Bounds) -> Interval:
@@ -148,10 +150,11 @@ def replica_interval(values: Any, *, level: float = 0.95, bounds: Bounds = EVERY
 
     values = checked("values", values, "R").astype(np.float64)
     at_least("values", len(values), 2, "runs")
-    half = t.ppf((1 + fraction("level", level)) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    fraction("level", level)
     mean = float(values.mean())
     if why_no_interval(values):
         return Interval(mean, np.nan, np.nan)
+    half = t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return within(Interval(mean, float(mean - half), float(mean + half)), bounds)
 
 
