@@ -75,7 +75,8 @@ def test_a_planted_signal_is_found(level):
     # energies would give the answer away: the label is the energy
     train, test = (replace(c, energy=np.zeros(len(c))) for c in (train, test))
     probe = Probe(**FAST).fit(train)
-    assert auroc_failure(probe.score(test), test.failed) > 0.95
+    # a score that knows nothing has 0.5 +- 0.05 on these cases or more: 0.8 is six of these away (1e-8)
+    assert auroc_failure(probe.score(test), test.failed) > 0.8
     linear = SOURCES["linear_probe"][0]().fit(train)
     assert auroc_failure(linear.score(test), test.failed) > 0.95
 
