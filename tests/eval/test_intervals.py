@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from ffbench_eval.bsct.scores import over_molecules
 from ffbench_eval.domains import DOMAINS, domain, known_interval, with_known_intervals
 from ffbench_eval.report import Floor, Metric
 from ffbench_eval.selective import resample
@@ -147,3 +148,13 @@ def test_selective_intervals_stay_in_their_domains():
             if score.interval is not None:
                 low, high = domain(name)
                 assert low <= score.interval[0] <= score.interval[1] <= high, name
+
+
+def test_bootstrap_intervals_hold_95_percent():
+    # the ends of 1,001 even steps, the first value being that of the sample itself
+    assert resample.interval(np.r_[9.0, np.arange(1001)]) == pytest.approx((25.0, 975.0))
+    # means over 400 molecules of normal quantiles: width 1.96 standard errors, drawn ends scatter by a few percent
+    x = stats.norm.ppf((np.arange(400) + 0.5) / 400)
+    metric = over_molecules(x, [str(k) for k in range(400)], unit="1/Å")
+    assert metric.interval == pytest.approx((-1.96 * x.std() / 20, 1.96 * x.std() / 20), rel=0.14)
+    assert student([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(stats.t.interval(0.95, 4, loc=3, scale=np.sqrt(0.5)))
