@@ -243,7 +243,7 @@ def _conserved(got: Answers) -> dict[str, Metric]:
             torque.append(size if size > limit else 0.0)
             limits["net_torque"] = max(limits["net_torque"], limit)
     out = {}
-    for name, values, unit in (("net_force", force, "eV/Å per atom"), ("net_torque", torque, "eV")):
+    for name, values, unit in (("net_force", force, "eV/Å"), ("net_torque", torque, "eV")):
         if not values:
             continue
         kind = got.forces[0].dtype
