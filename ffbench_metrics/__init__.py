@@ -33,7 +33,10 @@ from ffbench_metrics.errors import (
     force_mae_per_element,
     force_magnitude_mae,
     force_rmse,
+    net_force,
+    net_force_rounding,
     net_torque,
+    net_torque_rounding,
     stress_mae,
     stress_rmse,
 )
@@ -47,7 +50,14 @@ from ffbench_metrics.free_energy import (
     free_energy_surface,
     reweighting_weights,
 )
-from ffbench_metrics.noise_floor import floor_percentile, floor_quantile, noise_floor, normalised_score, replica_floor
+from ffbench_metrics.noise_floor import (
+    floor_at,
+    floor_percentile,
+    floor_quantile,
+    noise_floor,
+    normalised_score,
+    replica_floor,
+)
 from ffbench_metrics.pairs import distance_counts, number_of_pairs, pair_distance_counts
 from ffbench_metrics.selective import (
     ReliabilityDiagram,
@@ -56,6 +66,7 @@ from ffbench_metrics.selective import (
     auprc_failure,
     aurc,
     auroc_failure,
+    best_aurc,
     brier_score,
     coverage_at_risk,
     excess_augrc,
@@ -95,6 +106,8 @@ from ffbench_metrics.statistics import (
     effective_sample_size,
     replica_interval,
     rule_of_three,
+    why_no_interval,
+    within,
 )
 from ffbench_metrics.structure import (
     angle_histogram,
@@ -139,6 +152,7 @@ __all__ = [
     "auroc_failure",
     "autocorrelation_function",
     "autocorrelation_time",
+    "best_aurc",
     "block_bootstrap",
     "bond_projected_force",
     "bond_stability",
@@ -171,6 +185,7 @@ __all__ = [
     "excess_aurc",
     "expected_calibration_error",
     "finite_size_correction",
+    "floor_at",
     "floor_percentile",
     "floor_quantile",
     "force_cosine",
@@ -194,7 +209,10 @@ __all__ = [
     "limit_stability",
     "maxwell_boltzmann_test",
     "mean_squared_displacement",
+    "net_force",
+    "net_force_rounding",
     "net_torque",
+    "net_torque_rounding",
     "noise_floor",
     "normalised_score",
     "number_of_pairs",
@@ -224,5 +242,7 @@ __all__ = [
     "velocity_autocorrelation",
     "vibrational_spectrum",
     "wasserstein",
+    "why_no_interval",
+    "within",
     "wright_factor",
 ]

@@ -21,10 +21,10 @@ def _steps(*widths: int) -> list[nn.Module]:
 class ProbeNetwork(nn.Module):
     """Logits (reliable, unreliable) of structures, or of atoms.
 
-    Atom MLP d -> 256 -> 128 -> 256; one self-attention layer of 32 heads x 8 with residual and LayerNorm; masked mean,
-    max, energy and number of atoms (514) -> 256 -> 128 -> 32 -> 2. 566,434 parameters at d = 256; ``charges`` adds a
-    layer of 1,024 that lifts an atom's charge to the width of its features. ``level="atom"`` is this package's own
-    variant: the head sees the atom's features in the place of the pooled ones.
+    Atom MLP d -> 256 -> 128 -> 256, the last width only normalised; one self-attention layer of 32 heads x 8 with
+    residual and LayerNorm; masked mean, max, energy and number of atoms (514) -> 256 -> 128 -> 32 -> 2. 566,434
+    parameters at d = 256; ``charges`` adds a layer of 1,024 that lifts an atom's charge to the width of its features.
+    ``level="atom"`` is this package's own variant: the head sees the atom's features in the place of the pooled ones.
 
     Source: Mehdi, Cho and Isayev, arXiv:2605.00640 (2026).
 
@@ -37,7 +37,8 @@ class ProbeNetwork(nn.Module):
     def __init__(self, dimensions: int, *, charges: bool = False, level: str = "structure"):
         super().__init__()
         self.level = level
-        self.atoms = nn.Sequential(*_steps(dimensions, WIDTH, 128, WIDTH))
+        # as published, the last layer norm is what attention and residual see: no GELU and no dropout after it
+        self.atoms = nn.Sequential(*_steps(dimensions, WIDTH, 128, WIDTH)[:-2])
         self.charge = nn.Sequential(nn.Linear(1, WIDTH), nn.LayerNorm(WIDTH)) if charges else None
         self.attention = nn.MultiheadAttention(WIDTH, HEADS, dropout=DROPOUT, batch_first=True)
         self.norm = nn.LayerNorm(WIDTH)

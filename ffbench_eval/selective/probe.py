@@ -18,7 +18,7 @@ from .cases import Cases
 from .network import ProbeNetwork
 from .simple import checked_labels
 
-FORMAT = 1
+FORMAT = 2  # 1 had an activation after the last layer norm of the atoms
 FAR = 10.0  # standard deviations at which the energy input is cut: beyond training it must not take over
 
 
@@ -39,10 +39,11 @@ class Settings:
 class Probe:
     """Fit on labelled `Cases` of data the model never saw; ``score`` is p(reliable) in [0, 1].
 
-    The architecture is that of the paper (see `ProbeNetwork`); cross-entropy over sqrt(N atoms), AdamW, a learning rate
+    The network is the published one (see `ProbeNetwork`); cross-entropy over sqrt(N atoms), AdamW, a learning rate
     that falls on plateaus, gradients clipped, early stopping on an inner 10 % of the training groups. Repairs: total
     energies of hundreds of eV are an input, so they enter without the elements' shares, standardised and cut at 10
-    standard deviations (``energy="raw"``: as published), and embeddings are standardised.
+    standard deviations (``energy="raw"``: as published), embeddings are standardised, and steps and batches are those
+    of `Settings`.
 
     ``settings`` are the fields of `Settings`. Training is deterministic on one machine.
 

