@@ -14,7 +14,7 @@ def with_edges(batch: AtomsBatch, cutoff: float) -> AtomsBatch:
     """``batch`` with every directed pair (i, j) with |r_ij| <= cutoff (Angstrom), sorted by i within a system.
 
     One rule for open and periodic systems, in float64: a pair exactly at the cutoff is in. No atom has an edge to
-    itself in the same cell; two atoms at one place do have one (of length 0). Atoms without a finite position have none.
+    itself in the same cell; two atoms at one place do have one (of length 0); one without a finite position has none.
 
     >>> import torch
     >>> pair = AtomsBatch(torch.tensor([[0., 0, 0], [1, 0, 0]]), torch.tensor([1, 1]), torch.tensor([0, 0]),

@@ -73,9 +73,7 @@ def claim(folder: Path, key: dict[str, Any], answer: Callable[[], dict[str, list
     if not path.exists():
         left = next(iter([*folder.glob("checkpoint-*.safetensors"), *folder.glob("trajectory-*.parquet")]), None)
         if left is not None:
-            raise OtherSimulation(
-                f"{folder} holds {left.name} of an unknown simulation: empty it or use another folder"
-            )
+            raise OtherSimulation(f"{folder} holds {left.name} of an unknown simulation: empty or change the folder")
         text = json.dumps(key if "model" in key else {**key, "answer": answer()})
         part = path.with_suffix(".part")
         part.write_text(text)

@@ -103,9 +103,9 @@ class Start:
 
 @dataclass
 class Outcome:
-    """Per replica: ``end_ps`` simulated (at most ``length_ps``) and ``reason`` it stopped early ("" if it did not); ``hills`` per replica
-    [H, D + 1] (rad or Angstrom, height in eV as added); ``force_calls`` that the trajectory took (one at the start, one
-    per step of the batch) and ``wall_s`` its time, both over all processes that worked on it.
+    """Per replica: ``end_ps`` simulated (at most ``length_ps``) and ``reason`` it stopped early ("" if it did not);
+    ``hills`` per replica [H, D + 1] (rad or Angstrom, height in eV as added); ``force_calls`` that the trajectory took
+    (one at the start, one per step of the batch) and ``wall_s`` its time, both over all processes that worked on it.
 
     ``mode`` is ``eager``, ``force`` (compiled force call) or ``step`` (compiled whole step), ``mode_note`` why, and
     ``force_error`` the largest relative force error of the compiled call against eager. ``drift_eV_per_atom`` [B] of

@@ -136,8 +136,9 @@ class Run:
         """A straight molecule as it is at its temperature, where momenta are conserved; every other as it is.
 
         On a line there is no angular momentum about the line, and none ever comes: two bending modes would share one
-        degree of freedom, and the stretches would get the energy of the other. A little Langevin before the start,
-        and the removal of all but that component, gives the replicas the spread of it that the ensemble has.
+        degree of freedom, and the stretches would get the energy of the other. And the one vibration of a diatomic
+        takes very long to come to its temperature from a minimum. A little Langevin before the start, and the removal
+        of the momenta that are conserved (all but the one about the line), draws both from the ensemble.
         """
         start = self.start
         if not self.integrator.keeps_momentum or not is_straight(start.positions, start.masses, start.cell, start.pbc):
@@ -151,7 +152,7 @@ class Run:
         moved = (mass * (bent.positions - state.positions)).sum(1, keepdim=True)
         sound = (bent.positions + bent.velocities).isfinite().all(2).all(1)[:, None, None]
         x = torch.where(sound, bent.positions - moved, state.positions)
-        v = at_temperature(x, torch.where(sound, bent.velocities, state.velocities), self.system)
+        v = at_temperature(x, torch.where(sound, bent.velocities, state.velocities), self.system, exactly=False)
         energy, forces = self.force(x)
         return state._replace(positions=x, velocities=v, energy=energy, forces=forces)
 
@@ -202,6 +203,7 @@ class Run:
         if saved is None:
             state = self.bent(self.first_state() if first is None else first)
             watch = new_watch(len(self.start.positions), system.masses.device)
+            watch = watch.retire(~state.energy.isfinite(), ENERGY)
             step = piece = 0
         else:
             tensors = {k: v.to(system.masses.device) for k, v in saved[0].items()}

@@ -75,9 +75,9 @@ def conserved_rotations(positions: np.ndarray, masses: np.ndarray, cell: np.ndar
 
 
 def is_straight(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
-    """Whether all atoms lie on one line about which the system, once bent, could rotate."""
+    """Whether there are atoms, and all of them lie on one line about which they could rotate otherwise."""
     periodic, n = int(np.sum(pbc)), positions.shape[1]
-    if periodic > 1 or n < 3 - periodic:  # two atoms, alone, always lie on one line
+    if periodic > 1 or n < 2:
         return False
     return conserved_rotations(positions, masses, cell, pbc) < (1 if periodic else 3)
 
@@ -145,8 +145,8 @@ def draw_velocities(positions: Tensor, system: System, seeds: list[list[int]], *
     return at_temperature(positions, velocities, system) if momentum_free else velocities
 
 
-def at_temperature(positions: Tensor, velocities: Tensor, system: System) -> Tensor:
-    """``velocities`` without the conserved momenta, scaled to a kinetic energy of dof kT / 2 exactly."""
+def at_temperature(positions: Tensor, velocities: Tensor, system: System, *, exactly: bool = True) -> Tensor:
+    """``velocities`` without the conserved momenta, scaled to a kinetic energy of dof kT / 2 if ``exactly``."""
     x, v = (part.cpu().numpy() for part in (positions, velocities))
     mass, cell, pbc = (part.cpu().numpy() for part in (system.masses, system.cell, system.pbc))
     rotations = conserved_rotations(x, mass, cell, pbc) if system.rotations is None else system.rotations
@@ -154,6 +154,8 @@ def at_temperature(positions: Tensor, velocities: Tensor, system: System) -> Ten
     out = []
     for b in range(len(x)):
         free = without_momentum(x[b], v[b], mass, cell, pbc, rotations)
-        kinetic = 0.5 * (mass * free**2).sum()
-        out.append(free * np.sqrt(0.5 * system.dof * kt[b] / kinetic) if system.dof else np.zeros_like(free))
+        if exactly:
+            kinetic = 0.5 * (mass * free**2).sum()
+            free = free * np.sqrt(0.5 * system.dof * kt[b] / kinetic) if system.dof else np.zeros_like(free)
+        out.append(free)
     return torch.from_numpy(np.stack(out)).to(positions)
