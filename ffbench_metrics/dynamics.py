@@ -16,12 +16,19 @@ _FFT_NUMBERS = 1 << 21  # floats transformed at once
 def unwrap(positions: Any, cell: Any) -> np.ndarray:
     """Undo periodic wrapping: follow every atom by its nearest image from frame to frame.
 
+    Where the cell breathes, the displacements of the wrapped positions are summed, each brought to its nearest image
+    by the present cell's vectors ("toroidal view"). Scaling whole cells that an atom has crossed would add their
+    fluctuation to its displacement, more the farther it walked.
+
     Args:
         positions: [T, N, 3] Å; no atom may move by half a cell width between frames.
         cell: [3, 3] or [T, 3, 3] Å.
 
     Returns:
-        [T, N, 3] Å in float64, equal to `positions` in the first frame.
+        [T, N, 3] Å in float64, equal to `positions` in the first frame. With a cell per frame the result serves
+        displacements only: it is no periodic image of `positions`.
+
+    Source: von Bülow, Bullerjahn and Hummer, J. Chem. Phys. 153, 021101 (2020), eq. 2.
 
     Example:
         >>> unwrap([[[9.5, 0, 0]], [[0.5, 0, 0]]], 10 * np.eye(3))[:, 0, 0]
@@ -30,10 +37,14 @@ def unwrap(positions: Any, cell: Any) -> np.ndarray:
     sizes: dict[str, int] = {}
     x = checked("positions", positions, "T N 3", sizes).astype(np.float64)
     cells = checked_cell(cell, sizes)
-    fractional = x @ np.linalg.inv(cells)
-    jumps = np.round(np.diff(fractional, axis=0))
-    fractional[1:] -= np.cumsum(jumps, axis=0)
-    return np.concatenate([x[:1], fractional[1:] @ (cells[1:] if len(cells) > 1 else cells)])
+    inverse = np.linalg.inv(cells)
+    if len(cells) > 1:
+        wrapped = x - np.floor(x @ inverse) @ cells
+        steps = np.diff(wrapped, axis=0)
+        steps -= np.round(steps @ inverse[1:]) @ cells[1:]
+        return np.cumsum(np.concatenate([x[:1], steps]), axis=0)
+    jumps = np.cumsum(np.round(np.diff(x @ inverse, axis=0)), axis=0)
+    return np.concatenate([x[:1], x[1:] - jumps @ cells])
 
 
 def mean_squared_displacement(positions: Any, *, index_a: Any = None, masses: Any = None) -> np.ndarray:

@@ -15,8 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .forces import last_line
+
 log = logging.getLogger("ffbench.engine")
 Tensors = tuple[Tensor, ...]
+
+
+class CannotCompile(ValueError):
+    """compile='require' asked for a form that this model or machine does not have: unsupported, nobody's fault."""
 
 
 class NotCompilable(Exception):
@@ -35,7 +41,7 @@ def trace(function: Callable[..., Tensors], arguments: Sequence[Tensor]) -> torc
         with torch.no_grad():
             return make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
     except Exception as error:  # whatever a foreign model raises on tensors without values
-        raise NotCompilable(f"the model cannot be traced: {_one_line(error)}") from error
+        raise NotCompilable(f"the model cannot be traced: {last_line(error)}") from error
 
 
 def artefact(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], folder: Path | None = None) -> Path:
@@ -66,12 +72,12 @@ def build(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], path: Path) 
                 program = torch.export.export(_Flat(graph), tuple(arguments), strict=False)
                 torch._inductor.aoti_compile_and_package(program, package_path=part)
             except Exception as error:
-                raise NotCompilable(f"the compiler failed: {_one_line(error)}") from error
+                raise NotCompilable(f"the compiler failed: {last_line(error)}") from error
             os.replace(part, path)
     try:
         loaded = torch._inductor.aoti_load_package(str(path))
     except Exception as error:
-        raise NotCompilable(f"{path.name} cannot be loaded: {_one_line(error)}") from error
+        raise NotCompilable(f"{path.name} cannot be loaded: {last_line(error)}") from error
 
     def call(*values: Tensor) -> Tensors:
         with torch.no_grad():
@@ -110,8 +116,3 @@ def _processor() -> str:
         return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
     except OSError:
         return platform.platform() + platform.processor()
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]

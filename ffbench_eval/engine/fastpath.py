@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .captured import capture
-from .compiled import NotCompilable, Tensors, artefact, build, cache_folder, compiler, log, trace
+from .compiled import CannotCompile, NotCompilable, Tensors, artefact, build, cache_folder, compiler, log, trace
 from .static import Padded, capacity_for, listed_call, open_call
 from .system import State
 from .watch import Watch, new_watch, watched_step
@@ -42,7 +42,7 @@ class Form:
 
 
 def choose(run: Run, option: str, steps: int) -> Form:
-    """The form of a simulation of ``steps`` steps; with "require" a ValueError says why it cannot be compiled."""
+    """The form of a simulation of ``steps`` steps; with "require" `CannotCompile` says why it cannot be compiled."""
     if option not in CHOICES:
         raise ValueError(f"compile must be one of {', '.join(CHOICES)}, got {option!r}")
     if option == "off":
@@ -51,7 +51,7 @@ def choose(run: Run, option: str, steps: int) -> Form:
         form = _compiled(run, steps if option == "auto" else None)
     except NotCompilable as reason:
         if option == "require":
-            raise ValueError(f"compile='require', but {reason}") from reason
+            raise CannotCompile(f"compile='require', but {reason}") from reason
         form = Form(note=str(reason))
     log.info("engine runs %s: %s", form.mode, form.note)
     return form

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,11 @@ def read_hills(path: str | os.PathLike) -> np.ndarray:
 
     Returns a structured array [H] with one field per column of the file, in the file's units: ``time``, the
     variables (``phi``, ``psi``; rad), their widths ``sigma_*``, ``height`` and ``biasf``. PLUMED's ``height`` (kJ/mol
-    unless the run chose otherwise) already carries the factor biasf / (biasf - 1). ValueError names the file and the
-    line that is not a hill.
+    unless the run chose otherwise) already carries the factor biasf / (biasf - 1).
+
+    Angles that the header has in degrees (a period of 360) are turned into radians. A row that is there twice, as after
+    a bad restart, is taken once, and stretched Gaussians are taken as plain ones: a warning says so. ValueError names
+    the file and the line that is not a hill, another kernel, or an angle beyond its domain.
 
     Source: PLUMED 2, METAD.
 
@@ -32,12 +36,15 @@ def read_hills(path: str | os.PathLike) -> np.ndarray:
     ([0.5], [1.436])
     """
     fields: list[str] = []
+    settings: dict[str, str] = {}
     rows = []
     for number, line in enumerate(Path(path).read_text().splitlines(), 1):
         if line.startswith("#!"):
             words = line.split()
             if words[1:2] == ["FIELDS"]:
                 fields = words[2:]
+            if words[1:2] == ["SET"] and len(words) == 4:
+                settings[words[2]] = words[3]
             continue
         if line.strip():
             try:
@@ -49,7 +56,66 @@ def read_hills(path: str | os.PathLike) -> np.ndarray:
                 raise ValueError(f"{path} line {number} has {columns}")
     if "height" not in fields or not any(name.startswith("sigma_") for name in fields):
         raise ValueError(f"{path} is not a HILLS file: it has no FIELDS line with sigma_* and height")
-    return np.array(rows, dtype=[(name, float) for name in fields])
+    hills = np.array(rows, dtype=[(name, float) for name in fields])
+    kernel = settings.get("kerneltype", "gaussian").lower()
+    if kernel not in ("gaussian", "stretched-gaussian"):
+        raise ValueError(f"{path} has hills of kerneltype {kernel}: only gaussian and stretched-gaussian are known")
+    if kernel == "stretched-gaussian":
+        warnings.warn(
+            f"{path}: kerneltype stretched-gaussian is summed as gaussian here; such hills end at 3.5 sigma, where a "
+            "plain one has 0.2 % of its height left",
+            stacklevel=2,
+        )
+    for name in fields:
+        if f"sigma_{name}" in fields:
+            _in_radians(path, hills, name, settings)
+    return _once(path, hills)
+
+
+def _in_radians(path, hills: np.ndarray, name: str, settings: dict[str, str]) -> None:
+    """Turn an angle and its width from degrees into radians, in place; ValueError if it leaves its domain."""
+    low, high = (_number(settings.get(f"{end}_{name}")) for end in ("min", "max"))
+    if low is None or high is None:
+        low, high = (-2 * np.pi, 2 * np.pi) if name in ("phi", "psi") else (-np.inf, np.inf)
+    reach = 1e-3 * (high - low) if np.isfinite(high) else 0.0
+    outside = (hills[name] < low - reach) | (hills[name] > high + reach)
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"{path}: hill {row + 1} is at {name} = {hills[name][row]:g}, outside [{low:.6g}, {high:.6g}] rad: angles "
+            f"in degrees need '#! SET min_{name} -180' and '#! SET max_{name} 180' in the header"
+        )
+    if np.isclose(high - low, 360, rtol=1e-3):
+        hills[name] = np.radians(hills[name])
+        hills[f"sigma_{name}"] = np.radians(hills[f"sigma_{name}"])
+
+
+def _number(text: str | None) -> float | None:
+    """A number as PLUMED writes it, pi included: ``-pi``, ``2pi``, ``2*pi``, ``0``, ``-180``."""
+    if text is None:
+        return None
+    factor, pi, _ = text.lower().replace("*", "").partition("pi")
+    if pi:
+        return np.pi * float({"": "1", "-": "-1", "+": "1"}.get(factor, factor))
+    try:
+        return float(factor)
+    except ValueError:
+        return None
+
+
+def _once(path, hills: np.ndarray) -> np.ndarray:
+    """Every hill once: a row equal to an earlier one in all but the clock was deposited by a restart that came late."""
+    rows = np.array([hills[name] for name in hills.dtype.names if name != "clock"]).T
+    if not len(rows):
+        return hills
+    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    if len(first) < len(hills):
+        warnings.warn(
+            f"{path}: {len(hills) - len(first)} hills are there twice, with the same time and place (a restart?); "
+            "each was taken once",
+            stacklevel=3,
+        )
+    return hills[first]
 
 
 def hill_table(

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..engine.bias import MetadynamicsRule
+from ..engine.compiled import CannotCompile
 from ..engine.run import Protocol, Start, simulate
 from ..engine.trajectory import Trajectory, read_trajectories
 from ..engine.units import KJ_PER_MOL
@@ -122,7 +123,10 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     from ..seeds import task_seed
 
     rules, seed = protocol(task, data), task_seed(task.name)
-    outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
+    try:
+        outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
+    except CannotCompile as reason:
+        return {"status": ["unsupported"] * len(inputs["replicas"]), "detail": [str(reason)]}
     if outcome.hills is not None:
         np.savez(folder / "hills.npz", *outcome.hills)
     no_truth = ""

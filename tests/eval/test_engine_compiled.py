@@ -106,6 +106,28 @@ def test_a_model_that_cannot_be_traced_runs_eagerly_and_says_why(tmp_path, monke
         simulate(model, cluster(), OPEN, tmp_path, seed=0, compile="require")
 
 
+def test_the_reason_why_a_guarded_model_cannot_be_traced_is_the_models_own(tmp_path):
+    """The evaluator keeps a model's exception as the text of its traceback, whose first line says nothing."""
+    from ffbench_eval.execute import guarded
+
+    model = guarded(ForceField.from_energy(looks_at_a_value, cutoff=4.0, dtype=F64))
+    with pytest.raises(compiled.CannotCompile, match="the model cannot be traced: ") as error:
+        simulate(model, cluster(), OPEN, tmp_path, seed=0, compile="require")
+    assert "Traceback" not in str(error.value)
+    assert "DataDependent" in str(error.value)
+
+
+def test_the_number_of_atoms_can_be_traced():
+    """`bincount` cannot, and MACE asks for it."""
+
+    def energy(batch):
+        return batch.positions.new_zeros(batch.n_systems) + batch.n_atoms * batch.positions.square().sum()
+
+    run = Run(ForceField.from_energy(energy, None, dtype=F64), cluster(), OPEN, 0)
+    function, arguments = fastpath._whole_step(run)
+    assert compiled.trace(function, arguments) is not None
+
+
 def test_short_runs_missing_compilers_and_bad_options(tmp_path, monkeypatch):
     monkeypatch.setenv("FFBENCH_CACHE", str(tmp_path / "cache"))
     assert "not worth it" in simulate(morse(), cluster(), OPEN, tmp_path, seed=0).mode_note
