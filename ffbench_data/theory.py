@@ -77,8 +77,8 @@ def theory_note(statement: str) -> str:
     statement = str(statement)
     if theory(statement) is not None or not stated(statement):
         return ""
-    near = difflib.get_close_matches(_key(statement), _identifiers(), n=2, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(repr(_identifiers()[n]) for n in near)}?" if near else ""
+    near = difflib.get_close_matches(_key(statement), _identifiers(), n=1, cutoff=0.5)
+    hint = f"; did you mean {_identifiers()[near[0]]!r}?" if near else ""
     return f"theory {statement!r} is not on the list of ffbench and equals only itself{hint}"
 
 
