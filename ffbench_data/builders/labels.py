@@ -67,10 +67,11 @@ def pick(values: Mapping[str, Any], quantity: str, where: str, key: str | None =
             raise ValueError(f"{where}: no {key!r} for the {quantity}; it has {_list(values)}")
         return key
     fits = [name for name in values if plain(name) in NAMES[quantity]]
+    article = "an" if quantity[0] in "aeiou" else "a"
     for other in fits[1:]:
         if not _equal(values[fits[0]], values[other]):
             raise ValueError(
-                f"{where}: {fits[0]!r} and {other!r} both hold {'an' if quantity[0] in 'aeiou' else 'a'} {quantity} and differ; keep the one that is the label"
+                f"{where}: {fits[0]!r} and {other!r} both hold {article} {quantity} and differ; keep the label"
             )
     return fits[0] if fits else None
 
