@@ -54,9 +54,7 @@ def build(name: str, source: str | Path | None = None, out: str | Path | None = 
     else:
         folder = _generate(name, quiet)
     built = _make(make, folder, of_card)
-    found = validate(built.tables, {name: c.labels for name, c in of_card.configs.items()}) + check_against_card(
-        built.tables, of_card
-    )
+    found = validate(built.tables, of_card) + check_against_card(built.tables, of_card)
     for label, table in built.trajectories.items():
         found += check_trajectory(table, label)
     for label, table, i, j, expected in built.stiffness:
