@@ -61,13 +61,18 @@ def build(
     checks = manifest["provenance"]["validation"]
     typer.echo(f"{name} {manifest['version']} in {folder}, content {manifest['content_sha256'][:16]}")
     typer.echo(", ".join(f"{count} {level}" for level, count in checks.items()) + f" (see {builders.VALIDATION})")
+    findings = json.loads((folder / builders.VALIDATION).read_text(encoding="utf-8"))["findings"]
+    for check in dict.fromkeys(f["check"] for f in findings if f["level"] == "warning"):
+        these = [f for f in findings if f["check"] == check and f["level"] == "warning"]
+        more = f" (and {len(these) - 1} more)" if len(these) > 1 else ""
+        typer.echo(f"warning: {check}, {these[0]['where']}: {these[0]['message']}{more}")
     for note in manifest["provenance"]["notes"]:
         typer.echo(f"note: {note}")
 
 
 @app.command()
 def verify(name: Name, root: Root = None) -> None:
-    """Hash every file again and compare with the manifest."""
+    """Hash every file again, and the rows of every split, and compare with the manifest."""
     from .load import verify as check
 
     found = check(name, root=root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from .datacard import card, known, list_datasets
-from .store import MANIFEST, file_sha256
+from .store import MANIFEST, content_of_splits, file_sha256
 
 if TYPE_CHECKING:
     from .frames import Frames
@@ -111,9 +112,14 @@ def load_dataset(
     import datasets
 
     folder, manifest, config = _find(name, config, split, root, version)
-    for shard in _shards(manifest, config, split):
+    shards = _shards(manifest, config, split)
+    for shard in shards:
         _checked(folder, shard, manifest)
-    return datasets.load_dataset(str(folder), config, split=split, **options)
+    # `datasets` keys its cache by the path of the folder, so that a newer version in the same place would give the rows
+    # of the older one: the bytes that were just checked go into the key.
+    seal = hashlib.sha256("".join(s["sha256"] for s in shards).encode()).hexdigest()[:16]
+    cache = Path(options.pop("cache_dir", None) or datasets.config.HF_DATASETS_CACHE) / f"ffbench-{name}-{seal}"
+    return datasets.load_dataset(str(folder), config, split=split, cache_dir=str(cache), **options)
 
 
 def dataset_folder(name: str, *, root: str | Path | None = None, version: str | None = None) -> Path:
@@ -137,9 +143,11 @@ def provenance(
     version: str | None = None,
 ) -> dict[str, Any]:
     """Where data come from: dataset, version, config, frames and content hash of each split, and whether the build held
-    all the card names (``complete``)."""
-    _, manifest, config = _find(name, config, split, root, version)
+    all the card names (``complete``). The hash is computed from the rows; ValueError where the manifest has another."""
+    folder, manifest, config = _find(name, config, split, root, version)
     rows = [s for s in manifest["splits"] if s["config"] == config and split in (None, s["split"])]
+    for row in rows:
+        _check_content(folder, manifest, row)
     return {
         "dataset": name,
         "version": manifest["version"],
@@ -150,13 +158,53 @@ def provenance(
 
 
 def verify(name: str, *, root: str | Path | None = None, version: str | None = None) -> dict[str, Any]:
-    """Hash every file of a built data set anew; ValueError names the first that differs."""
+    """Hash every file and the rows of every split of a built data set anew; ValueError names what differs."""
     folder, manifest, _ = _find(name, None, None, root, version, any_config=True)
     _sha256.cache_clear()
+    _content_sha256.cache_clear()
     entries = [*manifest["shards"], *manifest["files"]]
     for entry in entries:
         _checked(folder, entry, manifest)
+    for row in manifest["splits"]:
+        _check_content(folder, manifest, row)
+    whole = content_of_splits(manifest["splits"])
+    if whole != manifest["content_sha256"]:
+        raise ValueError(_other_content(manifest, "the data set", whole, manifest["content_sha256"]))
     return {"version": manifest["version"], "files": len(entries), "bytes": sum(e["bytes"] for e in entries)}
+
+
+def _check_content(folder: Path, manifest: dict[str, Any], row: dict[str, Any]) -> None:
+    """Compare the rows of a split with the content hash and number of frames that its manifest states."""
+    shards = _shards(manifest, row["config"], row["split"])
+    paths = tuple(str(_checked(folder, s, manifest)) for s in shards)
+    digest, frames = _content_sha256(paths, tuple(s["sha256"] for s in shards))
+    if digest != row["content_sha256"]:
+        where = f"{row['config']}/{row['split']}"
+        raise ValueError(_other_content(manifest, where, digest, row["content_sha256"]))
+    if frames != row["frames"]:
+        raise ValueError(
+            f"{manifest['name']} {manifest['version']}: {row['config']}/{row['split']} has {frames} frames, its "
+            f"manifest says {row['frames']}"
+        )
+
+
+def _other_content(manifest: dict[str, Any], where: str, found: str, stated: str) -> str:
+    return (
+        f"{manifest['name']} {manifest['version']}: the content of {where} is {found[:12]}, its manifest says "
+        f"{stated[:12]}: not the data that were sealed; build it again with `ffbench data build {manifest['name']}`"
+    )
+
+
+@lru_cache(maxsize=256)
+def _content_sha256(paths: tuple[str, ...], _sealed: tuple[str, ...]) -> tuple[str, int]:
+    """(content hash, frames) of Parquet files; the hashes of their bytes make the key of the cache."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from .schema import content_hash
+
+    table = pa.concat_tables(pq.read_table(p, use_threads=False) for p in paths)
+    return content_hash(table), table.num_rows
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> 
         "name": card.name,
         "version": card.version,
         "licence": card.licence,
-        "content_sha256": hashlib.sha256("".join(s["content_sha256"] for s in splits).encode()).hexdigest(),
+        "content_sha256": content_of_splits(splits),
         "provenance": provenance,
         "splits": splits,
         "shards": shards,
@@ -118,6 +118,11 @@ def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> 
         (work / path).write_text(text, encoding="utf-8")
     manifest["files"] = [_file(work, path) for path in sorted([*extra_files, *metadata])]
     return manifest
+
+
+def content_of_splits(splits: Sequence[Mapping[str, Any]]) -> str:
+    """The content hash of a data set from those of its splits."""
+    return hashlib.sha256("".join(s["content_sha256"] for s in splits).encode()).hexdigest()
 
 
 def _file(work: Path, path: str) -> dict[str, Any]:

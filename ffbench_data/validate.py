@@ -5,48 +5,49 @@ Levels: ``ok``, ``note`` (a fact worth knowing), ``warning`` (a fault users must
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from .finding import Finding
 from .frames import Frames
+from .geometry import minimum_image, sample
+from .magnitudes import check_magnitudes, thermal_range
 
+LABELS = ("energy", "forces")
 SAMPLE = 200  # frames per split for checks that look at all pairs
 PAIRS = 2000  # of atoms, enough to tell two shapes apart
 
 
-@dataclass(frozen=True)
-class Finding:
-    check: str
-    where: str
-    level: str
-    message: str
-    value: float | None = None
-
-
-def validate(tables: Mapping[str, Mapping[str, pa.Table]]) -> list[Finding]:
-    """All checks that need no further knowledge, on every split of every config."""
+def validate(tables: Mapping[str, Mapping[str, pa.Table]], card: Any = None) -> list[Finding]:
+    """All checks on every split of every config. The ``card`` says which labels the frames of a config must have
+    (without one: energies and forces) and at which temperatures they were drawn."""
     seen: dict[int, list[Finding]] = {}
     found = []
     for config, splits in tables.items():
         frames = {split: Frames(table) for split, table in splits.items()}
+        labels = card.configs[config].labels if card and config in card.configs else LABELS
+        kelvin = thermal_range(card.temperature_K) if card else None
         for split, f in frames.items():
             key = id(splits[split])  # several configs share a test split: check it once
             if key not in seen:
-                seen[key] = check_frames(f, f"{config}/{split}")
+                seen[key] = check_frames(f, f"{config}/{split}", labels, kelvin)
                 found += seen[key]
         found += check_overlap(frames, config)
     return found
 
 
-def check_frames(frames: Frames, where: str) -> list[Finding]:
-    checks: list[Callable[[Frames, str], list[Finding]]] = [_finite, _distances, _duplicates, _net_force, _outliers]
+def check_frames(
+    frames: Frames, where: str, labels: Sequence[str] = LABELS, temperature: Sequence[float] | None = None
+) -> list[Finding]:
+    checks: list[Callable[[Frames, str], list[Finding]]] = [_distances, _duplicates, _net_force, _outliers, _electrons]
     if len(frames) == 0:
         return [Finding("frames", where, "error", "no frames")]
-    found = [finding for check in checks for finding in check(frames, where)] + check_order(frames, where)
+    found = _finite(frames, where, labels) + [finding for check in checks for finding in check(frames, where)]
+    found += check_magnitudes(frames, where, temperature) + check_order(frames, where)
     if len(frames) >= 50 and _same_atoms(frames):
         found += work(frames, where, near_pairs(frames))
     return found
@@ -59,7 +60,7 @@ def _same_atoms(frames: Frames) -> bool:
     )
 
 
-def _finite(frames: Frames, where: str) -> list[Finding]:
+def _finite(frames: Frames, where: str, labels: Sequence[str]) -> list[Finding]:
     if not np.isfinite(frames.positions).all() or not np.isfinite(frames.cell).all():
         return [Finding("finite", where, "error", "positions or cells hold NaN or infinity")]
     if np.isinf(frames.energy).any() or np.isinf(frames.forces).any():
@@ -70,6 +71,11 @@ def _finite(frames: Frames, where: str) -> list[Finding]:
     if no_energy == 0 and not no_forces.any():
         return [Finding("finite", where, "ok", "all labels are finite")]
     text = f"{no_energy:.1%} of frames have no energy, {no_forces.mean():.1%} no forces"
+    absent = [k for k, none in (("energy", no_energy == 1), ("forces", no_forces.all())) if none and k in labels]
+    if absent:
+        return [
+            Finding("finite", where, "error", f"no frame has {' or '.join(absent)}: a split without labels", no_energy)
+        ]
     return [Finding("finite", where, "note", text, no_energy)]
 
 
@@ -78,7 +84,7 @@ def _distances(frames: Frames, where: str) -> list[Finding]:
     from ase.data import covalent_radii
 
     nearest = []
-    for i in _sample(len(frames)):
+    for i in sample(len(frames)):
         f = frames[int(i)]
         if len(f.positions) < 2:
             continue
@@ -115,6 +121,22 @@ def _net_force(frames: Frames, where: str) -> list[Finding]:
     return [
         Finding("net_force", where, level, f"net force up to {worst:.2g} eV/A, median {np.nanmedian(size):.2g}", worst)
     ]
+
+
+def _electrons(frames: Frames, where: str) -> list[Finding]:
+    """A spin multiplicity that the number of electrons of a molecule does not allow; charges, which are kept."""
+    electrons = np.add.reduceat(frames.atomic_numbers.astype(int), frames.offsets[:-1]) - frames.charge
+    wrong = (electrons + frames.spin_multiplicity) % 2 == 0
+    wrong &= ~frames.pbc.any(1)  # in a crystal nobody counts them
+    found = []
+    if wrong.any():
+        text = f"{wrong.sum()} frames have a spin multiplicity that their number of electrons does not allow"
+        found.append(Finding("electrons", where, "warning", text, int(wrong.sum())))
+    other = (frames.charge != 0) | (frames.spin_multiplicity != 1)
+    if other.any():
+        text = f"{other.sum()} frames are charged or no singlets: a model must take charge and spin"
+        found.append(Finding("electrons", where, "note", text, int(other.sum())))
+    return found
 
 
 def _outliers(frames: Frames, where: str) -> list[Finding]:
@@ -186,10 +208,10 @@ def _nearness(train: Frames, test: Frames, where: str) -> list[Finding]:
 
 def _shapes(frames: Frames, count: int) -> np.ndarray:
     """[at most ``count`` frames, ...] positions; in an open system distances of atoms: molecules turn and drift."""
-    x = frames.positions.reshape(len(frames), -1, 3)[_sample(len(frames), count)]
+    x = frames.positions.reshape(len(frames), -1, 3)[sample(len(frames), count)]
     if frames.pbc.any() or x.shape[1] < 2:
         return x.reshape(len(x), -1)
-    first, second = (i[_sample(len(i), PAIRS)] for i in np.triu_indices(x.shape[1], 1))
+    first, second = (i[sample(len(i), PAIRS)] for i in np.triu_indices(x.shape[1], 1))
     return np.linalg.norm(x[:, first] - x[:, second], axis=-1)
 
 
@@ -281,7 +303,7 @@ def work(frames: Frames, where: str, pairs: np.ndarray | None = None) -> list[Fi
 
 def near_pairs(frames: Frames, count: int = 50) -> np.ndarray:
     """The ``count`` nearest pairs [count, 2] among at most 1000 frames, for `work` on unordered data."""
-    rows = _sample(len(frames), 1000)
+    rows = sample(len(frames), 1000)
     _, x = frames.stacked()
     x = x[rows]
     fractional = minimum_image(x - x[0], frames.cell[0], frames.pbc[0]).reshape(len(x), -1)
@@ -346,24 +368,11 @@ def check_against_card(built: Mapping[str, Mapping[str, pa.Table]], card: Any) -
     return found
 
 
-def minimum_image(d: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """Nearest-image differences along the periodic directions (exact below half the narrowest cell width)."""
-    if not np.any(pbc):
-        return d
-    full = np.where(np.asarray(pbc)[:, None], cell, np.eye(3))
-    fractional = d @ np.linalg.inv(full)
-    return d - np.where(pbc, np.round(fractional), 0.0) @ full
-
-
 def report(found: list[Finding]) -> dict[str, Any]:
     """The findings as JSON, worst first."""
     order = {"error": 0, "warning": 1, "note": 2, "ok": 3}
     rows = sorted(found, key=lambda x: order[x.level])
     return {"counts": {k: sum(x.level == k for x in found) for k in order}, "findings": [asdict(x) for x in rows]}
-
-
-def _sample(n: int, count: int = SAMPLE) -> np.ndarray:
-    return np.arange(n) if n <= count else np.linspace(0, n - 1, count).astype(int)
 
 
 def _rms(d: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from ffbench_data import collate_arrow, load_dataset, load_frames, verify
+from ffbench_data.builders.read import KCAL
 from ffbench_data.cli import app
 from ffbench_data.datacard import Card
 from ffbench_data.frames import ArrowRows
@@ -135,9 +136,9 @@ def test_command_line(root, tmp_path, monkeypatch):
     assert isinstance(run(app, ["verify", "watr"]).exception, ValueError)
     z, n = [6, 8], 300
     x = np.zeros((n, 2, 3))
-    x[:, 1, 0] = 1.13 + 0.05 * RNG.normal(size=n)
+    x[:, 1, 0] = 1.13 + 0.027 * RNG.normal(size=n)  # 60 eV/A^2 at 500 K
     f = np.stack([60 * (x[:, 1] - [1.13, 0, 0]), -60 * (x[:, 1] - [1.13, 0, 0])], 1)
-    np.savez(tmp_path / "md17_uracil.npz", z=z, R=x, E=30 * (x[:, 1, 0] - 1.13) ** 2, F=f)
+    np.savez(tmp_path / "md17_uracil.npz", z=z, R=x, E=(30 * (x[:, 1, 0] - 1.13) ** 2 - 3000) / KCAL, F=f / KCAL)
     said = run(app, ["build", "md17", "--source", str(tmp_path), "--out", str(tmp_path / "out")])
     assert said.exit_code == 0, said.output
     assert "note: aspirin: no file" in said.output

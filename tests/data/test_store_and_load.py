@@ -3,9 +3,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from ffbench_data import load_dataset, load_frames, provenance, stream_frames
+from ffbench_data import load_dataset, load_frames, provenance, stream_frames, verify
 from ffbench_data.datacard import Card, card, known, list_datasets, parse_name, read_card
 from ffbench_data.load import data_file, dataset_folder
 from ffbench_data.schema import COLUMNS, content_hash, to_table
@@ -157,3 +158,61 @@ def test_import_is_light():
         "import sys, ffbench_data as f; f.load_frames; f.card('water'); print({'torch', 'datasets'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def reseal(folder, change):
+    """Rewrite the train shard by ``change`` (of its table) and make hash and size of the file fit, but nothing else."""
+    import pyarrow.parquet as pq
+
+    from ffbench_data.schema import write_parquet
+    from ffbench_data.store import file_sha256
+
+    path = next((folder / "data/a").glob("train-*"))
+    write_parquet(change(pq.read_table(path)), path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for shard in manifest["shards"]:
+        if shard["split"] == "train":
+            shard |= {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_data_set_replaced_in_place_gives_its_own_rows(tmp_path):
+    """`datasets` keeps what it read from a folder by the path of the folder."""
+    table = frames_of(20)
+    write_dataset(tmp_path / "toy", TOY, {"a": {"train": table}})
+    options = {"root": tmp_path / "toy", "cache_dir": str(tmp_path / "cache")}
+    old = load_dataset("toy", "a", "train", **options)["energy"]
+    shifted = table.set_column(4, "energy", pa.array(table["energy"].to_numpy() + 1))
+    newer = TOY.model_copy(update={"version": "1.3.0", "changelog": {"1.3.0": "shifted"}})
+    front = (tmp_path / "toy/README.md").read_text()  # `datasets` reads sizes from it: the same as before
+    write_dataset(tmp_path / "toy", newer, {"a": {"train": shifted}})
+    (tmp_path / "toy/README.md").write_text(front)
+    for read in (
+        load_dataset("toy", "a", "train", **options)["energy"],
+        load_dataset("toy", "a", "train", version="1.3.0", **options)["energy"],
+        [row["energy"] for row in load_dataset("toy", "a", "train", streaming=True, **options)],
+        load_frames("toy", "a", "train", root=tmp_path / "toy").energy,
+    ):
+        np.testing.assert_array_equal(np.asarray(read), np.asarray(old) + 1)
+
+
+def test_the_content_hash_is_computed_and_not_copied(tmp_path):
+    write_dataset(tmp_path / "toy", TOY, {"a": {"train": frames_of(20), "test": frames_of(5)}})
+    assert verify("toy", root=tmp_path)["files"] == 5
+    reseal(tmp_path / "toy", lambda t: pa.concat_tables([t.slice(0, 10)] * 2))  # as many frames, repeated
+    for read in (verify, provenance):
+        with pytest.raises(ValueError, match=r"the content of a/train is .* not the data that were sealed"):
+            read("toy", root=tmp_path)
+    (root := tmp_path / "other").mkdir()
+    write_dataset(root / "toy", TOY, {"a": {"train": frames_of(20), "test": frames_of(5)}})
+    manifest = json.loads((root / "toy/manifest.json").read_text())
+    for change, message in (
+        (lambda m: m["splits"][1].update(content_sha256=m["splits"][0]["content_sha256"]), "the content of a/test is"),
+        (lambda m: m["splits"][1].update(frames=6), "a/test has 5 frames, its manifest says 6"),
+        (lambda m: m.update(content_sha256="0" * 64), "the content of the data set is"),
+    ):
+        wrong = json.loads(json.dumps(manifest))
+        change(wrong)
+        (root / "toy/manifest.json").write_text(json.dumps(wrong))
+        with pytest.raises(ValueError, match=message):
+            verify("toy", root=root)
