@@ -26,6 +26,7 @@ BOUNDS: dict[str, Bound] = {
     "energy_mae_aligned": Bound("eV", 0, 1e7, zero=True),
     "energy_mae_per_atom_aligned": Bound("eV/atom", 0, 1e6, zero=True),
     "force_cosine": Bound("1", -1.0, 1.0, zero=True),
+    "net_force": Bound("eV/Å per atom", 0, 1e4, zero=True),
     "net_torque": Bound("eV", 0, 1e7, zero=True),
     "stable_fraction": Bound("1", 0, 1, continuous=False, zero=True),
     "stable_time": Bound("ps", 0, 1e9, continuous=False, zero=True),

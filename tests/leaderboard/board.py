@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ffbench_eval.cli import main
+from ffbench_eval.domains import known_interval
 
 FIXED = ("stable_fraction", "stable_time", "spurious_extrema", "sign_flips", "conservativeness_of_reference")
 FIXTURE = Path(__file__).parent / "fixture"
@@ -111,6 +112,7 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
             if not known:
                 continue
             value, interval = RULES[metric.aggregate](name, metric, known, task, None)
+            interval = known_interval(name, value, interval)
             raw = report["tasks"][task_name]["metrics"][name]
             raw |= {"value": value, "interval": interval, "score": expected_score(name, metric, value, task)}
     return seal(json.loads(json.dumps(entry)))
