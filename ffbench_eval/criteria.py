@@ -95,11 +95,11 @@ def _made(system: System, temperature_K: float) -> Criterion:
     if rdf is not None:
         said.append(f"g(r) of all atoms within {rdf.limit:.3g} Å")
     near = _neighbours(_some(system.positions()), _cells(system), system.pbc)
+    nearest: float | None = None
+    apart: float | None = None
     if near.size and np.isfinite(near).all():
         nearest, apart = NEAREST * float(near.min()), APART * float(near.max())
         said.append(f"nearest neighbours between {nearest:.3g} and {apart:.3g} Å")
-    else:
-        nearest = apart = None
     if not said:
         return Criterion(absent="no criterion of stability: no bonds, no limit of g(r), no pair of atoms")
     hottest = _hottest(temperature_K, n)
