@@ -190,7 +190,7 @@ def test_hills_after_the_failure_do_not_count(tmp_path):
     mini = next(t for t in load_suite("mini").tasks if t.name == "alanine_free_energy")
     made, p = load_task_data(mini), mini.parameters
     start = made.frames[molecular_dynamics.starting_rows(p, made)[0]]
-    centres = np.array([[-1.0, 1.0]] * 4 + [[1.0, -1.0]] * 6)
+    centres = np.array([[-1.2, -0.4]] * 4 + [[-2.7, 2.8]] * 6)  # both where the reference is low
     hills = np.column_stack([centres, np.r_[np.full(4, 2.0), np.full(6, 50.0)] * KJ_PER_MOL])
     x = np.tile(start.positions, (1, 45, 1, 1))
     result = unit(
@@ -200,7 +200,7 @@ def test_hills_after_the_failure_do_not_count(tmp_path):
     bins = len(made.reference.free_energy)
     grid = -np.pi + np.arange(bins) * 2 * np.pi / bins
     phi, psi = np.meshgrid(grid, grid, indexing="ij")
-    near = [(d + np.pi) % (2 * np.pi) - np.pi for d in (phi + 1.0, psi - 1.0)]
+    near = [(d + np.pi) % (2 * np.pi) - np.pi for d in (phi + 1.2, psi + 0.4)]
     gaussian = np.exp(-(near[0] ** 2 + near[1] ** 2) / (2 * 0.35**2))
     f, reference = -4 * 2.0 * 6 / 5 * gaussian, made.reference.free_energy
     f = np.minimum(f - f.min(), 40)
