@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .report import Metric, TaskReport
+from .report import Metric, Report, TaskReport, same_theory
 from .wording import clean, interval_text, metric_name, number, unit_name, value_text
 
 MEMBER = {"molecular_dynamics": "replica", "bsct": "scan", "accuracy": "chunk of frames", "selective": "part"}
@@ -17,6 +17,8 @@ MEANING = {
     "harness_error": "a fault of ffbench or of this machine, not of the model",
     "not_run": "never started",
 }
+MADE = "criterion made from the data"  # as `criteria` says it
+WHOLE = 0.2  # of the target temperature that the motion of the whole may hold
 LOST = ("unsupported", "out_of_memory", "model_error", "harness_error", "not_run")
 
 
@@ -34,8 +36,8 @@ class Verdict:
         return tones.get(self.label, "none")
 
 
-def verdict(task: TaskReport) -> Verdict:
-    """The verdict on one task, from its statuses and metrics alone."""
+def verdict(task: TaskReport, theory: str = "") -> Verdict:
+    """The verdict on one task, from its statuses and metrics, and the level of ``theory`` that the model states."""
     counts = task.statuses
     states = set(counts)
     if states <= {"not_run"}:
@@ -50,11 +52,28 @@ def verdict(task: TaskReport) -> Verdict:
 
     broken, ran = _unstable(task)
     strayed = _strayed(task)
-    parts = [_indicative(task), _ran(task, broken, ran), strayed, *_numbers(task)]
+    whole = _moves_as_a_whole(task)
+    parts = [_indicative(task), _other_theory(task, theory), _ran(task, broken, ran), strayed, whole, *_numbers(task)]
     parts += [*_against_floor(task, broken), _lost(task), *_not_scored(task)]
     lost = "incomplete" if states & set(LOST) else ""
-    label = "unstable" if broken else lost or ("astray" if strayed else "finished")
+    label = "unstable" if broken else lost or ("astray" if strayed or whole else "finished")
     return Verdict(label, _sentence(parts))
+
+
+def stated_theory(report: Report, task: TaskReport) -> str:
+    """The level of theory of the model that answered a task."""
+    name, config = task.dataset.name, task.dataset.config
+    return (report.models.get(f"{name}:{config}") or report.models.get(name) or report.model).theory
+
+
+def _other_theory(task: TaskReport, theory: str) -> str:
+    data = task.dataset.theory
+    if task.kind == "speed" or not theory or not data or same_theory(theory, data):
+        return ""
+    return (
+        f"the model's level of theory is {clean(theory)}, the data's {clean(data)}: differences from the data hold "
+        "the difference of the two, not the model's errors alone"
+    )
 
 
 def _unstable(task: TaskReport) -> tuple[int, int]:
@@ -62,7 +81,7 @@ def _unstable(task: TaskReport) -> tuple[int, int]:
     counts = task.statuses
     fraction = task.metrics.get("stable_fraction")
     if fraction is not None and fraction.values:
-        return sum(not v for v in fraction.values), len(fraction.values)
+        return sum(v == 0 for v in fraction.values), len(fraction.values)
     broken = counts.get("unstable", 0)
     return broken, broken + counts.get("ok", 0)
 
@@ -88,12 +107,17 @@ def _ran(task: TaskReport, broken: int, ran: int) -> str:
         return ""
     length = task.parameters.get("length_ps")
     whole = f"{length:g} ps" if isinstance(length, int | float) else "length"
-    if not broken:
-        who = {1: "the one replica", 2: "both replicas"}.get(ran, f"all {ran} replicas")
-        return f"{who} ran the full {whole} without breaking"
+    who = {1: "the one replica", 2: "both replicas"}.get(ran, f"all {ran} replicas")
     time = task.metrics.get("stable_time")
-    mean = f", stable for {value_text(time)} of {whole} on average" if time and time.value is not None else ""
-    return f"{broken} of {_many(ran, 'replica')} broke before the end{mean}; observables use the stable parts only"
+    known = time is not None and time.value is not None
+    if not broken and not known:
+        return f"{who} ran the full {whole}, and nothing says whether they broke"
+    made = " (by a criterion made from the data)" if time and MADE in time.interval_note else ""
+    if not broken:
+        return f"{who} ran the full {whole} without breaking{made}"
+    mean = f", stable for {value_text(time)} of {whole} on average" if time and known else ""
+    rest = f"{mean}{made}; observables use the stable parts only"
+    return f"{broken} of {_many(ran, 'replica')} broke before the end{rest}"
 
 
 def _strayed(task: TaskReport) -> str:
@@ -107,6 +131,27 @@ def _strayed(task: TaskReport) -> str:
     return (
         f"{astray} of {_many(len(trusted.values), 'replica')} went where the truth disagrees and forces are no better "
         f"than none, trusted for {value_text(trusted)} ps on average"
+    )
+
+
+def _moves_as_a_whole(task: TaskReport) -> str:
+    """Heat in the motion of the whole, which a net force or torque of the model feeds while the thermostat holds the
+    total: the total less what the atoms have against one another, beyond its error."""
+    total, inner = (task.metrics.get(f"{k}temperature_deviation") for k in ("", "internal_"))
+    target = task.parameters.get("temperature_K")
+    if total is None or inner is None or not isinstance(target, int | float):
+        return ""
+    gaps = [t - i for t, i in zip(total.values, inner.values) if t is not None and i is not None]
+    if not gaps:
+        return ""
+    mean = sum(gaps) / len(gaps)
+    error = 0.0 if len(gaps) < 2 else (sum((g - mean) ** 2 for g in gaps) / (len(gaps) - 1) / len(gaps)) ** 0.5
+    if mean < max(WHOLE * target, 4 * error):
+        return ""
+    mine = target + sum(i for i in inner.values if i is not None) / len(gaps)
+    return (
+        f"heat goes into the motion of the whole (a net force or torque): of {number(mine + mean)} K in total the "
+        f"atoms have {number(mine)} K against one another"
     )
 
 
@@ -135,7 +180,7 @@ def _numbers(task: TaskReport) -> list[str]:
         text = f"FSD {_quantity(m['fsd'])} over {_many(m['fsd'].n, 'scan')}"
         if _known(m.get("scan_force_mae")):  # FSD mixes smoothness with accuracy: never alone
             text += f" with a force MAE of {_quantity(m['scan_force_mae'])}"
-        return [text]
+        return [text, *_no_better_than_none(m.get("scan_force_mae"))]
     if task.kind == "selective":
         return _selective(m)
     if task.kind == "speed" and _known(m.get("steps_per_second")):
@@ -148,6 +193,13 @@ def _numbers(task: TaskReport) -> list[str]:
         if v.value is not None and v.floor is None and (n.endswith("_error") or n.startswith("rdf_error_"))
     ]
     return [f"{', '.join(bare)}, with no noise floor to hold against it"] if bare else []
+
+
+def _no_better_than_none(error: Metric | None) -> list[str]:
+    """Flat curves have no false extrema either: smoothness without accuracy says nothing."""
+    if error is None or error.value is None or error.trivial is None or error.value < error.trivial:
+        return []
+    return [f"forces along scans are no better than none ({number(error.trivial)}), so that smoothness says nothing"]
 
 
 def _selective(m: dict[str, Metric]) -> list[str]:

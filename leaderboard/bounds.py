@@ -36,6 +36,7 @@ BOUNDS: dict[str, Bound] = {
     "free_energy_integral_error_phi": Bound("kJ/mol rad", 1e-6, 1e5),
     "free_energy_integral_error_psi": Bound("kJ/mol rad", 1e-6, 1e5),
     "temperature_deviation": Bound("K", -1e5, 1e5, zero=True),
+    "internal_temperature_deviation": Bound("K", -1e5, 1e5, zero=True),
     "energy_drift": Bound("meV/atom/ps", 0, 1e12, zero=True),
     "energy_fluctuation": Bound("meV/atom", 0, 1e12, zero=True),
     "diffusivity": Bound("m^2/s", -1e-7, 1e-6, zero=True),
