@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer
 
 MAX_POINTS = 200  # per curve
 MAX_BYTES = 1_000_000
@@ -101,6 +101,15 @@ class TaskReport(Strict):
     units: list[UnitReport] = Field(default_factory=list)
     metrics: dict[str, Metric] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)
+    headline: str = ""  # of a selective task: the confidence source that stands for the model
+
+    @model_serializer(mode="wrap")
+    def _plain(self, usual) -> dict[str, Any]:
+        """Without an empty ``headline``: the other kinds have none, and older reports keep their hash."""
+        plain = usual(self)
+        if not plain.get("headline"):
+            plain.pop("headline", None)
+        return plain
 
     @property
     def statuses(self) -> dict[str, int]:
