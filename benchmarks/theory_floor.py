@@ -61,28 +61,33 @@ def main(names: list[str]) -> None:
     PART.parent.mkdir(parents=True, exist_ok=True)
     lines = PART.read_text().splitlines() if PART.exists() else []
     done = {tuple(json.loads(line)["key"]): json.loads(line) for line in lines}
-    out = {}
+    out = json.loads(OUT.read_text()) if OUT.exists() else {}
     for name in names:
         dataset, _, config = name.partition(":")
-        scans = find_scans(load_frames(dataset, config or None, "test"))
-        for scan in scans.values():
+        scans = list(find_scans(load_frames(dataset, config or None, "test")).values())
+        for k in np.random.default_rng(0).permutation(len(scans)):  # what is done at any time is a fair sample
             for method in (*METHODS, "no forces"):
-                key = (name, scan.name, method)
+                key = (name, scans[k].name, method)
                 if key not in done:
-                    done[key] = {"key": list(key)} | row(scan, method)
+                    done[key] = {"key": list(key)} | row(scans[k], method)
                     with PART.open("a") as file:
                         file.write(json.dumps(done[key]) + "\n")
-        out[name] = {"scans": len(scans)} | {
-            m: summary([done[name, s, m] for s in scans]) for m in (*METHODS, "no forces")
-        }
-        OUT.write_text(json.dumps(out, indent=1) + "\n")
-        print(name, json.dumps(out[name], indent=1), flush=True)
+            out[name] = summary(name, [s.name for s in scans], done)
+            OUT.write_text(json.dumps(out, indent=1) + "\n")
+        print(name, {k: v for k, v in out[name].items() if k != "fsd"}, flush=True)
 
 
-def summary(rows: list[dict]) -> dict:
-    """Means over the scans; ``values`` of FSD keep their order, so that models can be compared scan by scan."""
-    means = {k: float(np.mean([r[k] for r in rows if r[k] is not None])) for k in KEYS}
-    return means | {"lost_frames": sum(r["lost"] for r in rows), "values": [round(r["fsd"], 4) for r in rows]}
+def summary(name: str, scans: list[str], done: dict) -> dict:
+    """Means over the scans that every method has; ``fsd`` per scan in the data set's order, None where not done."""
+    methods = (*METHODS, "no forces")
+    known = [s for s in scans if all((name, s, m) in done for m in methods)]
+    out: dict = {"scans": len(known), "of": len(scans), "methods": {}, "fsd": {}}
+    for m in methods:
+        rows = [done[name, s, m] for s in known]
+        out["methods"][m] = {k: float(np.mean([r[k] for r in rows if r[k] is not None])) for k in KEYS}
+        out["methods"][m]["lost_frames"] = sum(r["lost"] for r in rows)
+        out["fsd"][m] = [round(done[name, s, m]["fsd"], 3) if s in known else None for s in scans]
+    return out
 
 
 if __name__ == "__main__":

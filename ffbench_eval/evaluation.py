@@ -169,6 +169,7 @@ def probe_rows(task: Task, data: TaskData, model: ForceField, count: int) -> np.
 
 def load_task_data(task: Task) -> TaskData:
     """The frames of a task's split, the reference that ships with the dataset, and their hashes."""
+    from ffbench_data.datacard import card
     from ffbench_data.load import dataset_folder, load_frames, provenance
     from ffbench_data.observables import read_reference
 
@@ -181,6 +182,7 @@ def load_task_data(task: Task) -> TaskData:
         split=split,
         version=source["version"],
         content_sha256=source["splits"][split]["content_sha256"],
+        theory=card(task.dataset).theory,
     )
     return TaskData(frames, read_reference(dataset_folder(task.dataset), used.config), used)
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 MAX_POINTS = 200  # per curve
 MAX_BYTES = 1_000_000
@@ -88,6 +94,22 @@ class DatasetUsed(Strict):
     split: str
     version: str
     content_sha256: str
+    theory: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """The same data: older reports do not state its level of theory."""
+        return isinstance(other, DatasetUsed) and self._data() == other._data()
+
+    def __hash__(self) -> int:
+        return hash(self._data())
+
+    def _data(self) -> tuple[str, ...]:
+        return self.name, self.config, self.split, self.version, self.content_sha256
+
+    @model_serializer(mode="wrap")
+    def _without_empty_theory(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an empty theory, so that the hash of an older report still fits."""
+        return {k: v for k, v in write(self).items() if k != "theory" or v}
 
 
 class TaskReport(Strict):
@@ -104,12 +126,9 @@ class TaskReport(Strict):
     headline: str = ""  # of a selective task: the confidence source that stands for the model
 
     @model_serializer(mode="wrap")
-    def _plain(self, usual) -> dict[str, Any]:
+    def _without_empty_headline(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without an empty ``headline``: the other kinds have none, and older reports keep their hash."""
-        plain = usual(self)
-        if not plain.get("headline"):
-            plain.pop("headline", None)
-        return plain
+        return {k: v for k, v in write(self).items() if k != "headline" or v}
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -225,13 +244,14 @@ def json_schema() -> dict[str, Any]:
 
 
 def same_theory(model: str, data: str) -> bool:
-    """Whether a model was trained on a data set's level of theory: one statement begins with the words of the other.
+    """Whether a model states a data set's level of theory: equal identifiers of `ffbench_data.theory`.
 
-    >>> same_theory("SPC/Fw", "SPC/Fw (flexible, PME)"), same_theory("PBE", "GFN2-xTB"), same_theory("", "PBE")
+    >>> same_theory("SPC/Fw", "SPC/Fw (flexible, PME)"), same_theory("PBE", "PBE+D3"), same_theory("", "PBE")
     (True, False, False)
     """
-    a, b = (re.findall(r"[a-z0-9]+", text.lower()) for text in (model, data))
-    return bool(a and b) and (a == b[: len(a)] or b == a[: len(b)])
+    from ffbench_data.theory import same_theory as same
+
+    return same(model, data)
 
 
 def axis(values, digits: int = 5) -> list[float]:

@@ -11,14 +11,15 @@ from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.templating import environment, typeset
 from ffbench_eval.verdict import MEANING, verdict
 
-from .data import Row, SuiteBoard, comparable, load_board, load_entries, main_metric, shown_metrics, slots
+from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
 from .entry import ENTRIES, ROOM, Entry
 from .figures import small
 from .key_figures import key_figures
 from .literature import load_literature
 from .lock import SUITES, TaskLock
+from .pairs import Place
 from .recompute import not_recomputed
-from .scoring import card_for, lead_source, rank, same_theory
+from .scoring import card_for, headline, rank, same_theory
 from .tables import write_tables
 from .trust import CHECKS, records
 
@@ -129,16 +130,23 @@ def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
         for r in board.rows:
             cells = []
             for c in board.columns:
-                report = r.entry.report
-                task = report.tasks.get(c.task) if comparable(report, board.lock.tasks[c.task], c.metric) else None
+                task = r.entry.report.tasks.get(c.task)
                 value, text = _cell(task.metrics.get(c.metric) if task else None)
-                here = c.places.get(r.entry.key)
-                place = "" if here is None else f"{here[0]}{'=' if here[1] else ''}"
-                cells.append((value, text, place))
+                cells.append((value, text, *_place(c.places.get(r.entry.key))))
             if any(value for value, *_ in cells):
                 lines.append((r, _theory(board, r), cells))
         out[_key(board)] = {"heads": heads, "lines": lines}
     return out
+
+
+def _place(here: Place | None) -> tuple[str, str]:
+    """(place as read, why there is none or how much of the task it rests on)."""
+    if here is None:
+        return "", ""
+    share = f"{here.covered} of {here.of}" if 0 < here.covered < here.of else ""
+    if here.rank is None:
+        return "", "; ".join(x for x in (STATES.get(here.why.removeprefix("partly "), here.why), share) if x)
+    return f"{'joint ' if here.tied else ''}{here.rank}", share
 
 
 def _theory(board: SuiteBoard, row: Row) -> str:
@@ -235,8 +243,8 @@ def _interval(m: Metric) -> str:
 def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
     reports = {r.entry.key: r.entry.report.tasks.get(name) for r in board.rows}
     example = next((t for t in reports.values() if t and t.metrics), None)
-    known = task if task.metrics or example is None else example
     selective = task.kind == "selective"
+    known = task if example is None or (task.metrics and not selective) else example
     metrics = slots(known) if selective else main_metric(known)
     scored = [r for r in board.rows if r.scores[name].value is not None and not r.seen]
     place = {key: r.rank for key, r in rank({r.entry.key: {name: r.scores[name]} for r in scored}, {name: 1.0}).items()}
@@ -256,12 +264,12 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
                 "sort": "" if score.value is None else f"{score.value:.4f}",
                 "score": "–" if score.value is None else _with_range(score.value, score.interval),
                 "cells": [_cell(m, note) for m, note in found],
-                "source": lead_source(report).replace("_", " ") if selective and report else "",
+                "source": headline(report).replace("_", " ") if selective and report else "",
                 "state": wording.clean(score.state.replace("_", " ")),
             }
         )
     lines.sort(key=lambda line: (line["rank"] or 9999, line["name"]))
-    lead = f", {lead_source(known).replace('_', ' ')}" if selective else ""
+    lead = f", {headline(known).replace('_', ' ')}" if selective and isinstance(known, TaskReport) else ""
     heads = [f"{wording.metric_name(m).removesuffix(lead)} {_unit(m, task, example)}".strip() for m in metrics]
     anchors = [
         (

@@ -21,13 +21,15 @@ from ffbench_eval.report import MAX_POINTS, TaskReport
 
 from .bounds import bound, few_digits
 from .entry import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths
-from .lock import OWN_TRIVIAL, SUITES, SuiteLock, TaskLock, load_lock
+from .lock import SUITES, SuiteLock, TaskLock, load_lock
 from .recompute import metric_faults, not_recomputed, task_faults
 from .strict_json import BadJson, read
 
 MAX_TEXT = 20_000  # characters of one string
 MAX_VALUES = 5_000  # per metric
 MAX_SHOWN = 200  # findings per entry
+EVERY_REPLICA = ("stable_time", "stable_fraction", "trusted_time")  # there for unstable replicas too
+LOOK = "fine for a bad model; for a good one, ask for the archived files"
 RERUN = "run the evaluator again and submit its report unchanged"
 GRAMMAR = re.compile(rf"^(?P<org>{SLUG})__(?P<model>{SLUG})/(?P<version>{SLUG})/(?P<suite>{SLUG})\.json$")
 CARD = re.compile(rf"^{SLUG}__{SLUG}/{SLUG}/card\.md$")
@@ -267,7 +269,7 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
 
 
 def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
-    for field in ("kind", "version", "indicative"):
+    for field in ("kind", "version", "indicative", "title"):
         if getattr(task, field) != getattr(lock, field):
             fix = "run the current suite again"
             yield _error(f"{at}.{field}", f"is {getattr(task, field)!r}, the suite has {getattr(lock, field)!r}", fix)
@@ -277,19 +279,21 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
         yield _error(f"{at}.dataset", "the board does not hold the hash of this data yet", fix)
     elif has_result and task.dataset != lock.dataset:
         yield _error(f"{at}.dataset", "is not the data of this task (version or hash)", "update the data and run again")
-    if task.parameters != lock.parameters:
-        wrong = sorted(
-            k for k in {*task.parameters, *lock.parameters} if task.parameters.get(k) != lock.parameters.get(k)
-        )
+    wrong = [
+        k for k in sorted({*task.parameters, *lock.parameters}) if _typed(task.parameters, k) != _typed(lock.parameters, k)
+    ]
+    if wrong:
         yield _error(f"{at}.parameters", f"differ from the suite's in {', '.join(wrong)}", "run the task as it is")
-    clean = all(s == "ok" for u in task.units for s in u.status)
+    states = {s for u in task.units for s in u.status}
+    clean = states <= {"ok"}
+    whole = states <= {"ok", "unstable"}
     for name, locked in lock.metrics.items():
         metric = task.metrics.get(name)
         here = f"{at}.metrics.{name}"
         if metric is None:
             if locked.optional:
                 continue
-            if has_result and clean:
+            if has_result and (clean or (whole and name in EVERY_REPLICA)):
                 yield _error(here, "is missing although the task ran to its end", RERUN)
             elif has_result:
                 yield _warning(here, "is missing", "look at the failures of this task")
@@ -299,8 +303,10 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
                 message = f"is {getattr(metric, field)!r}, the suite has {getattr(locked, field)!r}"
                 yield _error(f"{here}.{field}", message, "run with the current version")
         if metric.value is None:
+            if locked.n and (clean or (whole and name in EVERY_REPLICA)) and not locked.optional:
+                yield _error(f"{here}.value", "is null although the task ran to its end", RERUN)
             continue
-        if metric.aggregate != locked.aggregate and locked.n:
+        if metric.aggregate != locked.aggregate:
             yield _error(f"{here}.aggregate", f"is {metric.aggregate!r}, not {locked.aggregate!r}", RERUN)
         if clean and locked.n and metric.n > locked.n:
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n}", RERUN)
@@ -308,16 +314,16 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
             yield _error(f"{at}.units", "a chunk did not end ok, yet every frame is counted", RERUN)
         if clean and locked.n and metric.n < locked.n and task.kind in ("accuracy", "bsct", "selective"):
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n} and none failed", RERUN)
-        yield from _anchors(here, name, metric, locked, clean, task.kind)
+        yield from _anchors(here, name, metric, lock, clean)
     loose = [k for k, m in task.metrics.items() if k not in lock.metrics and (m.floor or m.trivial is not None)]
-    loose = [k for k in loose if k not in OWN_TRIVIAL or task.metrics[k].floor]
     if loose and has_result and task.kind != "selective":
         fix = "maintainers: `ffbench leaderboard lock SUITE --from RUN` with a trusted run of this task"
         yield _error(f"{at}.metrics.{loose[0]}", "has anchors that the board does not hold yet", fix)
 
 
-def _anchors(here: str, name: str, metric, locked, clean: bool, kind: str) -> Iterator[Finding]:
+def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Iterator[Finding]:
     """Noise floor and trivial baseline belong to the task, not to the entry (selective: see `recompute`)."""
+    locked, kind = lock.metrics[name], lock.kind
     if (metric.floor is None) != (locked.floor is None):
         yield _error(f"{here}.floor", "is not the task's noise floor", RERUN)
     elif metric.floor is not None and locked.floor is not None:
@@ -325,10 +331,32 @@ def _anchors(here: str, name: str, metric, locked, clean: bool, kind: str) -> It
             a, b = float(getattr(metric.floor, field)), float(getattr(locked.floor, field))
             if abs(a - b) > 1e-8 * abs(b):
                 yield _error(f"{here}.floor.{field}", f"is {a!r}, the task's noise floor has {b!r}", RERUN)
-    if locked.trivial is None or name in OWN_TRIVIAL or kind == "selective" or not clean:
+    if kind == "selective":
         return
-    if metric.trivial is None or abs(metric.trivial - locked.trivial) > 1e-8 * abs(locked.trivial):
-        yield _error(f"{here}.trivial", f"is {metric.trivial!r}, the task's is {locked.trivial!r}", RERUN)
+    if locked.trivial is None or metric.trivial is None:
+        if (locked.trivial is None) != (metric.trivial is None):
+            yield _error(f"{here}.trivial", f"is {metric.trivial!r}, the task's is {locked.trivial!r}", RERUN)
+        return
+    least = most = locked.trivial
+    if not clean and kind == "accuracy" and locked.n:  # of the frames that were answered, which the entry does not hold
+        least, most = 0.0, locked.trivial * locked.n / max(1, metric.n)
+    if not clean and kind == "bsct":
+        least = most = _without_forces(name, metric, lock)
+    if not least - 1e-8 * abs(least) <= metric.trivial <= most + 1e-8 * abs(most):
+        said = f"the task's is {most!r}" if least == most else f"at most {most!r} is possible"
+        yield _error(f"{here}.trivial", f"is {metric.trivial!r}, {said}", RERUN)
+
+
+def _without_forces(name: str, metric, lock: TaskLock) -> float:
+    """What no forces score on the scans that an entry has."""
+    rows = lock.no_forces.get(name, [])
+    known = [v for v, mine in zip(rows, metric.values) if mine is not None]
+    return float(np.mean(known)) if len(rows) == len(metric.values) and known else lock.metrics[name].trivial
+
+
+def _typed(values: dict[str, Any], key: str) -> str:
+    """A parameter with its types: 5 is not 5.0."""
+    return json.dumps(values[key], sort_keys=True) if key in values else "absent"
 
 
 def _physics(here: str, name: str, metric) -> Iterator[Finding]:
@@ -339,21 +367,23 @@ def _physics(here: str, name: str, metric) -> Iterator[Finding]:
     if metric.unit != limits.unit and limits.unit != "any":
         yield _error(f"{here}.unit", f"is {metric.unit!r}, not {limits.unit!r}", RERUN)
     known = [(k, v) for k, v in enumerate(metric.values) if v is not None]
-    for k, v in known:
-        if not (limits.low <= v <= limits.high or (limits.zero and v == 0)):
-            fix = f"possible are {limits.low:g} to {limits.high:g} {limits.unit}; {RERUN}"
-            yield _error(f"{here}.values[{k}]", f"{v!r} is not possible", fix)
-    if metric.value is not None and not limits.low <= metric.value <= limits.high:
-        yield _error(f"{here}.value", f"{metric.value!r} is not possible", RERUN)
+    shown = [(f".values[{k}]", v) for k, v in known] + ([(".value", metric.value)] if metric.value is not None else [])
+    for where, v in shown:
+        if not limits.least <= v <= limits.most:
+            fix = f"possible are {limits.least:g} to {limits.most:g} {limits.unit}; {RERUN}"
+            yield _error(here + where, f"{v!r} is not possible", fix)
+    odd = [(w, v) for w, v in shown if not (limits.low <= v <= limits.high or (limits.zero and v == 0))]
+    if odd:
+        yield _warning(here + odd[0][0], f"{odd[0][1]!r} is outside {limits.low:g} to {limits.high:g}", LOOK)
     if name in ("spurious_extrema", "sign_flips") and any(v != int(v) for _, v in known):
         yield _error(f"{here}.values", "are counts, not whole numbers here", RERUN)
     if not limits.continuous or len(known) < 2:
         return
-    numbers = [v for _, v in known if v != 0]
+    numbers = [v for _, v in known if v != 0 and v not in (limits.least, limits.most, limits.high)]
     if len(numbers) >= 2 and len(set(numbers)) == 1:
-        yield _error(f"{here}.values", "all agree to the last digit: independent samples never do", RERUN)
+        yield _warning(f"{here}.values", "all agree to the last digit, which independent samples seldom do", LOOK)
     if len(numbers) >= 2 and sum(few_digits(v) for v in numbers) > len(numbers) / 2:
-        yield _error(f"{here}.values", "have few digits: rounded or typed in, not computed", RERUN)
+        yield _warning(f"{here}.values", "have few digits: rounded or typed in?", LOOK)
 
 
 def _duplicates(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:

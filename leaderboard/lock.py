@@ -18,7 +18,6 @@ from .entry import ROOM
 from .recompute import Scans
 
 SUITES = ROOM / "suites"
-OWN_TRIVIAL = {"distance_histogram_error"}  # the frozen frame is one of the model's own run
 SOURCES_OF_ALL = ("size_only", "composition_only", "gradient_boosting", "random", "oracle")
 
 
@@ -45,6 +44,7 @@ class TaskLock(Strict):
     metrics: dict[str, MetricLock] = Field(default_factory=dict)
     molecules: list[str] = Field(default_factory=list)  # of every bond scan, in order
     bond_types: list[str] = Field(default_factory=list)
+    no_forces: dict[str, list[float]] = Field(default_factory=dict)  # what no forces at all score, of every bond scan
 
     @property
     def scans(self) -> Scans | None:
@@ -123,7 +123,7 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
                 parts.append((report.model.name, _metrics(report.tasks[task.name])))
         scans = _scans(task, split) if task.kind == "bsct" and content else {}
         if not scans and before is not None:
-            scans = {"molecules": before.molecules, "bond_types": before.bond_types}
+            scans = {"molecules": before.molecules, "bond_types": before.bond_types, "no_forces": before.no_forces}
         metrics = _together(task.name, parts)
         if not metrics and not complete:  # nobody ran it, and what lies here may be a slice of the data
             used = used.model_copy(update={"version": "", "content_sha256": ""})
@@ -199,12 +199,19 @@ def _alike(a: Any, b: Any) -> bool:
     return a == b
 
 
-def _scans(task, split: str) -> dict[str, list[str]]:
+def _scans(task, split: str) -> dict[str, Any]:
     from ffbench_data.load import load_frames
     from ffbench_eval.bsct.scans import find_scans
+    from ffbench_eval.bsct.scores import without_forces
 
     found = list(find_scans(load_frames(task.dataset, task.config, split)).values())
-    return {"molecules": [s.molecule for s in found], "bond_types": [s.bond_type for s in found]}
+    nothing = [without_forces([s]) for s in found]
+    names = nothing[0] if nothing and all(nothing) else ()
+    return {
+        "molecules": [s.molecule for s in found],
+        "bond_types": [s.bond_type for s in found],
+        "no_forces": {name: [float(f"{row[name]:.9g}") for row in nothing] for name in names},
+    }
 
 
 def _metrics(task: TaskReport) -> dict[str, MetricLock]:
@@ -215,17 +222,12 @@ def _metrics(task: TaskReport) -> dict[str, MetricLock]:
             aggregate=m.aggregate,
             version=m.version,
             floor=m.floor,
-            trivial=None if _own_trivial(task.kind, name) else m.trivial,
+            trivial=None if task.kind == "selective" else m.trivial,  # half the share that failed: the model's own
             n=(m.n or None) if _finished(task) else None,
             optional=not (_finished(task) and _of_every_model(task.kind, name)),
         )
         for name, m in task.metrics.items()
     }
-
-
-def _own_trivial(kind: str, name: str) -> bool:
-    """Of selective classification: half the share that failed, which is the model's own."""
-    return name in OWN_TRIVIAL or kind == "selective"
 
 
 def _of_every_model(kind: str, name: str) -> bool:
