@@ -47,7 +47,14 @@ from ffbench_metrics.free_energy import (
     free_energy_surface,
     reweighting_weights,
 )
-from ffbench_metrics.noise_floor import floor_percentile, floor_quantile, noise_floor, normalised_score, replica_floor
+from ffbench_metrics.noise_floor import (
+    floor_at,
+    floor_percentile,
+    floor_quantile,
+    noise_floor,
+    normalised_score,
+    replica_floor,
+)
 from ffbench_metrics.pairs import distance_counts, number_of_pairs, pair_distance_counts
 from ffbench_metrics.selective import (
     ReliabilityDiagram,
@@ -56,6 +63,7 @@ from ffbench_metrics.selective import (
     auprc_failure,
     aurc,
     auroc_failure,
+    best_aurc,
     brier_score,
     coverage_at_risk,
     excess_augrc,
@@ -139,6 +147,7 @@ __all__ = [
     "auroc_failure",
     "autocorrelation_function",
     "autocorrelation_time",
+    "best_aurc",
     "block_bootstrap",
     "bond_projected_force",
     "bond_stability",
@@ -171,6 +180,7 @@ __all__ = [
     "excess_aurc",
     "expected_calibration_error",
     "finite_size_correction",
+    "floor_at",
     "floor_percentile",
     "floor_quantile",
     "force_cosine",

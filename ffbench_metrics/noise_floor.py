@@ -10,7 +10,7 @@ from ffbench_metrics._check import checked, positive, whole
 
 def noise_floor(
     block_counts: Sequence[Any],
-    length: int,
+    length: float,
     error: Callable[[np.ndarray, np.ndarray], Any],
     *,
     resamples: int = 1000,
@@ -21,7 +21,8 @@ def noise_floor(
     Args:
         block_counts: one array [blocks, ...] per independent run, at least two runs: histogram counts per block of
             frames (any trailing shape, the same in all runs). Blocks should span at least 5 autocorrelation times.
-        length: of the run to be judged, in blocks.
+        length: of the run to be judged, in blocks, to the frame: 1.8 for 18 ps of blocks of 10 ps. Between two whole
+            numbers of blocks (below one: from one and two) the sorted draws are interpolated by `floor_at`.
         error: from (counts, reference_counts), each the MEAN over blocks and of the trailing shape, to a number or [m]
             numbers (one per observable). Normalise inside it, for g(r) with the frames per block.
         resamples: number of draws.
@@ -31,9 +32,8 @@ def noise_floor(
         [resamples] or [resamples, m], in the unit of the error. Each draw picks a run, then a contiguous window of
         `length` blocks where the run is long enough, and blocks with replacement where it is not. Two limits: where a
         run holds only one or two windows, upper quantiles rest on as many draws as there are runs and scatter; beyond
-        the
-        run's length the resampled run keeps the error of the run it is drawn from, so the floor is too high (lenient)
-        and does not fall with length. Ship runs several times longer than what is judged.
+        the run's length the resampled run keeps the error of the run it is drawn from, so the floor is too high
+        (lenient) and does not fall with length. Ship runs several times longer than what is judged.
 
     Raises:
         ValueError: fewer than two runs (split a single run into its halves and say so beside the number).
@@ -56,7 +56,12 @@ def noise_floor(
             )
         if not np.isfinite(counts).all():
             raise ValueError(f"block_counts[{k}] holds NaN or infinite values")
-    blocks = whole("length", length)
+    blocks = positive("length", length)
+    if blocks != round(blocks):
+        below = max(1, int(blocks))
+        ends = [noise_floor(runs, n, error, resamples=resamples, seed=seed) for n in (below, below + 1)]
+        return floor_at([below, below + 1], [np.sort(draws, axis=0) for draws in ends], blocks)
+    blocks = round(blocks)
     totals = [counts.sum(axis=0) for counts in runs]
     everything, number = sum(totals), sum(len(counts) for counts in runs)
     references = [(everything - total) / (number - len(counts)) for total, counts in zip(totals, runs)]
@@ -75,6 +80,43 @@ def noise_floor(
             mean = np.tensordot(times, runs[k], axes=1) / blocks
         draws.append(np.asarray(error(mean, references[k]), dtype=np.float64))
     return np.stack(draws)
+
+
+def floor_at(lengths: Any, floors: Any, length: float) -> np.ndarray:
+    """Noise floor at a length between those it is known for: errors of independent samples fall as length^-1/2.
+
+    Args:
+        lengths: [k] lengths that floors are known for, in one unit, k >= 1, rising.
+        floors: [k] or [k, ...] medians, quantiles or SORTED draws (then every quantile is interpolated).
+        length: wanted, in that unit.
+
+    Returns:
+        [...] in the unit of the floors: on the line in length^-1/2 through the two nearest known lengths, also beyond
+        the ends; a single known length is scaled by length^-1/2. Known lengths come back exactly.
+
+    Raises:
+        ValueError: lengths that do not rise, or of another number than floors.
+
+    Example:
+        >>> [float(floor_at([4.0, 16.0], [1.0, 0.5], length).round(6)) for length in (4.0, 9.0)]
+        [1.0, 0.666667]
+        >>> floor_at([10.0], [[0.1, 0.4]], 40.0)
+        array([0.05, 0.2 ])
+    """
+    known = checked("lengths", lengths, "k").astype(np.float64)
+    if known.min() <= 0 or (np.diff(known) <= 0).any():
+        raise ValueError(f"lengths must be positive and rise, got {known.tolist()}")
+    values = np.asarray(floors, dtype=np.float64)
+    if values.ndim == 0 or len(values) != len(known):
+        raise ValueError(f"floors must have one entry per length ({len(known)}), got shape {list(values.shape)}")
+    x, wanted = known**-0.5, positive("length", length) ** -0.5
+    if len(known) == 1:
+        return values[0] * (wanted / x[0])
+    if length in known:
+        return values[int(np.flatnonzero(known == length)[0])]
+    k = int(np.clip(np.searchsorted(known, length), 1, len(known) - 1))
+    share = (wanted - x[k]) / (x[k - 1] - x[k])
+    return values[k] + share * (values[k - 1] - values[k])
 
 
 def replica_floor(

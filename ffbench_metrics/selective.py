@@ -83,14 +83,48 @@ def augrc(confidence: Any, residual: Any) -> float:
     return float(np.trapezoid(np.concatenate([[0.0], risk]), np.concatenate([[0.0], coverage])))
 
 
+def best_aurc(residual: Any) -> float:
+    """The lowest AURC that a confidence can reach for these residuals.
+
+    Args:
+        residual: [n] as in `risk_coverage_curve`.
+
+    Returns:
+        In the unit of the residual. Binary residuals with error rate e: e + (1 - e) ln(1 - e), the limit of many cases
+        (the trapezoids of n cases lie up to 0.03 below it at n = 2 and about 1 / (8 n^2) at e = 0.5). Other
+        residuals: the AURC of the oracle's order, every case accepted on its own.
+
+    Source: Geifman, Uziel and El-Yaniv, ICLR 2019; as fd-shifts (Traub et al., NeurIPS 2024) computes it.
+
+    Example:
+        >>> round(best_aurc([0, 0, 1, 1]), 6), best_aurc([1, 1]), best_aurc([0.0, 0.5])
+        (0.153426, 1.0, 0.0625)
+    """
+    loss = checked("residual", residual, "n").astype(np.float64)
+    if not np.isin(loss, (0.0, 1.0)).all():
+        return aurc(-np.arange(len(loss)), np.sort(loss))
+    e = float(loss.mean())
+    return 1.0 if e == 1.0 else e + (1.0 - e) * float(np.log1p(-e))
+
+
 def excess_aurc(confidence: Any, residual: Any) -> float:
-    """AURC minus the AURC of the best possible confidence (the negative residual): E-AURC, at least 0, best 0.
+    """AURC minus the lowest possible one (`best_aurc`): E-AURC, best 0.
+
+    Args:
+        confidence, residual: [n] as in `risk_coverage_curve`.
+
+    Returns:
+        In the unit of the residual. Binary residuals are compared with the limit of many cases, so that a perfect
+        confidence on few scores a little below 0 (-0.028 for two cases, -5e-5 for 50); equal confidences cost even an
+        otherwise perfect one, since they are accepted together.
 
     Example:
         >>> excess_aurc([4, 3, 2, 1], [0.0, 0.1, 0.5, 0.9])
         0.0
+        >>> round(excess_aurc([1, 1, 1, 1], [0, 0, 1, 1]), 6)  # chance: -(1 - e) ln(1 - e)
+        0.346574
     """
-    return aurc(confidence, residual) - aurc(-np.asarray(residual, dtype=float), residual)
+    return aurc(confidence, residual) - best_aurc(residual)
 
 
 def excess_augrc(confidence: Any, residual: Any) -> float:

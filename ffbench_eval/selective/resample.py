@@ -52,6 +52,12 @@ def aurc(accepted: np.ndarray, lost: np.ndarray) -> np.ndarray:
     return _area(accepted / accepted[:, -1:], risk, first)
 
 
+def best_aurc(share: np.ndarray) -> np.ndarray:
+    """The lowest AURC where this share [R] of the cases failed: e + (1 - e) ln(1 - e)."""
+    right = 1 - share
+    return share + right * np.log(np.where(right > 0, right, 1.0))
+
+
 def _area(coverage: np.ndarray, risk: np.ndarray, start: np.ndarray) -> np.ndarray:
     steps = np.diff(coverage, axis=1, prepend=0.0)
     before = np.concatenate([start[:, None], risk[:, :-1]], axis=1)

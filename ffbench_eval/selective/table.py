@@ -92,7 +92,7 @@ def score_source(
         "prevalence": resample.mean(w, y),
     }
     values["excess_augrc"] = values["augrc"] - resample.augrc(*at_best)
-    values["excess_aurc"] = values["aurc"] - resample.aurc(*at_best)
+    values["excess_aurc"] = values["aurc"] - resample.best_aurc(values["prevalence"])
     values["majority_accuracy"] = np.maximum(values["prevalence"], 1 - values["prevalence"])
     reasons = dict.fromkeys(("auroc", "auprc"), one_class(failed))
     if len(order.ends) == 1 or len(best.ends) == 1:

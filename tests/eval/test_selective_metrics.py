@@ -166,3 +166,20 @@ def test_probabilities_are_calibrated_on_their_part(probability):
     order = np.argsort(score)
     assert (np.diff(curve(score)[order]) >= 0).all()
     assert np.isfinite(curve(np.array([score.min() - 1e6, score.max() + 1e6]) if not probability else score)).all()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.98])
+def test_a_perfect_confidence_has_no_excess_in_any_draw_and_chance_has_that_of_the_formula(share):
+    n = 3000
+    failed = np.arange(n) >= round(n * (1 - share))
+    w = resample.weights(np.arange(n), 20)
+    settings = {"unit": "eV", "coverage": 0.25, "threshold": 0.0, "probability": np.full(n, 0.5)}
+    perfect = score_source(-np.arange(float(n)), failed, np.arange(float(n)), w, n, **settings)["excess_aurc"]
+    assert perfect.value == pytest.approx(0, abs=1e-5)
+    assert perfect.interval == pytest.approx((0, 0), abs=2e-4)
+    constant = score_source(np.ones(n), failed, np.arange(float(n)), w, n, **settings)["excess_aurc"]
+    assert constant.value == pytest.approx(-(1 - share) * np.log(1 - share))
+
+
+def test_the_best_area_of_shares_without_and_with_failures_only():
+    assert resample.best_aurc(np.array([0.0, 0.5, 1.0])) == pytest.approx([0.0, 0.5 - 0.5 * np.log(2), 1.0], abs=1e-15)
