@@ -1,4 +1,4 @@
-"""What a number can be at all, and what is worth a look: unit and range of every known metric, and which are whole numbers."""
+"""What a number can be at all, and what is worth a look: unit and range of every known metric, and whole numbers."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ SELECTIVE = {  # score.domain.source.rule
     **dict.fromkeys(("auroc", "aurc", "auprc", "accuracy_at_coverage", "accuracy", "ece", "brier"), SHARE),
     "excess_aurc": Bound("1", 0, 1, continuous=False, zero=True, least=-ROUNDING, most=ONE),
     **dict.fromkeys(("realised_risk", "realised_coverage", "prevalence", "majority_accuracy"), SHARE),
-    **dict.fromkeys(("augrc", "excess_augrc"), Bound("1", 0, 0.5, continuous=False, zero=True, least=-ROUNDING, most=0.5 * ONE)),
+    **dict.fromkeys(
+        ("augrc", "excess_augrc"), Bound("1", 0, 0.5, continuous=False, zero=True, least=-ROUNDING, most=0.5 * ONE)
+    ),
     "residual_augrc": Bound("any", 0, 1e7, continuous=False, zero=True),
     "spearman": Bound("1", -1, 1, continuous=False, zero=True, least=-ONE, most=ONE),
 }

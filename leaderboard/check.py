@@ -280,7 +280,9 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
     elif has_result and task.dataset != lock.dataset:
         yield _error(f"{at}.dataset", "is not the data of this task (version or hash)", "update the data and run again")
     wrong = [
-        k for k in sorted({*task.parameters, *lock.parameters}) if _typed(task.parameters, k) != _typed(lock.parameters, k)
+        k
+        for k in sorted({*task.parameters, *lock.parameters})
+        if _typed(task.parameters, k) != _typed(lock.parameters, k)
     ]
     if wrong:
         yield _error(f"{at}.parameters", f"differ from the suite's in {', '.join(wrong)}", "run the task as it is")

@@ -84,7 +84,11 @@ def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoar
         task = row.entry.report.tasks.get(task_name)
         if locked.dataset.name != system or locked.kind != kind or task is None or measures_drift(locked):
             continue
-        if name == "stable_time" and "rdf" in (locked.parameters.get("observables") or ()) and not _same(row, board, system):
+        if (
+            name == "stable_time"
+            and "rdf" in (locked.parameters.get("observables") or ())
+            and not _same(row, board, system)
+        ):
             continue  # stable means a g(r) like that of the data's theory
         m = task.metrics.get(f"augrc.test.{headline(task)}" if name == "augrc" else name)
         if m is not None and m.value is not None:

@@ -73,11 +73,20 @@ def write_lock(lock: SuiteLock, folder: Path = SUITES) -> Path:
     return path
 
 
-def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None = None) -> SuiteLock:
+def make_lock(
+    suite: str,
+    trusted: Iterable[Report] = (),
+    old: SuiteLock | None = None,
+    previous: SuiteLock | None = None,
+    same: Iterable[str] = (),
+) -> SuiteLock:
     """The lock of a shipped suite (reads YAML, cards and manifests), with the metrics of trusted reports of it.
 
     Reports may hold some tasks only. What ``old``, a lock of the same version, knows of an unchanged task stays; a new
     report has to agree with it, and reports with each other. A metric that only some of them have is ``optional``.
+    ``previous``, a lock of an earlier version, gives the metrics of tasks with the same parameters, data and version
+    (``same`` names those whose version rose although their members' values mean what they meant, or "all"), with
+    anchors worked out from the data anew.
     """
     from ffbench_data.datacard import card
     from ffbench_data.load import NotBuilt, provenance
@@ -112,6 +121,8 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
         if before is not None and before.dataset != used:
             before = None
         parts = [("the lock", before.metrics)] if before and before.metrics else []
+        if previous is not None and not parts and content:
+            parts += _carried(task, parameters, used, previous, {task.name, "all"} & set(same))
         for report in trusted:
             if task.name in report.tasks and _usable(report.tasks[task.name]):
                 if report.tasks[task.name].parameters != parameters or report.tasks[task.name].dataset != used:
@@ -140,6 +151,35 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
             **scans,
         )
     return SuiteLock(suite=found.name, version=found.version, description=found.description, tasks=tasks)
+
+
+def _carried(task, parameters, used, previous: SuiteLock, same) -> list[tuple[str, dict[str, MetricLock]]]:
+    """The metrics of an earlier version's task, with anchors worked out from the data."""
+    from ffbench_eval.evaluation import load_task_data
+
+    from .anchors import anchors
+
+    known = previous.tasks.get(task.name)
+    if known is None or not known.metrics or known.parameters != parameters or known.kind != task.kind:
+        return []
+    if known.dataset != used or (known.version != task.version and not same) or task.kind == "selective":
+        return []
+    fresh = anchors(task, load_task_data(task))
+    metrics = {
+        name: m.model_copy(update={"floor": fresh[name].floor, "trivial": fresh[name].trivial}) if name in fresh else m
+        for name, m in known.metrics.items()
+    }
+    return [(f"{previous.suite} {previous.version}", metrics)]
+
+
+def latest_before(suite: str, version: str, folder: Path = SUITES) -> SuiteLock | None:
+    """The lock of the highest version of a suite below ``version``."""
+    found = [lock for lock in all_locks(folder) if lock.suite == suite and _order(lock.version) < _order(version)]
+    return max(found, key=lambda lock: _order(lock.version), default=None)
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
 
 def not_locked(lock: SuiteLock, trusted: Iterable[Report]) -> list[str]:

@@ -1,13 +1,13 @@
 """Places in metrics that need no level of theory: every pair of models is compared on the members both did.
 
-A model's place is 1 plus the number of models that beat it in 97.5 % of paired bootstrap draws over their common members,
-so that a model that misses some molecules is held against the others on the molecules it has, and nobody gains by an
-easier mean. The rule for partial models: members may be missing for elements alone (``unsupported``), and at least
-`COVERAGE` of all members have to be there; whoever lost members otherwise has no place. Coverage is shown.
+A model's place is 1 plus the number of models that beat it in 97.5 % of paired bootstrap draws over their common
+members, so that one that misses some molecules is held against the others on the molecules it has, and nobody gains
+by an easier mean. The rule for partial models: members may be missing for elements alone (``unsupported``), and at
+least `COVERAGE` of all members have to be there; whoever lost members otherwise has no place. Coverage is shown.
 
 FSD near the minimum of the reference feels another bond length as much as a bump, so that it is ranked among models of
-the data's theory (`benchmarks/theory_floor.py`: GFN2 judged by wB97M-D3(BJ) scores far from 0, without a bump). Spurious
-extrema and sign flips rank all models whose force error along the scans is below that of no forces at all.
+the data's theory (`benchmarks/theory_floor.py`: GFN2 judged by wB97M-D3(BJ) scores far from 0, without a bump).
+Spurious extrema and sign flips rank all models whose force error along the scans is below that of no forces at all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Place:
     why: str = ""
 
 
-def places(name: str, metric: str, locked: TaskLock, models: dict[str, tuple[TaskReport, ModelCard]]) -> dict[str, Place]:
+def places(
+    name: str, metric: str, locked: TaskLock, models: dict[str, tuple[TaskReport, ModelCard]]
+) -> dict[str, Place]:
     """The place of every model that has the metric."""
     out: dict[str, Place] = {}
     found: dict[str, np.ndarray] = {}
