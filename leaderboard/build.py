@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +61,15 @@ def build(
     checks: Path = CHECKS,
     weights: dict[str, Any] | None = None,
     built: str = "",
-) -> Path:
-    """Write the site into ``out`` (replaced if it is an old site); returns its index page."""
-    loaded = load_entries(entries)
+    aside: dict[str, str] | None = None,
+) -> Site:
+    """Write the site into ``out`` (replaced if it is an old site).
+
+    An entry that cannot be drawn, or that ``aside`` names with a reason, has a page that says so and is on no other.
+    """
+    aside = dict(aside or {})
+    loaded = load_entries(entries, aside)
+    loaded = _drawable(loaded, aside, suites, checks, weights)
     boards = load_board(loaded, suites=suites, checks=checks, weights=weights)
     if out.exists():
         if not (out / "style.css").exists() and any(out.iterdir()):
@@ -72,7 +80,7 @@ def build(
     for name in ("style.css", "site.js"):
         shutil.copyfile(TEMPLATES / name, out / name)
     write_tables(out, boards)
-    shared = {"boards": boards, "entries": len(loaded), "built": built}
+    shared = {"boards": boards, "entries": len(loaded), "built": built, "aside": aside}
     counted = {_key(b): sum(w > 0 for w in b.weights.values()) for b in boards}
     _page(out, "index.html", shared, systems=_systems(boards), counted=counted, any_theory=_any_theory(boards))
     _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
@@ -86,7 +94,37 @@ def build(
         for name, task in board.lock.tasks.items():
             file = f"tasks/{board.lock.suite}-{board.lock.version}__{name}.html"
             _page(out, file, shared, "task.html", **_task(board, name, task))
-    return out / "index.html"
+    _page(out, "aside.html", shared)
+    return Site(out / "index.html", aside)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The index page, and the entries that are not on the site: {key: why}."""
+
+    index: Path
+    aside: dict[str, str]
+
+
+def _drawable(entries: list[Entry], aside: dict[str, str], suites: Path, checks: Path, weights) -> list[Entry]:
+    """The entries that can be scored and drawn alone; the others go to ``aside``: one never stops the site."""
+    kept = []
+    for entry in entries:
+        try:
+            boards = load_board([entry], suites=suites, checks=checks, weights=weights)
+            key_figures(boards)
+            with tempfile.TemporaryDirectory() as folder:
+                write_tables(Path(folder), boards)
+            for board in boards:
+                _any_theory([board])
+                _model([(board, row) for row in board.rows], checks)
+                _compare(board)
+                for name, task in board.lock.tasks.items():
+                    _task(board, name, task)
+            kept.append(entry)
+        except Exception as error:
+            aside[entry.key] = f"cannot be drawn: {type(error).__name__}: {str(error)[:300]}"
+    return kept
 
 
 def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **more: Any) -> None:

@@ -210,6 +210,8 @@ def check_(
     from .check import check, known_entries
     from .entry import entry_paths
 
+    if not entry and not entries.is_dir():
+        raise ValueError(f"--entries: no folder {entries}; run this in a checkout of the board")
     others = known_entries(entries)
     found = []
     paths = entry or entry_paths(entries)
@@ -233,12 +235,17 @@ def build(
     from datetime import UTC, datetime
 
     from .build import build as make
+    from .check import printable
     from .scoring import read_yaml
 
     rules = read_yaml(weights) if weights else None
-    index = make(out, entries=entries, weights=rules, built=datetime.now(UTC).date().isoformat())
+    if not entries.is_dir():
+        raise ValueError(f"--entries: no folder {entries}; run this in a checkout of the board")
+    site = make(out, entries=entries, weights=rules, built=datetime.now(UTC).date().isoformat())
+    for key, why in site.aside.items():
+        typer.echo(printable(f"set aside: {key}: {why}"), err=True)
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
-    typer.echo(f"{index} ({size / 1e6:.2f} MB)")
+    typer.echo(f"{site.index} ({size / 1e6:.2f} MB)")
 
 
 @board.command()

@@ -59,14 +59,17 @@ class SuiteBoard:
     columns: list[Column]  # of any theory
 
 
-def load_entries(entries: Path = ENTRIES) -> list[Entry]:
-    """Entries that already passed the check; ValueError names a file that does not even parse."""
-    out = []
+def load_entries(entries: Path = ENTRIES, aside: dict[str, str] | None = None) -> list[Entry]:
+    """Entries that are not in ``aside``, which takes the names and reasons of those that do not even parse."""
+    out, aside = [], {} if aside is None else aside
     for path in entry_paths(entries):
+        key = path.relative_to(entries).as_posix().removesuffix(".json")
+        if key in aside:
+            continue
         try:
             out.append(Entry.model_validate(read(path, LIMIT)))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; run `ffbench leaderboard check`") from None
+        except (ValueError, OSError, RecursionError) as error:
+            aside[key] = f"cannot be read: {str(error).splitlines()[0][:300]}"
     return out
 
 

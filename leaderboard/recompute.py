@@ -22,6 +22,7 @@ from ffbench_eval.statistics import BLOCK, stable_fraction, stable_time, student
 from .faults import RELATIVE, Fault, close, same
 from .recompute_selective import selective_faults, selective_score
 
+MAX_WIDTH = 1e3  # of an interval that cannot be worked out again, in units of its value
 ROUNDED = 1e-7  # values of scans are written with nine digits
 UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
 SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
@@ -92,7 +93,9 @@ def _interval(metric: Metric, expected: tuple[float, float] | None, tolerance: f
         assert metric.value is not None
         assert low is not None
         assert high is not None
-        if low > high or (not biased and not low - 1e-9 <= metric.value <= high + 1e-9):
+        if high - low > MAX_WIDTH * max(1.0, abs(metric.value)):
+            yield ".interval", f"is {metric.interval}, far too wide to mean anything"
+        elif low > high or (not biased and not low - 1e-9 <= metric.value <= high + 1e-9):
             yield ".interval", f"is {metric.interval}, which does not hold {metric.value!r}"
     elif (metric.interval is None) != (expected is None):
         yield ".interval", f"is {metric.interval}, its values give {expected}"

@@ -38,6 +38,16 @@ def real_entry(*, curves: bool = True) -> dict[str, Any]:
     return seal(entry)
 
 
+def with_command(entry: dict[str, Any]) -> dict[str, Any]:
+    """With the command that its report has."""
+    from leaderboard.entry import Entry
+    from leaderboard.lock import load_lock
+    from leaderboard.submit import command_of
+
+    report = Entry.model_validate(entry).report
+    return entry | {"command": command_of(report, load_lock(report.suite, report.suite_version, FIXTURE))}
+
+
 def seal(entry: dict[str, Any]) -> dict[str, Any]:
     """With hashes that fit: what a dishonest but competent submitter would do."""
     if isinstance(entry.get("report"), dict):
@@ -113,4 +123,4 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
             value, interval = RULES[metric.aggregate](name, metric, known, task, None)
             raw = report["tasks"][task_name]["metrics"][name]
             raw |= {"value": value, "interval": interval, "score": expected_score(name, metric, value, task)}
-    return seal(json.loads(json.dumps(entry)))
+    return seal(with_command(json.loads(json.dumps(entry))))
