@@ -22,6 +22,7 @@ from ffbench_data.load import NotBuilt
 
 from . import machine
 from . import models as model_room
+from .domains import with_known_intervals
 from .execute import Result, Unit, halves, load_result, make_unit, run_unit, singles
 from .report import DatasetUsed, Report, Status, TaskReport, UnitReport
 from .suite import Suite, Task, load_suite
@@ -326,6 +327,7 @@ def assemble(
     for p in planned:
         finished = [results[u.address] for u in p.units if u.address in results]
         metrics, curves = KINDS[p.task.kind].score(p.task, finished, p.data) if finished else ({}, {})
+        metrics = with_known_intervals(metrics)
         units = []
         for u in p.units:
             r = results.get(u.address)

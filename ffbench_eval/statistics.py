@@ -1,55 +1,99 @@
-"""From samples to `Metric`s: the intervals a report carries. numpy and scipy only."""
+"""From samples to `Metric`s: the intervals a report carries, by the functions of `ffbench_metrics`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+from ffbench_metrics import (
+    clopper_pearson,
+    normalised_score,
+    replica_interval,
+    restricted_mean,
+    rule_of_three,
+    why_no_interval,
+)
 
 from .report import Floor, Metric
 
 BLOCK = 20  # neighbouring frames are correlated: their mean is one sample
 
 
-def block_means(values, block: int = BLOCK) -> np.ndarray:
-    """Means of consecutive blocks of (at least) ``block`` values; at least two blocks if there are two values.
+def block_samples(values, weights=None, block: int = BLOCK) -> np.ndarray:
+    """Samples of blocks of (at least) ``block`` consecutive values, whose plain mean is the mean of all values.
 
-    >>> block_means([1.0, 3.0, 5.0, 7.0], block=2)
+    ``weights`` [n]: how much a value counts (the force components of a frame); one each if absent. Blocks get nearly
+    equal weights; what is left is the first-order term of the weighted mean v, v + B w_k (m_k - v) for the mean m_k and
+    the share w_k of block k of B (Cochran, Sampling Techniques, section 6.3), so that Student's t holds for it. At
+    least two blocks if there are two values.
+
+    >>> block_samples([1.0, 3.0, 5.0, 7.0], block=2)
     array([2., 6.])
+    >>> float(block_samples([1.0, 1.0, 4.0], [1, 1, 2], block=1).mean())
+    2.5
     """
     values = np.asarray(values, float)
-    count = max(1, min(len(values), max(2, len(values) // block)))
-    return np.array([part.mean() for part in np.array_split(values, count)])
+    weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    n = len(values)
+    count = max(1, min(n, max(2, n // block)))
+    before = np.concatenate([[0.0], np.cumsum(weights)])
+    edges = np.searchsorted(before, before[-1] * np.arange(1, count) / count - 1e-9 * before[-1])
+    for k, edge in enumerate(edges):  # every block holds a value
+        edges[k] = np.clip(edge, edges[k - 1] + 1 if k else 1, n - (count - 1 - k))
+    parts = np.split(np.arange(n), edges)
+    share = np.array([weights[part].sum() for part in parts]) / before[-1]
+    means = np.array([np.average(values[part], weights=weights[part]) for part in parts])
+    whole = np.average(values, weights=weights)
+    return whole + count * share * (means - whole)
 
 
 def student(values) -> tuple[float, float] | None:
-    """95 % interval of the mean of independent values by Student's t; ``None`` for fewer than two.
-
-    Values that are never negative have no negative mean: the interval is cut at 0 when no value is below it.
+    """95 % interval of the mean of independent values; ``None`` where `why_no_interval` has a reason.
 
     >>> student([1.0, 1.0, 4.0])
-    (0.0, 6.302652729749462)
+    (-2.302652729749462, 6.302652729749462)
+    >>> student([3.0, 3.0])
     """
-    from scipy import stats
-
-    values = np.asarray([v for v in values if v is not None], float)
-    if len(values) < 2:
+    known = [v for v in values if v is not None]
+    if why_no_interval(known):
         return None
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    low = float(values.mean() - half)
-    return (max(0.0, low) if values.min() >= 0 else low), float(values.mean() + half)
+    _, low, high = replica_interval(known)
+    return low, high
 
 
-def over_blocks(values, *, unit: str, better: str, n: int) -> Metric:
-    """The mean of block means of ``n`` frames."""
-    interval = student(values)
+def over_frames(
+    values,
+    whole: Callable[[], float],
+    *,
+    unit: str,
+    better: str = "lower",
+    weights=None,
+    root: bool = False,
+    note: str = "",
+) -> Metric:
+    """A mean over frames: ``whole()`` is the metric of `ffbench_metrics` on all of them, ``values`` [n] the same per
+    frame (its square if ``root``), whose blocks give the interval; frames without a label are left out beforehand."""
+    values = np.asarray(values, float)
+    if not len(values):
+        return Metric(value=None, unit=unit, better=better, not_scored="the data set has no such label")
+    value, samples = float(whole()), block_samples(values, weights)
+    if not (np.isfinite(value) and np.isfinite(samples).all()):
+        return Metric(value=None, unit=unit, better=better, not_scored="the errors are beyond the range of numbers")
+    interval = student(samples)
+    said = "Student's t over blocks of frames" if interval else f"blocks of frames: {why_no_interval(samples)}"
+    if root and interval is not None:
+        interval = (float(np.sqrt(max(0.0, interval[0]))), float(np.sqrt(interval[1])))
+        said = "root of the interval of the mean square"
     return Metric(
-        value=float(np.mean(values)),
+        value=value,
         unit=unit,
         interval=interval,
-        interval_note="Student's t over blocks of frames" if interval else "fewer than two blocks of frames",
-        n=n,
+        interval_note=f"{said}; {note}" if note else said,
+        n=len(values),
         better=better,
-        aggregate="mean",
-        values=[float(v) for v in values],
+        aggregate="root_mean" if root else "mean",
+        values=samples.tolist(),
     )
 
 
@@ -66,12 +110,12 @@ def over_replicas(
     value = float(np.mean(known))
     score = None
     if floor is not None and trivial is not None and trivial > floor.median:
-        score = float(np.clip((trivial - value) / (trivial - floor.median), 0, 1))
+        score = normalised_score(value, floor.median, trivial)
     return Metric(
         value=value,
         unit=unit,
         interval=interval,
-        interval_note="Student's t over replicas" if interval else "one replica",
+        interval_note="Student's t over replicas" if interval else f"replicas: {why_no_interval(known)}",
         n=len(known),
         better=better,
         values=[None if v is None or not np.isfinite(v) else float(v) for v in values],
@@ -83,20 +127,17 @@ def over_replicas(
 
 def stable_fraction(failed, ends_ps, length_ps: float) -> Metric:
     """The share of replicas that lasted, with a Clopper-Pearson interval."""
-    from scipy.stats import beta
-
     n, good = len(failed), int(np.sum(~np.asarray(failed, bool)))
-    low = float(beta.ppf(0.025, good, n - good + 1)) if good else 0.0
-    high = float(beta.ppf(0.975, good + 1, n - good)) if good < n else 1.0
+    share, low, high = clopper_pearson(good, n)
     return Metric(
-        value=good / n,
+        value=share,
         unit="1",
         interval=(low, high),
         interval_note="Clopper-Pearson",
         n=n,
         better="higher",
         values=[float(not f) for f in failed],
-        score=good / n,
+        score=share,
     )
 
 
@@ -104,17 +145,17 @@ def stable_time(failed, ends_ps, length_ps: float) -> Metric:
     """Mean stable time restricted to the protocol's length; censored, so no interval when nothing failed."""
     values = [float(min(e, length_ps)) for e in ends_ps]
     n = len(values)
-    if not any(failed):
-        note = (
-            f">= {length_ps:g} ps: no failure in {n} runs, failure rate below {3 / (n * length_ps):.2g} per ps (95 %)"
-        )
-        interval = None
+    found = restricted_mean(values, failed, limit=length_ps)
+    interval = None if found.low is None or found.high is None else (found.low, found.high)
+    if found.at_least:
+        rate = rule_of_three(n, length_ps)
+        note = f">= {length_ps:g} ps: no failure in {n} runs, failure rate below {rate:.2g} per ps (95 %)"
+    elif interval is None:
+        note = f"replicas: {why_no_interval(values)}"
     else:
         note = f"Student's t over replicas, stopped at {length_ps:g} ps"
-        raw = student(values)
-        interval = None if raw is None else (max(0.0, raw[0]), min(float(length_ps), raw[1]))
     return Metric(
-        value=float(np.mean(values)),
+        value=found.value,
         unit="ps",
         interval=interval,
         interval_note=note,

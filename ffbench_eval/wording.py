@@ -11,6 +11,7 @@ NAMES = {
     "force_mae": "force MAE",
     "force_rmse": "force RMSE",
     "force_cosine": "force cosine",
+    "net_force": "net force, per atom",
     "net_torque": "net torque of the forces",
     "on_trajectory_force_mae": "force MAE on its own trajectory",
     "force_violation": "force violation",

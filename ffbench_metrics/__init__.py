@@ -33,7 +33,10 @@ from ffbench_metrics.errors import (
     force_mae_per_element,
     force_magnitude_mae,
     force_rmse,
+    net_force,
+    net_force_rounding,
     net_torque,
+    net_torque_rounding,
     stress_mae,
     stress_rmse,
 )
@@ -103,6 +106,8 @@ from ffbench_metrics.statistics import (
     effective_sample_size,
     replica_interval,
     rule_of_three,
+    why_no_interval,
+    within,
 )
 from ffbench_metrics.structure import (
     angle_histogram,
@@ -204,7 +209,10 @@ __all__ = [
     "limit_stability",
     "maxwell_boltzmann_test",
     "mean_squared_displacement",
+    "net_force",
+    "net_force_rounding",
     "net_torque",
+    "net_torque_rounding",
     "noise_floor",
     "normalised_score",
     "number_of_pairs",
@@ -234,5 +242,7 @@ __all__ = [
     "velocity_autocorrelation",
     "vibrational_spectrum",
     "wasserstein",
+    "why_no_interval",
+    "within",
     "wright_factor",
 ]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ffbench_metrics._check import at_least, checked, choice, fraction, whole
-from ffbench_metrics.statistics import Interval
+from ffbench_metrics.statistics import Interval, _percentiles
 
 
 class PairedComparison(NamedTuple):
@@ -44,6 +44,7 @@ def group_bootstrap(
 
     Returns:
         `Interval(value, low, high)`; resamples where the statistic raises ValueError (one class only) are drawn again.
+        The ends are NaN where all draws are equal.
 
     Example:
         >>> x = np.arange(40.0)
@@ -69,8 +70,7 @@ def group_bootstrap(
             break
     else:
         raise ValueError("statistic fails on most resamples; there are too few groups of one kind")
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(statistic(np.arange(len(labels)))), float(low), float(high))
+    return _percentiles(float(statistic(np.arange(len(labels)))), np.array(drawn), level)
 
 
 def paired_comparison(
@@ -113,9 +113,8 @@ def paired_comparison(
         means[start : start + rows] = d[rng.integers(n, size=(rows, n))].mean(axis=1)
         flipped = (rng.integers(2, size=(rows, n)) * 2 - 1) @ d / n
         extreme += int((np.abs(flipped) >= abs(mean) * (1 - 1e-12)).sum())
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     share = float((d < 0).mean() + 0.5 * (d == 0).mean())
-    return PairedComparison(Interval(mean, float(low), float(high)), (extreme + 1) / (number + 1), share)
+    return PairedComparison(_percentiles(mean, means, level), (extreme + 1) / (number + 1), share)
 
 
 def rank_intervals(
@@ -138,7 +137,9 @@ def rank_intervals(
 
     Returns:
         `RankIntervals(rank, low, high)`, each [M] from 1 (best) to M; ties share the mean of their ranks. Models whose
-        intervals overlap should not be called different without `paired_comparison`.
+        intervals overlap should not be called different without `paired_comparison`. A difference that is the same in
+        all of so few columns that their signs prove nothing (five at 95 %: 2^(1 - n) > 1 - level) leaves the order of
+        the two models open; a resampled one would be certain of it.
 
     Source: Goldstein and Spiegelhalter, J. R. Stat. Soc. A 159, 385 (1996).
 
@@ -162,7 +163,15 @@ def rank_intervals(
     drawn = np.stack([_ranks(means) for means in weights @ x.T])
     # ranks are whole positions: the interval ends are taken from drawn values, not interpolated
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0, method="nearest")
-    return RankIntervals(_ranks(x.mean(axis=1)), low, high)
+    rank = _ranks(x.mean(axis=1))
+    if 2.0 ** (1 - n) > 1 - level:
+        difference = x[:, None] - x[None]
+        size = np.abs(x).max() * 1e-12
+        open_pairs = (np.ptp(difference, axis=-1) <= size) & (np.abs(difference[..., 0]) > size)
+        # each model that may as well be behind frees a place in front, and the other way round
+        low = np.maximum(low - (open_pairs & (difference[..., 0] > 0)).sum(axis=1), 1.0)
+        high = np.minimum(high + (open_pairs & (difference[..., 0] < 0)).sum(axis=1), float(len(x)))
+    return RankIntervals(rank, low, high)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

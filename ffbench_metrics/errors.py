@@ -84,6 +84,70 @@ def force_cosine(forces: Any, reference_forces: Any, *, floor: float = 1e-6) -> 
     return float(np.clip(cosine, -1.0, 1.0).mean())
 
 
+_OWN_ARITHMETIC = 8.0  # float32 families stay below 2 roundings of their forces
+_TERM = 1.0  # eV/Å: single terms of a force (a bond, a pair) that cancel in it
+
+
+def net_force(forces: Any) -> np.ndarray:
+    """Size of the total force per atom: what the forces do to the centre of mass.
+
+    An energy that does not change under translation has none, open or periodic; forces from a head of their own may,
+    and then heat the centre of mass while bonds and internal motion look sound (0.005 eV/Å per atom brought it to 420
+    of 521 K).
+
+    Args:
+        forces: [..., N, 3] eV/Å of all atoms of a structure.
+
+    Returns:
+        [...] eV/Å per atom, |sum of F| / N, best 0; below `net_force_rounding` it is the arithmetic's.
+
+    Example:
+        >>> float(net_force([[1.0, 0, 0], [-1.0, 0, 0]])), float(net_force([[0.3, 0, 0], [0, 0.4, 0]]))
+        (0.0, 0.25)
+    """
+    f, _ = _vectors(forces, forces)
+    return np.linalg.norm(f.sum(axis=-2), axis=-1) / f.shape[-2]
+
+
+def net_force_rounding(forces: Any, dtype: Any) -> np.ndarray:
+    """The net force per atom that rounding alone may leave: 8 eps of the forces, added in quadrature.
+
+    Args:
+        forces: [..., N, 3] eV/Å.
+        dtype: floating-point type of the model's forces (as they were archived).
+
+    Returns:
+        [...] eV/Å per atom, 8 eps sqrt(sum (|F| + 1 eV/Å)^2) / N; the 1 eV/Å stands for the single terms that cancel
+        in a force.
+
+    Example:
+        >>> float(net_force_rounding(np.ones((4, 3)), np.float32) / np.finfo(np.float32).eps).__round__(3)
+        10.928
+    """
+    f, _ = _vectors(forces, forces)
+    size = np.linalg.norm(f, axis=-1) + _TERM
+    return _OWN_ARITHMETIC * np.finfo(dtype).eps * np.linalg.norm(size, axis=-1) / f.shape[-2]
+
+
+def net_torque_rounding(positions: Any, forces: Any, dtype: Any, *, masses: Any = None) -> np.ndarray:
+    """The net torque that rounding alone may leave; arguments as in `net_torque` and `net_force_rounding`.
+
+    Returns:
+        [...] eV, 8 eps sqrt(sum ((|F| + 1 eV/Å) r)^2) with r the distance from the centre of mass or from the origin,
+        whichever is larger: positions far from the origin are rounded too.
+
+    Example:
+        >>> x = [[3.0, 0, 0], [1.0, 0, 0]]
+        >>> float(net_torque_rounding(x, np.zeros((2, 3)), np.float64) / np.finfo(np.float64).eps).__round__(3)
+        25.298
+    """
+    f, x = _vectors(forces, positions, "positions")
+    centre = _centre_of_mass(x, masses)
+    arm = np.maximum(np.linalg.norm(x - centre[..., None, :], axis=-1), np.linalg.norm(x, axis=-1))
+    size = np.linalg.norm(f, axis=-1) + _TERM
+    return _OWN_ARITHMETIC * np.finfo(dtype).eps * np.linalg.norm(size * arm, axis=-1)
+
+
 def net_torque(positions: Any, forces: Any, *, masses: Any = None) -> np.ndarray:
     """Norm of the torque that the forces on an open system have about its centre of mass.
 
@@ -96,7 +160,7 @@ def net_torque(positions: Any, forces: Any, *, masses: Any = None) -> np.ndarray
         masses: [N] in any unit; None: equal ones (it matters only where the forces do not add up to zero).
 
     Returns:
-        [...] eV (per radian), best 0.
+        [...] eV (per radian), best 0; below `net_torque_rounding` it is the arithmetic's.
 
     Raises:
         ValueError: shapes that differ, or masses that are not one positive number per atom.
@@ -109,10 +173,7 @@ def net_torque(positions: Any, forces: Any, *, masses: Any = None) -> np.ndarray
         (4.0, 0.0)
     """
     f, x = _vectors(forces, positions, "positions")
-    weights = np.ones(f.shape[-2]) if masses is None else np.asarray(masses, dtype=np.float64)
-    if weights.shape != f.shape[-2:-1] or not (weights > 0).all():
-        raise ValueError(f"masses must be {f.shape[-2]} positive numbers, one per atom; got shape {weights.shape}")
-    centre = np.einsum("...na,n->...a", x, weights) / weights.sum()
+    centre = _centre_of_mass(x, masses)
     return np.linalg.norm(np.cross(x - centre[..., None, :], f).sum(axis=-2), axis=-1)
 
 
@@ -268,6 +329,13 @@ def _vectors(forces: Any, others: Any, second: str = "reference_forces") -> tupl
     if arrays[0].shape != arrays[1].shape:
         raise ValueError(f"{second} must have the shape of forces {list(arrays[0].shape)}, got {list(arrays[1].shape)}")
     return arrays[0], arrays[1]
+
+
+def _centre_of_mass(x: np.ndarray, masses: Any) -> np.ndarray:
+    weights = np.ones(x.shape[-2]) if masses is None else np.asarray(masses, dtype=np.float64)
+    if weights.shape != x.shape[-2:-1] or not (weights > 0).all():
+        raise ValueError(f"masses must be {x.shape[-2]} positive numbers, one per atom; got shape {weights.shape}")
+    return np.einsum("...na,n->...a", x, weights) / weights.sum()
 
 
 def _stress_difference(stress: Any, reference_stress: Any) -> np.ndarray:

@@ -9,11 +9,65 @@ from ffbench_metrics._check import at_least, checked, fraction, whole
 
 
 class Interval(NamedTuple):
-    """A value with the ends of its confidence interval, in one unit."""
+    """A value with the ends of its confidence interval, in one unit.
+
+    Both ends are NaN where the samples do not say how wide it is: all of them equal (`why_no_interval`).
+    """
 
     value: float
     low: float
     high: float
+
+
+Bounds = tuple[float, float]
+EVERYWHERE: Bounds = (-np.inf, np.inf)
+
+
+def why_no_interval(values: Any) -> str:
+    """Why samples of a mean give no interval: fewer than two, all equal to rounding, or squares that overflow; else "".
+
+    Equal samples have seen no spread (two runs of one deterministic model, five runs that all lasted), which is no
+    proof that there is none: a width of zero would claim certainty. For a fraction `clopper_pearson` knows more.
+
+    Args:
+        values: [n], in any unit.
+
+    Example:
+        >>> why_no_interval([1.0]), why_no_interval([0.3, 0.1 + 0.2]), why_no_interval([1.0, 2.0])
+        ('one sample', 'all 2 samples are equal', '')
+    """
+    x = np.asarray(values, dtype=np.float64).ravel()
+    if len(x) < 2:
+        return "one sample" if len(x) else "no sample"
+    with np.errstate(over="ignore", invalid="ignore"):
+        if x.max() - x.min() <= 1e-12 * np.abs(x).max():
+            return f"all {len(x)} samples are equal"
+        return "" if np.isfinite(x.var()) else "the spread of the samples is beyond the range of numbers"
+
+
+def within(interval: Interval, bounds: Bounds) -> Interval:
+    """The interval cut at the ends of the domain of its metric; as it is where the value itself lies outside.
+
+    Args:
+        interval: in one unit with the bounds.
+        bounds: (lowest, highest) possible value, infinite where there is none: (-1, 1) for a cosine.
+
+    Example:
+        >>> within(Interval(0.9, 0.7, 1.1), (-1.0, 1.0))
+        Interval(value=0.9, low=0.7, high=1.0)
+    """
+    low, high = bounds
+    if not low <= interval.value <= high:
+        return interval
+    return Interval(interval.value, *(float(np.clip(end, low, high)) for end in interval[1:]))
+
+
+def _percentiles(value: float, drawn: np.ndarray, level: float) -> Interval:
+    """Percentile interval of a bootstrap; without ends where every draw is the same."""
+    if why_no_interval(drawn):
+        return Interval(value, np.nan, np.nan)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
 
 
 def block_bootstrap(
@@ -37,7 +91,8 @@ def block_bootstrap(
         seed: of the random numbers.
 
     Returns:
-        `Interval(value, low, high)` in the unit of the statistic; value is the statistic of the data itself.
+        `Interval(value, low, high)` in the unit of the statistic; value is the statistic of the data itself. The ends
+        are NaN where all draws are equal.
 
     Raises:
         ValueError: fewer than two blocks.
@@ -69,31 +124,38 @@ def block_bootstrap(
         starts = rng.integers(0, n, blocks)
         rows = (starts[:, None] + steps).ravel()[:n] % n
         drawn[k] = compute(values[rows])
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(compute(values)), float(low), float(high))
+    return _percentiles(float(compute(values)), drawn, level)
 
 
-def replica_interval(values: Any, *, level: float = 0.95) -> Interval:
+def replica_interval(values: Any, *, level: float = 0.95, bounds: Bounds = EVERYWHERE) -> Interval:
     """Mean over independent runs with its Student-t interval.
 
     Args:
         values: [R] one number per run, R >= 2.
         level: of the interval.
+        bounds: domain of the metric, which the interval does not leave.
 
     Returns:
-        `Interval(mean, low, high)`.
+        `Interval(mean, low, high)`; the ends are NaN where all values are equal.
+
+    Source: Student, Biometrika 6, 1 (1908); the quantile from scipy.
 
     Example:
         >>> replica_interval([1.0, 2.0, 3.0])
         Interval(value=2.0, low=-0.484137711..., high=4.484137711...)
+        >>> replica_interval([1.0, 2.0, 3.0], bounds=(0.0, np.inf)).low
+        0.0
     """
     from scipy.stats import t
 
     values = checked("values", values, "R").astype(np.float64)
     at_least("values", len(values), 2, "runs")
-    half = t.ppf((1 + fraction("level", level)) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    fraction("level", level)
     mean = float(values.mean())
-    return Interval(mean, float(mean - half), float(mean + half))
+    if why_no_interval(values):
+        return Interval(mean, np.nan, np.nan)
+    half = t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return within(Interval(mean, float(mean - half), float(mean + half)), bounds)
 
 
 def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> Interval:
@@ -106,21 +168,19 @@ def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> Inte
     Returns:
         `Interval(fraction, low, high)` within [0, 1].
 
-    Source: Clopper and Pearson, Biometrika 26, 404 (1934).
+    Source: Clopper and Pearson, Biometrika 26, 404 (1934); scipy `binomtest`.
 
     Example:
         >>> clopper_pearson(5, 5)
         Interval(value=1.0, low=0.478..., high=1.0)
     """
-    from scipy.stats import beta
+    from scipy.stats import binomtest
 
     n, k = whole("trials", trials), whole("successes", successes, 0)
     if k > n:
         raise ValueError(f"successes {k} exceeds trials {n}")
-    tail = (1 - fraction("level", level)) / 2
-    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
-    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
-    return Interval(k / n, low, high)
+    low, high = binomtest(k, n).proportion_ci(fraction("level", level), method="exact")
+    return Interval(k / n, float(low), float(high))
 
 
 def rule_of_three(runs: int, length: float) -> float:

@@ -38,7 +38,8 @@ def survival_curve(time: Any, failed: Any, *, level: float = 0.95) -> SurvivalCu
 
     Returns:
         `SurvivalCurve(time, survival, low, high, at_risk)`; survival falls from 1, between 0 and 1, and holds until the
-        next time. Where the curve is 1 the interval ends are 1 too: give the fraction with `clopper_pearson` there.
+        next time. Where the curve is 1 or 0 Greenwood's width is zero: there the ends are those of `clopper_pearson`
+        for the runs at risk (none of which has failed) or for the failures. At time 0 every run is alive.
 
     Source: Kaplan and Meier, J. Am. Stat. Assoc. 53, 457 (1958).
 
@@ -48,6 +49,8 @@ def survival_curve(time: Any, failed: Any, *, level: float = 0.95) -> SurvivalCu
         (array([ 0., 10., 20., 30.]), array([1.  , 0.75, 0.5 , 0.5 ]))
     """
     from scipy.special import ndtri
+
+    from ffbench_metrics.statistics import clopper_pearson
 
     t, event = _times(time, failed)
     steps = np.unique(t)
@@ -61,6 +64,10 @@ def survival_curve(time: Any, failed: Any, *, level: float = 0.95) -> SurvivalCu
     width = float(ndtri((1 + fraction("level", level)) / 2)) * np.sqrt(variance) / np.abs(logarithm)
     low = np.where(inner, np.exp(logarithm * np.exp(width)), survival)
     high = np.where(inner, np.exp(logarithm * np.exp(-width)), survival)
+    for k in np.flatnonzero(survival == 1):
+        low[k] = clopper_pearson(int(at_risk[k]), int(at_risk[k]), level=level).low
+    if survival[-1] == 0:
+        high[survival == 0] = clopper_pearson(0, int(event.sum()), level=level).high
     if steps[0] > 0:
         one = np.ones(1)
         steps = np.concatenate([[0.0], steps])
@@ -81,7 +88,7 @@ def restricted_mean(time: Any, failed: Any, *, limit: float, level: float = 0.95
     Returns:
         `RestrictedMean(value, low, high, at_least, failures, runs)`. Without a failure the value is the lower bound
         `limit` (or the longest run), `at_least` is True and the interval ends are None: print ">= 300 ps", never
-        "300 +- 0". A single run has no interval either. Best: `limit`.
+        "300 +- 0". A single run has no interval either, nor have runs that all failed at one time. Best: `limit`.
 
     Source: Royston and Parmar, BMC Med. Res. Methodol. 13, 152 (2013); variance after Greenwood, with a t quantile.
 
@@ -115,6 +122,8 @@ def restricted_mean(time: Any, failed: Any, *, limit: float, level: float = 0.95
     terms = np.where(left > 0, after**2 * deaths / (curve.at_risk * np.maximum(left, 1)), 0.0)
     # Greenwood divides by n where a sample variance divides by n - 1
     spread = np.sqrt(terms.sum() * runs / (runs - 1))
+    if not spread > 1e-12 * max(mean, limit):
+        return RestrictedMean(mean, None, None, False, failures, runs)
     half = float(student.ppf((1 + level) / 2, runs - 1) * spread)
     return RestrictedMean(mean, max(mean - half, 0.0), min(mean + half, float(limit)), False, failures, runs)
 

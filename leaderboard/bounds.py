@@ -32,8 +32,8 @@ BOUNDS: dict[str, Bound] = {
     "energy_mae_aligned": Bound("eV", 0, 1e7, zero=True),
     "energy_mae_per_atom_aligned": Bound("eV/atom", 0, 1e6, zero=True),
     "force_cosine": Bound("1", -1.0, 1.0, zero=True, least=-ONE, most=ONE),
+    "net_force": Bound("eV/Å per atom", 0, 1e4, zero=True),
     "net_torque": Bound("eV", 0, 1e7, zero=True),
-    "net_force": Bound("eV/Å", 0, 1e7, zero=True),
     "stable_fraction": Bound("1", 0, 1, continuous=False, zero=True, most=1),
     "stable_time": Bound("ps", 0, 1e9, continuous=False, zero=True),
     "trusted_time": Bound("ps", 0, 1e9, continuous=False, zero=True),
@@ -74,7 +74,7 @@ BOUNDS: dict[str, Bound] = {
 SHARE = Bound("1", 0, 1, continuous=False, zero=True, most=ONE)
 SELECTIVE = {  # score.domain.source.rule
     **dict.fromkeys(("auroc", "aurc", "auprc", "accuracy_at_coverage", "accuracy", "ece", "brier"), SHARE),
-    "excess_aurc": Bound("1", 0, 1, continuous=False, zero=True, least=-ROUNDING, most=ONE),
+    "excess_aurc": Bound("1", 0, 1, continuous=False, zero=True, least=-0.03, most=ONE),
     **dict.fromkeys(("realised_risk", "realised_coverage", "prevalence", "majority_accuracy"), SHARE),
     **dict.fromkeys(
         ("augrc", "excess_augrc"), Bound("1", 0, 0.5, continuous=False, zero=True, least=-ROUNDING, most=0.5 * ONE)

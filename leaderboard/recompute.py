@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ffbench_eval.domains import known_interval
 from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.statistics import BLOCK, stable_fraction, stable_time, student
 
@@ -59,6 +60,7 @@ def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | No
         return
     try:
         value, interval = rule(name, metric, known, task, scans)
+        interval = interval if interval is UNKNOWN else known_interval(name, value, interval)
     except (KeyError, ValueError, OverflowError, FloatingPointError) as error:
         yield ".values", f"cannot be aggregated: {error}"
         return

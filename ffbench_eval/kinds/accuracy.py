@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ffbench_data.frames import collate
+from ffbench_data.frames import Frames, collate
 from ffbench_data.load import load_frames
+from ffbench_metrics import (
+    energy_mae,
+    force_cosine,
+    force_mae,
+    force_rmse,
+    net_force,
+    net_force_rounding,
+    net_torque,
+    net_torque_rounding,
+    normalised_score,
+)
 
 from .. import alignment
 from ..batching import batch_atoms, in_parts
 from ..report import Curve, Metric, axis, rounded
-from ..statistics import block_means, over_blocks
+from ..statistics import over_frames
 
 CHUNK = 250  # frames per unit
 
@@ -83,100 +95,124 @@ def _predict(model, frames, rows, progress) -> tuple[np.ndarray, np.ndarray, int
     return np.concatenate(energies), np.concatenate(forces), len(answers)
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
-    """Metrics over all finite frames that have the label; intervals over blocks of 20 neighbouring frames."""
-    from ase.data import atomic_masses
+@dataclass(frozen=True)
+class Answers:
+    """Archived predictions of the frames ``rows`` [T] of a data set, beside their labels.
 
-    from ffbench_metrics import net_torque
+    ``forces`` and ``true_forces`` hold one [N, 3] per frame, the former in the dtype they were archived in;
+    ``answered`` [T] is false for frames the model failed on.
+    """
 
-    frames = data.frames
-    rows, energy_error, force_error, cosine, torque, pairs = [], [], [], [], [], []
+    structures: Frames
+    energy: np.ndarray
+    true_energy: np.ndarray
+    forces: list[np.ndarray]
+    true_forces: list[np.ndarray]
+    answered: np.ndarray
+
+
+def answers_of(results, frames: Frames) -> Answers | None:
+    """Every frame that a finished unit asked about; ``None`` if there is none."""
+    rows, energy, forces, answered = [], [], [], []
     for result in results:
         if not (result.folder / "predictions.npz").exists():
             continue
-        got = np.load(result.folder / "predictions.npz")
-        starts = np.concatenate([[0], np.cumsum(frames.n_atoms[got["rows"]])])
-        for k, row in enumerate(got["rows"]):
-            if result.status[k] != "ok":
-                continue
-            truth = frames[int(row)]
-            mine = got["forces"][starts[k] : starts[k + 1]].astype(float)
-            rows.append(int(row))
-            energy_error.append(got["energy"][k] - truth.energy)
-            force_error.append(mine - truth.forces)
-            norms = np.linalg.norm(mine) * np.linalg.norm(truth.forces)
-            cosine.append(0.0 if norms == 0 else (mine * truth.forces).sum() / norms)
-            if not truth.pbc.any():
-                mass = atomic_masses[truth.atomic_numbers]
-                torque.append(float(net_torque(truth.positions, mine, masses=mass)))
-            pairs.append((truth.forces, mine))
+        with np.load(result.folder / "predictions.npz") as got:
+            rows.append(got["rows"])
+            energy.append(got["energy"])
+            forces += np.split(got["forces"], np.cumsum(frames.n_atoms[got["rows"]])[:-1])
+        answered += [status == "ok" for status in result.status]
     if not rows:
+        return None
+    chosen = np.concatenate(rows)
+    true_forces = [frames.forces[frames.offsets[row] : frames.offsets[row + 1]] for row in chosen]
+    return Answers(
+        frames[chosen], np.concatenate(energy), frames.energy[chosen], forces, true_forces, np.array(answered)
+    )
+
+
+def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    """Metrics over the frames that have the label, each by the function of `ffbench_metrics` of its name; intervals
+    over blocks of 20 neighbouring frames.
+
+    Forces of a frame without an answer count as zero, the trivial answer: a model cannot improve by leaving out what
+    it finds hard. Its energy has no trivial value and is left out, which the note says.
+    """
+    got = answers_of(results, data.frames)
+    if got is None or not got.answered.any():
         return {}, {}
-    energy = np.array(energy_error)
-    metrics = {
-        "force_mae": _mean([np.abs(f).mean() for f in force_error], "eV/Å"),
-        **_energy_metrics(energy, frames.n_atoms[rows]),
-        **_aligned(energy, frames, rows, results),
-        "force_cosine": _mean(cosine, "1", "higher"),
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is said, not warned of
+        metrics = {**_force_metrics(got), **_energy_metrics(got, got.energy), **_aligned(got, results)}
+        metrics |= _conserved(got)
+    curves = {"force_parity": _parity(got)} if metrics["force_mae"].value is not None else {}
+    return metrics, curves
+
+
+def _force_metrics(got: Answers) -> dict[str, Metric]:
+    labelled = [k for k, label in enumerate(got.true_forces) if np.isfinite(label).all()]
+    truth = [got.true_forces[k] for k in labelled]
+    mine = [got.forces[k] if got.answered[k] else np.zeros_like(got.true_forces[k]) for k in labelled]
+    lost = int((~got.answered[labelled]).sum())
+    note = f"{lost} of {len(labelled)} frames without an answer count as zero forces" if lost else ""
+
+    def metric(function, unit: str, **how) -> Metric:
+        square = 2 if how.get("root") else 1
+        return over_frames(
+            [function(f, t) ** square for f, t in zip(mine, truth)],
+            lambda: function(np.concatenate(mine), np.concatenate(truth)),
+            unit=unit,
+            weights=[len(t) for t in truth],
+            note=note,
+            **how,
+        )
+
+    out = {
+        "force_mae": metric(force_mae, "eV/Å"),
+        "force_rmse": metric(force_rmse, "eV/Å", root=True),
+        "force_cosine": metric(force_cosine, "1", better="higher"),
     }
-    if torque:
-        metrics["net_torque"] = _mean(torque, "eV")
-    force = metrics["force_mae"]
-    if force.value is None:
-        return metrics, {}
-    trivial = float(np.nanmean([np.abs(t).mean() for t, _ in pairs]))
-    metrics["force_mae"] = force.model_copy(
-        update={"trivial": trivial, "score": float(np.clip(1 - np.mean(force.values) / trivial, 0, 1))}
-    )
-    squared = _mean([(f**2).mean() for f in force_error], "")
-    ends = squared.interval
-    metrics["force_rmse"] = Metric(
-        value=float(np.sqrt(np.mean(squared.values))),
-        unit="eV/Å",
-        interval=None if ends is None else (float(np.sqrt(max(0.0, ends[0]))), float(np.sqrt(ends[1]))),
-        interval_note="root of the interval of the mean square",
-        n=squared.n,
-        aggregate="root_mean",
-        values=squared.values,
-    )
-    truth = np.concatenate([t.ravel() for t, _ in pairs])
-    mine = np.concatenate([m.ravel() for _, m in pairs])
-    shown = np.random.default_rng(0).permutation(len(truth))[:200]
-    parity = Curve(
-        kind="points",
-        x_label="reference force (eV/Å)",
-        y_label="model force (eV/Å)",
-        x=axis(truth[shown]),
-        series={"model": rounded(mine[shown])},
-        note=f"200 of {len(truth)} force components",
-    )
-    return metrics, {"force_parity": parity}
+    error = out["force_mae"].value
+    if error is not None:
+        trivial = force_mae(np.zeros_like(np.concatenate(truth)), np.concatenate(truth))
+        score = normalised_score(error, 0.0, trivial) if trivial > 0 else None  # without forces nothing is trivial
+        out["force_mae"] = out["force_mae"].model_copy(update={"trivial": trivial, "score": score})
+    return out
 
 
-def _mean(values, unit: str, better: str = "lower") -> Metric:
-    """The mean over frames that have the label."""
-    values = np.asarray(values, float)
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return Metric(value=None, unit=unit, better=better, not_scored="the data set has no such label")
-    return over_blocks(block_means(known), unit=unit, better=better, n=len(known))
-
-
-def _energy_metrics(error: np.ndarray, atoms: np.ndarray, suffix: str = "") -> dict[str, Metric]:
+def _energy_metrics(got: Answers, energy: np.ndarray, suffix: str = "") -> dict[str, Metric]:
+    """Errors of ``energy`` [T]; the note says where they are as small as the steps of the model's energies."""
+    known = got.answered & np.isfinite(got.true_energy)
+    mine, truth, atoms = energy[known], got.true_energy[known], got.structures.n_atoms[known]
+    lost = int((np.isfinite(got.true_energy) & ~got.answered).sum())
+    notes = [f"{lost} frames without an answer left out"] if lost else []
+    step = _step(got.energy[known])
+    if len(mine) and energy_mae(mine, truth) < step:
+        notes.append(f"not known below {step:.1g} eV: the model's energies are float32")
+    note = "; ".join(notes)
     return {
-        f"energy_mae{suffix}": _mean(np.abs(error), "eV"),
-        f"energy_mae_per_atom{suffix}": _mean(np.abs(error) / atoms, "eV/atom"),
+        f"energy_mae{suffix}": over_frames(np.abs(mine - truth), lambda: energy_mae(mine, truth), unit="eV", note=note),
+        f"energy_mae_per_atom{suffix}": over_frames(
+            np.abs(mine - truth) / atoms, lambda: energy_mae(mine, truth, n_atoms=atoms), unit="eV/atom", note=note
+        ),
     }
 
 
-def _aligned(error: np.ndarray, frames, rows, results) -> dict[str, Metric]:
+def _step(energy: np.ndarray) -> float:
+    """Spacing of float32 at the largest energy if all energies [n] are float32 numbers, else 0."""
+    single = energy.astype(np.float32)
+    if not len(energy) or not np.isfinite(single).all() or (single != energy).any():
+        return 0.0
+    return float(np.spacing(np.abs(single).max()))
+
+
+def _aligned(got: Answers, results) -> dict[str, Metric]:
     """The energy errors without the offsets that one unit was fitted for; none for a model of the data's theory."""
     paths = [r.folder / alignment.FILE for r in results if (r.folder / alignment.FILE).exists()]
     offsets = alignment.read(paths[0]) if paths else None
     if offsets is None:
         return {}
     try:
-        made = _energy_metrics(error - offsets.shift(frames[np.array(rows)]), frames.n_atoms[rows], "_aligned")
+        made = _energy_metrics(got, got.energy - offsets.shift(got.structures), "_aligned")
     except ValueError as why:
         units = {"energy_mae_aligned": "eV", "energy_mae_per_atom_aligned": "eV/atom"}
         return {name: Metric(value=None, unit=unit, not_scored=str(why)) for name, unit in units.items()}
@@ -185,3 +221,47 @@ def _aligned(error: np.ndarray, frames, rows, results) -> dict[str, Metric]:
         name: m.model_copy(update={"interval_note": f"{m.interval_note}; {taken}"}) if m.value is not None else m
         for name, m in made.items()
     }
+
+
+def _conserved(got: Answers) -> dict[str, Metric]:
+    """Net force per atom, and net torque of open systems: what no energy that ignores translation and rotation has.
+
+    A frame whose value is within the rounding of the archived forces counts as 0.
+    """
+    from ase.data import atomic_masses
+
+    force, torque, limits = [], [], {"net_force": 0.0, "net_torque": 0.0}
+    for k in np.flatnonzero(got.answered):
+        frame, f = got.structures[int(k)], got.forces[k]
+        size, limit = float(net_force(f)), float(net_force_rounding(f, f.dtype))
+        force.append(size if size > limit else 0.0)
+        limits["net_force"] = max(limits["net_force"], limit)
+        if not frame.pbc.any():
+            where = {"positions": frame.positions, "masses": atomic_masses[frame.atomic_numbers]}
+            size = float(net_torque(forces=f, **where))
+            limit = float(net_torque_rounding(forces=f, dtype=f.dtype, **where))
+            torque.append(size if size > limit else 0.0)
+            limits["net_torque"] = max(limits["net_torque"], limit)
+    out = {}
+    for name, values, unit in (("net_force", force, "eV/Å per atom"), ("net_torque", torque, "eV")):
+        if not values:
+            continue
+        kind = got.forces[0].dtype
+        note = "" if any(values) else f"below {limits[name]:.1g} {unit}, what rounding in {kind} may leave"
+        out[name] = over_frames(values, lambda values=values: np.mean(values), unit=unit, note=note)
+    return out
+
+
+def _parity(got: Answers) -> Curve:
+    rows = [k for k in np.flatnonzero(got.answered) if np.isfinite(got.true_forces[k]).all()]
+    truth = np.concatenate([got.true_forces[k].ravel() for k in rows])
+    mine = np.concatenate([got.forces[k].ravel() for k in rows]).astype(float)
+    shown = np.random.default_rng(0).permutation(len(truth))[:200]
+    return Curve(
+        kind="points",
+        x_label="reference force (eV/Å)",
+        y_label="model force (eV/Å)",
+        x=axis(truth[shown]),
+        series={"model": rounded(mine[shown])},
+        note=f"{len(shown)} of {len(truth)} force components",
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics import reliability_diagram, risk_coverage_curve
+from ffbench_metrics import normalised_score, reliability_diagram, risk_coverage_curve
 
 from ..report import Curve, Metric, axis, rounded
 from .calibration import as_probability
@@ -71,7 +71,7 @@ def _metric(name: str, scored: Scored, base: float | None, bound: float | None) 
     if name == "augrc" and scored.value is not None and base is not None:
         trivial = base / 2
         if bound is not None and trivial > bound:
-            score = float(np.clip((trivial - scored.value) / (trivial - bound), 0, 1))
+            score = normalised_score(scored.value, bound, trivial)
     return Metric(
         value=scored.value,
         unit=scored.unit,

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ffbench_metrics import clopper_pearson
+
+from ..domains import known_interval
 from . import resample
 from .calibration import as_probability, threshold_for_risk
 from .labels import one_class
@@ -53,6 +56,9 @@ BETTER = {
 }
 
 
+SHARES = ("accuracy_at_coverage", "accuracy", "realised_risk", "realised_coverage", "prevalence", "majority_accuracy")
+
+
 def score_source(
     confidence: np.ndarray,
     failed: np.ndarray,
@@ -91,7 +97,7 @@ def score_source(
         "realised_coverage": resample.mean(w, inside),
         "prevalence": resample.mean(w, y),
     }
-    values["excess_augrc"] = values["augrc"] - resample.augrc(*at_best)
+    values["excess_augrc"] = np.maximum(values["augrc"] - resample.augrc(*at_best), 0.0)  # not below by rounding
     values["excess_aurc"] = values["aurc"] - resample.best_aurc(values["prevalence"])
     values["majority_accuracy"] = np.maximum(values["prevalence"], 1 - values["prevalence"])
     reasons = dict.fromkeys(("auroc", "auprc"), one_class(failed))
@@ -102,22 +108,36 @@ def score_source(
         values["spearman"] = resample.correlation(resample.ranks(order, w), resample.ranks(best, w), w)
     if not inside.any():
         reasons["realised_risk"] = "no case lies above the threshold: nothing is accepted"
-    return {k: _scored(v, reasons.get(k, ""), n, groups, _unit(k, unit), BETTER[k]) for k, v in values.items()}
+    # shares of accepted cases rest on the groups that these would fill
+    accepting = {"realised_risk": float(values["realised_coverage"][0]), "accuracy_at_coverage": coverage}
+    return {
+        k: _scored(k, v, reasons.get(k, ""), n, groups, _unit(k, unit), accepting.get(k, 1.0))
+        for k, v in values.items()
+    }
 
 
 def _unit(name: str, unit: str) -> str:
     return unit if name == "residual_augrc" else "1"
 
 
-def _scored(values: np.ndarray, why: str, n: int, groups: int, unit: str, better: str) -> Scored:
-    value = float(values[0])
+def _scored(name: str, values: np.ndarray, why: str, n: int, groups: int, unit: str, accepted: float) -> Scored:
+    value, better = float(values[0]), BETTER[name]
     if why or not np.isfinite(value):
         return Scored(None, None, "", n, groups, unit, better, why or "not defined on these cases")
     if groups < resample.FEWEST_GROUPS:
         note = f"{groups} groups, {resample.FEWEST_GROUPS} needed"
         return Scored(value, None, note, n, groups, unit, better)
-    found = resample.interval(values)
-    note = f"bootstrap over {groups} groups" if found else "not defined in more than a tenth of the resamples"
+    drawn = resample.interval(values)
+    if drawn is None:
+        note = "not defined in more than a tenth of the resamples"
+        return Scored(value, None, note, n, groups, unit, better)
+    found, note = known_interval(name, value, drawn), f"bootstrap over {groups} groups"
+    if found is None and name in SHARES and value in (0.0, 1.0):
+        trials = max(1, int(groups * accepted))
+        _, low, high = clopper_pearson(round(value) * trials, trials)
+        found, note = (low, high), f"Clopper-Pearson over {trials} groups, which are all the same"
+    elif found is None:
+        note += "; no interval: all resamples are equal"
     return Scored(value, found, note, n, groups, unit, better)
 
 

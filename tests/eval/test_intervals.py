@@ -1,0 +1,149 @@
+"""Intervals in reports: inside the metric's domain, and never of width zero."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ffbench_eval.domains import DOMAINS, domain, known_interval, with_known_intervals
+from ffbench_eval.report import Floor, Metric
+from ffbench_eval.selective import resample
+from ffbench_eval.selective.table import score_source
+from ffbench_eval.statistics import block_samples, over_replicas, stable_fraction, stable_time, student
+from ffbench_eval.wording import NAMES
+from ffbench_metrics import normalised_score
+
+
+def test_every_named_metric_of_a_report_has_a_domain_or_a_sign():
+    without = {name for name in NAMES if domain(name) == (-np.inf, np.inf)}
+    # a deviation has a sign; timings are single numbers without an interval
+    speed = {"steps_per_second", "ns_per_day", "engine_over_call", "steps_per_kernel"}
+    assert without == {"temperature_deviation"} | speed
+
+
+def test_domains_of_names_with_parts():
+    assert domain("fsd_C-H_median") == domain("fsd_compress") == DOMAINS["fsd"]
+    assert domain("energy_mae_per_atom_aligned") == DOMAINS["energy_mae"]
+    assert domain("excess_aurc.bond_scans.probe") == DOMAINS["excess_aurc"]
+    assert domain("rdf_error_O-O") == (0.0, np.inf)
+    assert domain("force") == domain("") == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("name", sorted(DOMAINS))
+def test_no_interval_leaves_its_domain(name):
+    low, high = domain(name)
+    near = high - 1e-3 if np.isfinite(high) else low + 1e-3
+    kept = known_interval(name, near, (near - 1.5, near + 1.5))
+    assert low <= kept[0] <= near <= kept[1] <= high
+    assert known_interval(name, near, (near, near)) is None
+    assert known_interval(name, near, None) is None
+
+
+def test_a_lost_interval_says_why():
+    metrics = {
+        "force_cosine": Metric(value=0.9999, unit="1", interval=(0.9996, 1.0001), values=[0.9998, 1.0]),
+        "sign_flips": Metric(value=0.0, unit="1", interval=(0.0, 0.0), interval_note="bootstrap", values=[0.0, 0.0]),
+        "temperature_deviation": Metric(value=1.0, unit="K", interval=(-2.0, 4.0), values=[0.5, 1.5]),
+        "fsd": Metric(value=None, unit="1/Å", not_scored="no scan"),
+    }
+    got = with_known_intervals(metrics)
+    assert got["force_cosine"].interval == (0.9996, 1.0)
+    assert got["sign_flips"].interval is None
+    assert got["sign_flips"].interval_note == "bootstrap; no interval: all samples are equal"
+    assert got["temperature_deviation"] is metrics["temperature_deviation"]  # positive samples, but it has a sign
+    assert got["fsd"] is metrics["fsd"]
+
+
+def test_equal_replicas_have_a_value_and_no_interval():
+    two = over_replicas([0.31, 0.31], unit="1")
+    assert (two.value, two.interval, two.interval_note) == (0.31, None, "replicas: all 2 samples are equal")
+    assert over_replicas([0.31], unit="1").interval_note == "replicas: one sample"
+    assert student([None, 1.0]) is None
+    early = stable_time([True, True], [2.0, 2.0], 10.0)
+    assert (early.value, early.interval, early.interval_note) == (2.0, None, "replicas: all 2 samples are equal")
+
+
+def test_stable_time_and_fraction_by_hand():
+    none = stable_time([False] * 5, [300.0] * 5, 300.0)
+    assert (none.value, none.interval) == (300.0, None)
+    assert "failure rate below 0.002 per ps" in none.interval_note
+    ends = [100.0, 200.0, 300.0, 300.0]
+    some = stable_time([True, True, False, False], ends, 300.0)
+    half = stats.t.ppf(0.975, 3) * np.std(ends, ddof=1) / 2
+    assert some.value == 225.0
+    assert some.interval == pytest.approx((225 - half, 300.0))
+    assert stable_fraction([False] * 5, [300.0] * 5, 300.0).interval == pytest.approx((0.025 ** (1 / 5), 1.0))
+
+
+def test_scores_of_replicas_are_those_of_the_library():
+    floor = Floor(median=0.1, p95=0.2, runs=5, length_ps=1.0)
+    for values in ([0.1, 0.3], [0.0, 0.05], [5.0, 6.0]):
+        got = over_replicas(values, unit="1", floor=floor, trivial=1.1)
+        assert got.score == normalised_score(np.mean(values), 0.1, 1.1)
+    assert over_replicas([0.1, 0.3], unit="1", floor=floor, trivial=0.1).score is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_block_samples_have_the_weighted_mean_and_its_spread(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 300))
+    values, weights = rng.normal(5, 1, n), rng.integers(1, 60, n)
+    samples = block_samples(values, weights)
+    assert len(samples) == max(2, n // 20)
+    assert samples.mean() == pytest.approx(np.average(values, weights=weights))
+    equal = block_samples(np.full(n, 3.0), weights)
+    assert equal == pytest.approx(np.full(len(equal), 3.0))
+
+
+def test_block_samples_of_one_dominant_value_and_of_few():
+    assert len(block_samples(np.arange(60.0), [1e6] + [1] * 59)) == 3
+    assert len(block_samples(np.arange(60.0), [1] * 59 + [1e6])) == 3
+    assert block_samples([4.0]).tolist() == [4.0]
+    # neighbours stay together: blocks of 20 of a ramp are its thirds
+    assert block_samples(np.arange(60.0)).tolist() == [9.5, 29.5, 49.5]
+
+
+def test_the_interval_of_a_weighted_mean_covers_it():
+    # 2,000 repetitions of 400 frames of molecules of 3 to 30 atoms: 95 % +- 5 standard errors of the share (6e-7)
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(2000):
+        weights = rng.integers(3, 31, 400)
+        values = rng.normal(weights / 10, 1.0)
+        low, high = student(block_samples(values, weights))
+        # E[w v] / E[w] for w uniform on 3..30
+        w = np.arange(3, 31)
+        hits += low < (w * w / 10).sum() / w.sum() < high
+    assert abs(hits / 2000 - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 2000)
+
+
+def scored(confidence, failed, groups=40):
+    n = len(failed)
+    settings = {"unit": "eV", "coverage": 0.25, "threshold": 0.5, "probability": np.where(confidence > 0.5, 0.9, 0.1)}
+    w = resample.weights(np.arange(n) % groups, 100)
+    return score_source(confidence, failed, failed + 0.5 * confidence, w, groups, **settings)
+
+
+def test_selective_scores_of_equal_draws_have_no_interval_of_width_zero():
+    failed = np.arange(200) % 2 == 0
+    got = scored(np.where(failed, 0.1, 0.9) + 1e-3 * np.random.default_rng(0).random(200), failed)
+    for name, score in got.items():
+        assert score.interval is None or score.interval[0] < score.interval[1], name
+    assert got["auroc"].value == 1.0
+    assert got["auroc"].interval is None
+    assert "all resamples are equal" in got["auroc"].note
+    # no failure among the accepted half of 40 groups: what 20 groups can exclude
+    assert got["realised_risk"].value == 0.0
+    assert got["realised_risk"].interval == pytest.approx((0.0, 1 - 0.025 ** (1 / 20)))
+    assert got["accuracy_at_coverage"].interval == pytest.approx((0.025 ** (1 / 10), 1.0))
+    assert got["accuracy"].interval == pytest.approx((0.025 ** (1 / 40), 1.0))
+
+
+def test_selective_intervals_stay_in_their_domains():
+    rng = np.random.default_rng(1)
+    for share in (0.02, 0.5, 0.98):
+        failed = rng.random(200) < share
+        failed[:2] = True, False
+        for name, score in scored(rng.random(200), failed).items():
+            if score.interval is not None:
+                low, high = domain(name)
+                assert low <= score.interval[0] <= score.interval[1] <= high, name
