@@ -50,27 +50,23 @@ class Reference:
             return []
         return sorted(set(pq.read_table(path, columns=["observable"])["observable"].to_pylist()))
 
-    def blocks(self, observable: str, length_ps: float | None = None) -> Blocks:
-        """The stored blocks of ``observable``; of several block lengths, the longest that still gives at least 20
-        windows of ``length_ps`` (default: the longest)."""
+    def levels(self, observable: str) -> list[Blocks]:
+        """The stored blocks of ``observable`` at every length of block, the longest first. ValueError without any."""
         table = pq.read_table(self.folder / "blocks.parquet", filters=[("observable", "=", observable)])
         if not len(table):
             raise ValueError(f"no reference for {observable!r} in {self.folder}")
         rows = table.to_pylist()
-        choices = []
+        levels = []
         for block_ps in sorted({r["block_ps"] for r in rows}, reverse=True):
             mine = [r for r in rows if r["block_ps"] == block_ps]
             runs = sorted({r["run"] for r in mine})
             counts = [np.array([r["counts"] for r in mine if r["run"] == run], np.int64) for run in runs]
-            choices.append(Blocks(counts, block_ps, mine[0]["frames"], mine[0]["r_max"]))
-        if length_ps is not None:
-            for blocks in choices:
-                per_window = max(1, round(length_ps / blocks.block_ps))
-                fits = blocks.block_ps <= length_ps * 1.05
-                if fits and sum(len(c) // per_window for c in blocks.counts) >= 20:
-                    return blocks
-            return choices[-1] if length_ps < choices[0].block_ps else choices[0]
-        return choices[0]
+            levels.append(Blocks(counts, block_ps, mine[0]["frames"], mine[0]["r_max"]))
+        return levels
+
+    def blocks(self, observable: str) -> Blocks:
+        """The longest stored blocks of ``observable``: what the reference pools."""
+        return self.levels(observable)[0]
 
     @property
     def hills(self) -> list[np.ndarray]:

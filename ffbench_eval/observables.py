@@ -1,101 +1,157 @@
 """Observables of a simulation against the reference: ``f(stable trajectories, data, parameters, hills)``.
 
-Each returns (metrics, curves). A replica whose stable part is too short gives ``None`` for its value.
+Each returns (metrics, curves). A replica is held against its own system (`systems`): its atoms, its cell, its frames of
+the data set. One whose stable part is too short gives ``None`` for its value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from .engine.units import KJ_PER_MOL
+from .floors import floor, levels
 from .report import Curve, Floor, Metric, axis, rounded
 from .statistics import over_replicas
+from .systems import System, systems_of
 
 MIN_FRAMES = 10  # of a stable part, below which it has no histogram
-RESAMPLES = 200  # windows drawn for a noise floor
 SHOWN = 200  # points of a curve
 D_NEEDS_PS = 100.0  # water; a data set may state another
 FIT_WINDOW_PS = (5.0, 50.0)
+R_MAX = 6.0  # of g(r)
+H_MAX, BINS = 10.0, 500  # of h(r); bins of both
 
 
 def distance_histogram(stable, data, p, hills):
-    """Error of h(r), the distribution of all distances: integral of |h - h_ref|, in [0, 2]."""
+    """Error of h(r), the distribution of all distances: integral of |h - h_ref|, in [0, 2].
+
+    Its trivial baseline is the data set's frozen starting frames, whatever the model did (PROTOCOLS 8.9).
+    """
     from ffbench_metrics import distance_counts, distance_histogram_from_counts
 
-    blocks = _blocks(data, "distance_histogram", p.length_ps - p.skip_ps)
-    if blocks is not None:
-        reference, r_max, bins = blocks.total, blocks.r_max, len(blocks.total)
-    else:
-        r_max, bins = 10.0, 500
-        reference = distance_counts(data.frames.stacked()[1], r_max=r_max, bins=bins).sum(0)
-    r, h_ref = distance_histogram_from_counts(reference, r_max=r_max)
-    dr = r[1] - r[0]
+    if any(t.pbc.any() for t in stable):
+        return _without("distance_histogram_error", "1", "h(r) counts the distances of open systems only; take rdf")
+    systems, starts = _with_starts(stable, data, p)
+    if any(len(s.numbers) < 2 for s in systems):
+        return _without("distance_histogram_error", "1", "a single atom has no distances")
 
-    def error(counts, pooled):
-        a, b = (distance_histogram_from_counts(c, r_max=r_max)[1] for c in (counts, pooled))
-        return float(np.abs(a - b).sum() * dr)
+    def density(counts, r_max=H_MAX):
+        return distance_histogram_from_counts(counts, r_max=r_max)
 
-    counts = [_counts(t, lambda x: distance_counts(x, r_max=r_max, bins=bins).sum(0)) for t in stable]
-    frozen = [error(distance_counts(t.positions[:1].astype(float), r_max=r_max, bins=bins).sum(0), reference)
-              for t in stable if len(t)]  # fmt: skip
+    reference = {id(s): _reference_distances(s) for s in [*systems, *(s for _, s in starts)]}
+
+    def error(counts, pooled, r_max=H_MAX):
+        (r, a), b = density(counts, r_max), density(pooled, r_max)[1]
+        return float(np.abs(a - b).sum() * (r[1] - r[0]))
+
+    def count(x, like):
+        pooled, r_max = reference[id(like)]
+        return distance_counts(x.astype(float), r_max=r_max, bins=len(pooled)).sum(0)
+
+    counts = [_counts(t, lambda x, s=s: count(x, s)) for t, s in zip(stable, systems)]
+    values = [None if c is None else error(c, *reference[id(s)]) for c, s in zip(counts, systems)]
+    frozen = [error(count(x[None], s), *reference[id(s)]) for x, s in starts]
+    one = systems[0] if len(reference) == 1 else None
     metric = over_replicas(
-        [None if c is None else error(c, reference) for c in counts],
+        values,
         unit="1",
-        floor=_floor(*_draws(blocks, p.length_ps - p.skip_ps, error)),
-        trivial=float(np.mean(frozen)) if frozen else None,
+        floor=floor(levels(one, "distance_histogram"), p.length_ps - p.skip_ps, error) if one else None,
+        trivial=float(np.mean(frozen)),
     )
-    series = {"reference": h_ref}
-    known = [c for c in counts if c is not None]
-    if known:
-        series = {"model": distance_histogram_from_counts(np.sum(known, axis=0), r_max=r_max)[1], **series}
-    return {"distance_histogram_error": metric}, {
-        "distance_histogram": _curve(r, series, "distance r (Å)", "h(r) (1/Å)")
-    }
+    curves = {}
+    for s, mine in _by_system(systems, counts):
+        pooled, r_max = reference[id(s)]
+        r, h_ref = density(pooled, r_max)
+        series = {"reference": h_ref}
+        if mine:
+            series = {"model": density(np.sum(mine, axis=0), r_max)[1], **series}
+        name = "distance_histogram" if one else f"distance_histogram_{s.label}"
+        curves[name] = _curve(r, series, "distance r (Å)", "h(r) (1/Å)")
+    return {"distance_histogram_error": metric}, curves
+
+
+def _reference_distances(system: System) -> tuple[np.ndarray, float]:
+    """(counts [bins], r_max) of the reference: stored ones, or those of the data set's own frames."""
+    from ffbench_metrics import distance_counts
+
+    stored = levels(system, "distance_histogram")
+    if stored:
+        return stored[0].total, stored[0].r_max
+    return distance_counts(system.positions(), r_max=H_MAX, bins=BINS).sum(0), H_MAX
+
+
+@dataclass(frozen=True)
+class _Like:
+    numbers: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray
+
+
+def _with_starts(stable, data, p) -> tuple[list[System], list[tuple[np.ndarray, System]]]:
+    """The system of every replica, and (positions [N, 3], system) of the frames that the task starts from: these are
+    the data set's, also where a replica was lost."""
+    from .kinds.molecular_dynamics import starting_rows
+
+    frames = [data.frames[row] for row in starting_rows(p, data)]
+    starts = [_Like(f.atomic_numbers, f.cell, f.pbc) for f in frames]
+    systems = systems_of(data, [*stable, *starts])
+    return systems[: len(stable)], [(np.asarray(f.positions), s) for f, s in zip(frames, systems[len(stable) :])]
 
 
 def rdf(stable, data, p, hills):
     """Error of g(r) per element pair (or of all atoms): integral of |g - g_ref| from 0 to r_max, in Å."""
     from ffbench_metrics import pair_distance_counts, rdf_from_counts
 
+    systems, starts = _with_starts(stable, data, p)
+    own = {id(s): s for s in [*systems, *(s for _, s in starts)]}
+    if not all(s.pbc.all() for s in own.values()):
+        return _without("rdf_error", "Å", "g(r) needs a cell that is periodic in all directions")
+    pairs = {key: rdf_pairs(s) for key, s in own.items()}
+    one = systems[0] if len(own) == 1 else None
     metrics, curves = {}, {}
-    cell = data.frames[0].cell
-    for name, (a, b) in rdf_pairs(data).items():
-        index_b = None if a is b else b
-        r, g_ref = reference_rdf(data, name)
-        r_max, bins = R_MAX, len(r)
-        shape = {"volume": abs(np.linalg.det(cell)), "pairs": _n_pairs(a, b), "r_max": r_max}
-        dr = r[1] - r[0]
+    for name in dict.fromkeys(name for found in pairs.values() for name in found):
+        reference = {key: reference_rdf(s, name) for key, s in own.items() if name in pairs[key]}
 
-        per_replica: list[float | None] = []
-        g_sum, g_frames = np.zeros(bins), 0
-        for t in stable:
-            counts = _counts(
-                t,
-                lambda x, a=a, index_b=index_b: pair_distance_counts(
-                    x, cell, index_a=a, index_b=index_b, r_max=R_MAX, bins=500
-                ).sum(0),
-            )
-            if counts is None:
-                per_replica.append(None)
-                continue
-            g = rdf_from_counts(counts, len(t), **shape)[1]
-            g_sum += counts
-            g_frames += len(t)
-            per_replica.append(float(np.abs(g - g_ref).sum() * dr))
+        def shape(s, name=name):
+            return {"volume": abs(np.linalg.det(s.cell)), "pairs": _n_pairs(*pairs[id(s)][name]), "r_max": R_MAX}
+
+        def count(x, s, name=name):
+            a, b = pairs[id(s)][name]
+            return pair_distance_counts(
+                x, s.cell, index_a=a, index_b=None if a is b else b, r_max=R_MAX, bins=BINS
+            ).sum(0)
+
+        def gap(g, s, reference=reference):
+            r, g_ref = reference[id(s)]
+            return float(np.abs(g - g_ref).sum() * (r[1] - r[0]))
+
+        mine = [id(s) in reference for s in systems]
+        counts = [_counts(t, lambda x, s=s: count(x, s)) if m else None for t, s, m in zip(stable, systems, mine)]
+        values = [
+            None if c is None else gap(rdf_from_counts(c, len(t), **shape(s))[1], s)
+            for c, t, s in zip(counts, stable, systems)
+        ]
         metrics[f"rdf_error_{name}"] = over_replicas(
-            per_replica,
+            values,
             unit="Å",
-            floor=_floor(*rdf_floor(data, name, p.length_ps - p.skip_ps)),
-            trivial=float(np.abs(1 - g_ref).sum() * dr),
+            floor=rdf_floor(one, name, p.length_ps - p.skip_ps) if one else None,
+            trivial=float(np.mean([gap(np.ones(BINS), s) for _, s in starts if id(s) in reference])),
         )
-        series = {"reference": g_ref}
-        if g_frames:
-            series = {"model": rdf_from_counts(g_sum, g_frames, **shape)[1], **series}
-        curves[f"rdf_{name}"] = _curve(r, series, f"{name} distance r (Å)", "g(r)")
+        for s, parts in _by_system(systems, list(zip(counts, map(len, stable)))):
+            if id(s) not in reference:
+                continue
+            r, g_ref = reference[id(s)]
+            series = {"reference": g_ref}
+            known = [(c, n) for c, n in parts if c is not None]
+            if known:
+                total, frames = np.sum([c for c, _ in known], axis=0), sum(n for _, n in known)
+                series = {"model": rdf_from_counts(total, frames, **shape(s))[1], **series}
+            label = f"rdf_{name}" if one else f"rdf_{name}_{s.label}"
+            curves[label] = _curve(r, series, f"{name} distance r (Å)", "g(r)")
     return metrics, curves
-
-
-R_MAX = 6.0
 
 
 def element_pairs(numbers) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -113,57 +169,76 @@ def element_pairs(numbers) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: pair for name, pair in pairs.items() if _n_pairs(*pair) > 0}
 
 
-def rdf_pairs(data) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The pairs of groups whose g(r) counts for a data set: all pairs of elements, or ``total`` where its reference
-    says so (LiPS: Fu et al. 2023)."""
-    numbers = data.frames[0].atomic_numbers
-    if data.reference and data.reference.facts.get("rdf") == "total":
-        everything = np.arange(len(numbers))
+def rdf_pairs(system) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The pairs of groups whose g(r) counts for a system: all pairs of elements, or ``total`` where its reference says
+    so (LiPS: Fu et al. 2023)."""
+    if system.facts.get("rdf") == "total":
+        everything = np.arange(len(system.numbers))
         return {"total": (everything, everything)}
-    return element_pairs(numbers)
+    return element_pairs(system.numbers)
 
 
-def reference_rdf(data, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(r, g) of the reference for an element pair: stored counts, or the dataset's own frames."""
-    from ffbench_metrics import pair_distance_counts, rdf_from_counts
-
-    frame = data.frames[0]
-    a, b = rdf_pairs(data)[name]
-    blocks = _blocks(data, f"rdf_{name}", None)
-    if blocks is not None:
-        counts, frames, r_max = blocks.total, blocks.n_frames, blocks.r_max
-    else:
-        x, r_max = data.frames.stacked()[1], R_MAX
-        counts = pair_distance_counts(
-            x, frame.cell, index_a=a, index_b=None if a is b else b, r_max=r_max, bins=500
-        ).sum(0)
-        frames = len(x)
-    return rdf_from_counts(counts, frames, volume=abs(np.linalg.det(frame.cell)), pairs=_n_pairs(a, b), r_max=r_max)
-
-
-def rdf_floor(data, name: str, length_ps: float):
-    """(draws [n] of the error of g(r) that the truth makes in ``length_ps``, blocks, length in blocks)."""
+def reference_rdf(system, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(r, g) of the reference for an element pair: stored counts, or the system's own frames, each in its own cell."""
+    from ffbench_metrics import rdf as rdf_of
     from ffbench_metrics import rdf_from_counts
 
-    frame, blocks = data.frames[0], _blocks(data, f"rdf_{name}", length_ps)
-    if blocks is None:
-        return None, None, 0
-    a, b = rdf_pairs(data)[name]
-    shape = {"volume": abs(np.linalg.det(frame.cell)), "pairs": _n_pairs(a, b), "r_max": blocks.r_max}
-    dr = blocks.r_max / len(blocks.total)
+    a, b = rdf_pairs(system)[name]
+    stored = levels(system, f"rdf_{name}")
+    if not stored:
+        cells = system.frames.cell
+        cell = cells[0] if (cells == cells[0]).all() else cells
+        return rdf_of(system.positions(), cell, index_a=a, index_b=None if a is b else b, r_max=R_MAX, bins=BINS)
+    blocks = stored[0]
+    volume = abs(np.linalg.det(system.cell))
+    return rdf_from_counts(blocks.total, blocks.n_frames, volume=volume, pairs=_n_pairs(a, b), r_max=blocks.r_max)
 
-    def error(counts, pooled):
-        g, g0 = (rdf_from_counts(c, blocks.frames, **shape)[1] for c in (counts, pooled))
-        return float(np.abs(g - g0).sum() * dr)
 
-    return _draws(blocks, length_ps, error)
+def rdf_floor(system, name: str, length_ps: float):
+    """The `Floor` of the error of g(r) that the truth makes in ``length_ps``; ``None`` without stored runs."""
+    stored = levels(system, f"rdf_{name}")
+    return floor(stored, length_ps, _rdf_error(system, name, stored))
+
+
+def rdf_draws(system, name: str, length_ps: float) -> np.ndarray | None:
+    """The draws [n] behind `rdf_floor`."""
+    from .floors import draws
+
+    stored = levels(system, f"rdf_{name}")
+    found = draws(stored, length_ps, _rdf_error(system, name, stored))
+    return None if found is None else found[0]
+
+
+def _rdf_error(system, name: str, stored) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Error of g(r) of counts against pooled ones, both of one frame on average."""
+    from ffbench_metrics import rdf_from_counts
+
+    a, b = rdf_pairs(system)[name]
+    shape = {"volume": abs(np.linalg.det(system.cell)), "pairs": _n_pairs(a, b)}
+
+    def error(counts, pooled, r_max=R_MAX):
+        (r, g), g0 = (rdf_from_counts(c, 1, **shape, r_max=r_max) for c in (counts, pooled))
+        return float(np.abs(g - g0[1]).sum() * (r[1] - r[0]))
+
+    return error
 
 
 def temperature(stable, data, p, hills):
-    """Mean kinetic temperature minus the target."""
+    """Mean kinetic temperature minus the target: of all motion, and of the atoms against one another.
+
+    A model whose forces do not sum to zero heats the motion of the whole while a thermostat holds the total: the two
+    part, although every bond is intact.
+    """
     values = [float(t.temperature.mean() - p.temperature_K) if len(t) >= MIN_FRAMES else None for t in stable]
-    metric = over_replicas(values, unit="K", better="neither")
-    return {"temperature_deviation": metric}, {}
+    inner = [
+        None if len(t) < MIN_FRAMES or t.internal_temperature is None
+        else float(t.internal_temperature.mean() - p.temperature_K)
+        for t in stable
+    ]  # fmt: skip
+    return {
+        "temperature_deviation": over_replicas(values, unit="K", better="neither"),
+        "internal_temperature_deviation": over_replicas(inner, unit="K", better="neither"),
+    }, {}
 
 
 def energy_drift(stable, data, p, hills):
@@ -226,6 +301,9 @@ def diffusivity(stable, data, p, hills):
             values.append(None)
             continue
         element = atomic_numbers[facts["element"]] if "element" in facts else t.numbers.max()
+        if not (t.numbers == element).any():
+            values.append(None)
+            continue
         of = {"index_a": t.numbers == element, "masses": atomic_masses[t.numbers]}
         window = tuple(facts.get("fit_window_ps", FIT_WINDOW_PS))
         values.append(fit(t.positions, float(t.time_ps[1] - t.time_ps[0]), fit_window=window, **of))
@@ -254,20 +332,23 @@ def free_energy(stable, data, p, hills):
 
     surfaces = []
     for t, rows in zip(stable, hills):
+        if rows is None:
+            surfaces.append(None)
+            continue
         end = t.time_ps[-1] if len(t) else 0.0
         before = rows[: int(end / p.metadynamics.every_ps + 1e-9)]
         scaled = np.column_stack([before[:, :2], before[:, 2] / KJ_PER_MOL])
         surfaces.append(surface(scaled) if len(before) else None)
     errors = [None if s is None else float(free_energy_error(s, reference)) for s in surfaces]
-    count = round(p.length_ps / p.metadynamics.every_ps)
+    count = int(p.length_ps / p.metadynamics.every_ps + 1e-9)
     try:
         runs = [h[:count] for h in data.reference.hills if len(h) >= count]
     except FileNotFoundError:
         runs = []
-    floor = None
+    limits = None
     if len(runs) >= 20:
         spread = [float(free_energy_error(surface(h), reference)) for h in runs]
-        floor = Floor(
+        limits = Floor(
             median=float(np.median(spread)),
             p95=float(np.quantile(spread, 0.95)),
             runs=len(spread),
@@ -275,7 +356,7 @@ def free_energy(stable, data, p, hills):
         )
     metrics = {
         "free_energy_error": over_replicas(
-            errors, unit="kJ/mol", floor=floor, trivial=float(free_energy_error(np.zeros_like(reference), reference))
+            errors, unit="kJ/mol", floor=limits, trivial=float(free_energy_error(np.zeros_like(reference), reference))
         )
     }
     known = [s for s in surfaces if s is not None]
@@ -311,13 +392,18 @@ OBSERVABLES = {
 }
 
 
-def _blocks(data, observable: str, length_ps: float | None):
-    if data.reference is None:
-        return None
-    try:
-        return data.reference.blocks(observable, length_ps)
-    except (ValueError, FileNotFoundError):
-        return None
+def _without(name: str, unit: str, why: str) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    return {name: Metric(value=None, unit=unit, not_scored=why)}, {}
+
+
+def _by_system(systems, values) -> list[tuple[System, list]]:
+    """Every system with the values of its replicas that have one."""
+    grouped: dict[int, tuple[System, list]] = {}
+    for s, v in zip(systems, values):
+        kept = grouped.setdefault(id(s), (s, []))[1]
+        if v is not None:
+            kept.append(v)
+    return list(grouped.values())
 
 
 def _counts(trajectory, count):
@@ -355,29 +441,4 @@ def _surface(grid, values) -> Curve:
         x=axis(grid[::2], 4),
         series={f"{grid[k]:.4g}": rounded(values[::2, k], 4) for k in range(0, len(grid), 2)},
         note="F in kJ/mol",
-    )
-
-
-def _draws(blocks, length_ps: float, error):
-    """(errors of windows of the truth at this length against the other runs pooled, blocks, length in blocks).
-
-    Of a single trajectory the halves stand for runs; `Floor.runs` then says 1.
-    """
-    from ffbench_metrics import noise_floor
-
-    if blocks is None or len(blocks.counts) == 2 or sum(map(len, blocks.counts)) < 2:
-        return None, None, 0
-    runs = np.array_split(blocks.counts[0], 2) if len(blocks.counts) == 1 else blocks.counts
-    length = max(1, round(length_ps / blocks.block_ps))
-    return noise_floor(runs, length, error, resamples=RESAMPLES, seed=0), blocks, length
-
-
-def _floor(draws, blocks, length: int) -> Floor | None:
-    if draws is None:
-        return None
-    return Floor(
-        median=float(np.median(draws)),
-        p95=float(np.quantile(draws, 0.95)),
-        runs=len(blocks.counts),
-        length_ps=round(length * blocks.block_ps, 6),
     )

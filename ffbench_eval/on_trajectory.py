@@ -62,16 +62,19 @@ def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Me
     """Force MAE, force violation and energy violation on the model's own frames; one value per replica."""
     from ffbench_metrics import energy_violation, force_violation
 
-    values: dict[str, list[float]] = {"mae": [], "fv": [], "ev": []}
+    values: dict[str, list[float | None]] = {"mae": [], "fv": [], "ev": []}
     by_time: dict[float, list[float]] = {}
     for folder in folders:
         for got in _labelled(folder).values():
             error = got["error"]
-            if not np.isfinite(error).all():
+            if not np.isfinite(error).all():  # a replica without a number, not one that was never there
+                for column in values.values():
+                    column.append(None)
                 continue
             values["mae"].append(float(error.mean()))
             values["fv"].append(float(np.median(force_violation(got["f"], got["f_ref"]))))
-            values["ev"].append(float(np.median(energy_violation(got["mine"], got["theirs"], scale=energy_scale))))
+            ev = energy_violation(got["mine"], got["theirs"], scale=energy_scale) if energy_scale > 0 else None
+            values["ev"].append(None if ev is None else float(np.median(ev)))
             for time, one in zip(got["time"], error):
                 by_time.setdefault(float(time), []).append(float(one))
     if not values["mae"]:
@@ -92,15 +95,22 @@ def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Me
     return metrics, {"on_trajectory_force_mae": curve}
 
 
-def trusted_time(samples: list[tuple[Path, int]], stable_ps: list[float], length_ps: float, limit: float) -> Metric:
+def trusted_time(
+    samples: list[tuple[Path, int]], stable_ps: list[float], length_ps: float, limit: float, save_ps: float = 0.05
+) -> Metric:
     """How long the forces on the model's own frames are worth anything, restricted to ``length_ps``.
 
     ``samples`` are the folders of units with their numbers of replicas, ``stable_ps`` the stable time of every replica
     in that order. A replica is trusted until its last labelled frame before the first with a force MAE of ``limit``
     (eV/Angstrom: what predicting no forces scores on the test split) or more, and never longer than it is stable. Bonds
-    may hold where the truth would not go; this is the stability that a criterion on bonds misses.
+    may hold where the truth would not go; this is the stability that a criterion on bonds misses. A replica that left
+    frames, one every ``save_ps``, of which none is labelled has no trusted time, and then there is no mean.
     """
-    values, stable = [], iter(stable_ps)
+    if not np.isfinite(limit):
+        why = "the data set has no force labels to say what no forces score"
+        return Metric(value=None, unit="ps", better="higher", aggregate="restricted_mean", not_scored=why)
+    values: list[float | None] = []
+    stable = iter(stable_ps)
     for folder, replicas in samples:
         labelled = _labelled(folder)
         for b in range(replicas):
@@ -109,8 +119,14 @@ def trusted_time(samples: list[tuple[Path, int]], stable_ps: list[float], length
                 wrong = np.flatnonzero(~(labelled[b]["error"] < limit))
                 if len(wrong):
                     end = min(end, float(labelled[b]["time"][wrong[0] - 1]) if wrong[0] else 0.0)
-            values.append(end)
-    return stable_time([v < length_ps - 1e-9 for v in values], values, length_ps)
+            values.append(end if b in labelled or end < save_ps else None)
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
+        missing = f"{len(values) - len(known)} of {len(values)} replicas have no frame labelled by the truth"
+        return Metric(
+            value=None, unit="ps", better="higher", aggregate="restricted_mean", values=values, not_scored=missing
+        )
+    return stable_time([v < length_ps - 1e-9 for v in known], known, length_ps)
 
 
 def _labelled(folder: Path) -> dict[int, dict[str, np.ndarray]]:

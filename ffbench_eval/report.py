@@ -34,13 +34,22 @@ class Strict(BaseModel):
 class Floor(Strict):
     """Errors of independent runs of the truth against the pooled rest of the reference, at this length.
 
-    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it.
+    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it. ``windows``: how
+    many windows of this length that do not overlap the two quantiles rest on (``None``: not stated); ``note`` says
+    where they are interpolated.
     """
 
     median: float
     p95: float
     runs: int
     length_ps: float
+    windows: int | None = None
+    note: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_stated(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that the hash of an older report still fits."""
+        return {k: v for k, v in write(self).items() if not (k in ("windows", "note") and v in (None, ""))}
 
 
 class Metric(Strict):

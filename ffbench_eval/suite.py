@@ -74,8 +74,9 @@ def _task(path: Path, name: str, row: dict) -> Task:
         parameters = KINDS[kind].Parameters.model_validate(row)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{path.name}: task {name!r}: {where}: {first['msg']}") from None
+        where = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
+        told = ": ".join([*where, first["msg"].removeprefix("Value error, ")])
+        raise ValueError(f"{path.name}: task {name!r}: {told}") from None
     return Task(
         name=name,
         kind=kind,

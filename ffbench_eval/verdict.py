@@ -17,6 +17,8 @@ MEANING = {
     "harness_error": "a fault of ffbench or of this machine, not of the model",
     "not_run": "never started",
 }
+MADE = "criterion made from the data"  # as `criteria` says it
+WHOLE = 0.2  # of the target temperature that the motion of the whole may hold
 LOST = ("unsupported", "out_of_memory", "model_error", "harness_error", "not_run")
 
 
@@ -50,10 +52,10 @@ def verdict(task: TaskReport) -> Verdict:
 
     broken, ran = _unstable(task)
     strayed = _strayed(task)
-    parts = [_indicative(task), _ran(task, broken, ran), strayed, *_numbers(task)]
+    parts = [_indicative(task), _ran(task, broken, ran), strayed, _moves_as_a_whole(task), *_numbers(task)]
     parts += [*_against_floor(task, broken), _lost(task), *_not_scored(task)]
     lost = "incomplete" if states & set(LOST) else ""
-    label = "unstable" if broken else lost or ("astray" if strayed else "finished")
+    label = "unstable" if broken else lost or ("astray" if strayed or _moves_as_a_whole(task) else "finished")
     return Verdict(label, _sentence(parts))
 
 
@@ -62,7 +64,7 @@ def _unstable(task: TaskReport) -> tuple[int, int]:
     counts = task.statuses
     fraction = task.metrics.get("stable_fraction")
     if fraction is not None and fraction.values:
-        return sum(not v for v in fraction.values), len(fraction.values)
+        return sum(v == 0 for v in fraction.values), len(fraction.values)
     broken = counts.get("unstable", 0)
     return broken, broken + counts.get("ok", 0)
 
@@ -88,12 +90,17 @@ def _ran(task: TaskReport, broken: int, ran: int) -> str:
         return ""
     length = task.parameters.get("length_ps")
     whole = f"{length:g} ps" if isinstance(length, int | float) else "length"
-    if not broken:
-        who = {1: "the one replica", 2: "both replicas"}.get(ran, f"all {ran} replicas")
-        return f"{who} ran the full {whole} without breaking"
+    who = {1: "the one replica", 2: "both replicas"}.get(ran, f"all {ran} replicas")
     time = task.metrics.get("stable_time")
-    mean = f", stable for {value_text(time)} of {whole} on average" if time and time.value is not None else ""
-    return f"{broken} of {_many(ran, 'replica')} broke before the end{mean}; observables use the stable parts only"
+    known = time is not None and time.value is not None
+    if not broken and not known:
+        return f"{who} ran the full {whole}, and nothing says whether they broke"
+    made = " (by a criterion made from the data)" if time and MADE in time.interval_note else ""
+    if not broken:
+        return f"{who} ran the full {whole} without breaking{made}"
+    mean = f", stable for {value_text(time)} of {whole} on average" if time and known else ""
+    rest = f"{mean}{made}; observables use the stable parts only"
+    return f"{broken} of {_many(ran, 'replica')} broke before the end{rest}"
 
 
 def _strayed(task: TaskReport) -> str:
@@ -107,6 +114,27 @@ def _strayed(task: TaskReport) -> str:
     return (
         f"{astray} of {_many(len(trusted.values), 'replica')} went where the truth disagrees and forces are no better "
         f"than none, trusted for {value_text(trusted)} ps on average"
+    )
+
+
+def _moves_as_a_whole(task: TaskReport) -> str:
+    """Heat in the motion of the whole, which a net force or torque of the model feeds while the thermostat holds the
+    total: the total less what the atoms have against one another, beyond its error."""
+    total, inner = (task.metrics.get(f"{k}temperature_deviation") for k in ("", "internal_"))
+    target = task.parameters.get("temperature_K")
+    if total is None or inner is None or not isinstance(target, int | float):
+        return ""
+    gaps = [t - i for t, i in zip(total.values, inner.values) if t is not None and i is not None]
+    if not gaps:
+        return ""
+    mean = sum(gaps) / len(gaps)
+    error = 0.0 if len(gaps) < 2 else (sum((g - mean) ** 2 for g in gaps) / (len(gaps) - 1) / len(gaps)) ** 0.5
+    if mean < max(WHOLE * target, 4 * error):
+        return ""
+    mine = target + sum(i for i in inner.values if i is not None) / len(gaps)
+    return (
+        f"heat goes into the motion of the whole (a net force or torque): of {number(mine + mean)} K in total the "
+        f"atoms have {number(mine)} K against one another"
     )
 
 

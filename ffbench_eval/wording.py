@@ -29,6 +29,7 @@ NAMES = {
     "trusted_time": "trusted time",
     "distance_histogram_error": "h(r) error",
     "temperature_deviation": "temperature minus target",
+    "internal_temperature_deviation": "temperature of internal motion minus target",
     "energy_drift": "energy drift",
     "energy_fluctuation": "energy fluctuation",
     "diffusivity": "diffusivity",

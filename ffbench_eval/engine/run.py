@@ -20,6 +20,7 @@ from .bias import Hills, Restraints
 from .fastpath import Form, again, choose
 from .forces import ModelForces
 from .integrators import Integrator, integrator
+from .internal import internal_temperature
 from .memory import memory_guard
 from .monitors import FrameLimits, FrameMonitors
 from .noise import Noise
@@ -233,6 +234,7 @@ class Run:
             alive,
             velocities=numpy(state.velocities) * FS if "velocities" in recorder.optional else None,
             cell_scale=np.exp(numpy(state.thermostat[:, 0]) / 3) if "cell_scale" in recorder.optional else None,
+            internal=numpy(internal_temperature(state, self.system)),
         )
 
     def _keep_tail(self, recorder: Recorder, tail: deque, replica: int, failed_at: int) -> None:

@@ -1,9 +1,9 @@
 """Trajectories in Parquet pieces, one row per replica and saved frame, loadable with `datasets`.
 
 Columns: ``replica``, ``step``, ``time_ps``, ``positions`` [N, 3] float32 (Angstrom, unwrapped), ``potential_energy``
-(eV), ``temperature`` (K), ``total_energy`` (eV); if saved, ``velocities`` [N, 3] float32 (Angstrom/fs) and, at constant
-pressure, ``cell_scale`` (length of the cell's edges over the starting ones). The schema metadata key ``ffbench`` holds
-atomic numbers, cell and pbc as JSON.
+(eV), ``temperature`` (K), ``total_energy`` (eV), ``internal_temperature`` (K, see `internal`); if saved,
+``velocities`` [N, 3] float32 (Angstrom/fs) and, at constant pressure, ``cell_scale`` (length of the cell's edges over
+the starting ones). The schema metadata key ``ffbench`` holds atomic numbers, cell and pbc as JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-NUMBERS = ("potential_energy", "total_energy", "temperature")  # one float64 per frame
+NUMBERS = ("potential_energy", "total_energy", "temperature", "internal_temperature")  # one float64 per frame
 
 
 @dataclass
@@ -33,7 +33,18 @@ class Recorder:
     rows: list[dict] = field(default_factory=list)
 
     def add(
-        self, step, time_ps, positions, potential, kinetic, temperature, alive, *, velocities=None, cell_scale=None
+        self,
+        step,
+        time_ps,
+        positions,
+        potential,
+        kinetic,
+        temperature,
+        alive,
+        *,
+        velocities=None,
+        cell_scale=None,
+        internal=None,
     ) -> None:
         """One saved frame of every replica that is ``alive``; arrays have a leading replica axis."""
         for b in np.flatnonzero(alive):
@@ -45,6 +56,7 @@ class Recorder:
                 "potential_energy": float(potential[b]),
                 "total_energy": float(potential[b] + kinetic[b]),
                 "temperature": float(temperature[b]),
+                "internal_temperature": float("nan") if internal is None else float(internal[b]),
             }
             if "velocities" in self.optional:
                 row["velocities"] = velocities[b].astype(np.float32)
@@ -84,7 +96,8 @@ class Recorder:
 class Trajectory:
     """All saved frames of one replica: ``time_ps`` [T], ``positions`` [T, N, 3], ``potential_energy``,
     ``total_energy`` [T] eV, ``temperature`` [T] K; ``numbers`` [N], ``cell`` [3, 3], ``pbc`` [3]. Where saved:
-    ``velocities`` [T, N, 3] Angstrom/fs; ``cell_scale`` [T], the factor on ``cell`` in each frame."""
+    ``velocities`` [T, N, 3] Angstrom/fs; ``cell_scale`` [T], the factor on ``cell`` in each frame;
+    ``internal_temperature`` [T] K, of the motion against one another."""
 
     numbers: np.ndarray
     cell: np.ndarray
@@ -96,6 +109,7 @@ class Trajectory:
     temperature: np.ndarray
     velocities: np.ndarray | None = None
     cell_scale: np.ndarray | None = None
+    internal_temperature: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.time_ps)
@@ -133,7 +147,7 @@ def _read(pieces: list[Path], folder: Path) -> pa.Table:
 
 def _trajectory(table: pa.Table, rows: np.ndarray) -> Trajectory:
     meta = json.loads(table.schema.metadata[b"ffbench"])
-    names = ("time_ps", *NUMBERS, *(["cell_scale"] if "cell_scale" in table.column_names else []))
+    names = [k for k in ("time_ps", *NUMBERS, "cell_scale") if k in table.column_names]
     vectors = ("positions", *(["velocities"] if "velocities" in table.column_names else []))
     n = len(meta["numbers"])
     flat = {k: table[k].combine_chunks().flatten().flatten().to_numpy().reshape(len(table), n, 3) for k in vectors}

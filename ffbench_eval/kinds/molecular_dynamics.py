@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..criteria import Criterion, criterion, first_failure
 from ..engine.bias import MetadynamicsRule
 from ..engine.run import Protocol, Start, simulate
 from ..engine.trajectory import Trajectory, read_trajectories
@@ -14,6 +15,7 @@ from ..engine.units import KJ_PER_MOL
 from ..observables import OBSERVABLES
 from ..report import Curve, Metric, axis, rounded, same_theory
 from ..statistics import stable_fraction, stable_time
+from ..systems import alike, system_of, systems_of
 
 Observable = Literal["distance_histogram", "rdf", "diffusivity", "temperature", "energy_drift", "free_energy"]
 
@@ -31,7 +33,8 @@ class Metadynamics(BaseModel):
 
 class Parameters(BaseModel):
     """``skip_ps`` is left out of the observables, not of the stability; starts come from ``split``. ``truth_frames`` of
-    every replica are labelled by the reference potential, where the data set has one."""
+    every replica are labelled by the reference potential, where the data set has one. Times are whole numbers of time
+    steps, ``length_ps`` and ``skip_ps`` of saving intervals too: nothing is rounded behind the user's back."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,15 +53,56 @@ class Parameters(BaseModel):
     metadynamics: Metadynamics | None = None
     split: str = "test"
 
+    @model_validator(mode="after")
+    def _times_divide(self) -> Parameters:
+        step, save = ("time_step_fs", self.time_step_fs), ("save_every_fs", self.save_every_fs)
+        _divides("save_every_fs", self.save_every_fs, *step)
+        _divides("length_ps", self.length_ps, *save)
+        _divides("skip_ps", self.skip_ps, *save)
+        _divides("equilibrate_ps", self.equilibrate_ps, *step)
+        if self.skip_ps >= self.length_ps:
+            raise ValueError(f"skip_ps {self.skip_ps:g} leaves nothing of length_ps {self.length_ps:g}; skip less")
+        if self.metadynamics:
+            _divides("metadynamics.every_ps", self.metadynamics.every_ps, *step)
+        elif "free_energy" in self.observables:
+            raise ValueError("observables: free_energy needs metadynamics; add its parameters")
+        return self
+
+
+def _divides(name: str, value: float, by: str, fs: float) -> None:
+    """ValueError unless ``value`` is a whole number of ``fs``."""
+    scale = 1000 if name.endswith("_ps") else 1
+    count = value * scale / fs
+    if abs(count - round(count)) > 1e-6 * max(1.0, count):
+        near = sorted({max(1, int(count)) * fs / scale, (int(count) + 1) * fs / scale})
+        fix = " or ".join(f"{v:.10g}" for v in near)
+        raise ValueError(f"{name} {value:g} is no whole number of {by} ({fs:g} fs); take {fix}")
+
+
+def starting_rows(p: Parameters, data) -> list[int]:
+    """The frames that the replicas start from: the data set's, not the seed's."""
+    facts = data.reference.facts if data.reference else {}
+    rows = facts.get("minima" if p.metadynamics else "starts")
+    if rows is None:
+        rows = np.random.default_rng(0).permutation(len(data.frames))[: p.replicas].tolist()
+    return [int(rows[k % len(rows)]) for k in range(p.replicas)]
+
 
 def plan(task, data, seed: int) -> list[dict]:
-    """One unit: all replicas in one batch. Starts are rows of the split, chosen by the dataset, not by the seed."""
-    wanted = task.parameters.replicas
-    facts = data.reference.facts if data.reference else {}
-    rows = facts.get("minima" if task.parameters.metadynamics else "starts")
-    if rows is None:
-        rows = np.random.default_rng(0).permutation(len(data.frames))[:wanted].tolist()
-    return [{"replicas": [int(rows[k % len(rows)]) for k in range(wanted)]}]
+    """One unit per system: replicas of the same atoms in the same cell share a batch, others cannot.
+
+    ``ids`` keep the random numbers of a replica the same however the replicas are divided.
+    """
+    p = task.parameters
+    if p.metadynamics and not (data.reference and "dihedrals" in data.reference.facts):
+        raise ValueError(
+            f"task {task.name!r}: metadynamics needs dihedrals, and {task.dataset} has no reference with them"
+        )
+    rows = starting_rows(p, data)
+    groups = alike(data.frames, rows)
+    if len(groups) == 1:
+        return [{"replicas": rows}]
+    return [{"replicas": [rows[k] for k in group], "ids": group} for group in groups]
 
 
 def calls(task, inputs, data, model) -> tuple[int, float]:
@@ -66,8 +110,9 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return len(inputs["replicas"]), (p.length_ps + p.equilibrate_ps) * 1000 / p.time_step_fs
 
 
-def protocol(task, data) -> Protocol:
-    """The engine's protocol of a task: units converted, bonds from the dataset's reference."""
+def protocol(task, data, row: int | None = None) -> Protocol:
+    """The engine's protocol of a task for replicas that start from frame ``row``: units converted, and the bonds that
+    the engine watches (its distances are those of open systems)."""
     p, facts = task.parameters, data.reference.facts if data.reference else {}
     bias = None
     if p.metadynamics:
@@ -80,29 +125,22 @@ def protocol(task, data) -> Protocol:
         )
     shared = {"ensemble", "temperature_K", "time_step_fs", "length_ps", "save_every_fs", "relaxation_fs"}
     shared |= {"friction_per_ps", "equilibrate_ps"}
+    frame = data.frames[starting_rows(p, data)[0] if row is None else row]
     return Protocol(
         **{k: getattr(p, k) for k in shared},
-        bonds=tuple((int(i), int(j), float(d)) for i, j, d in bonds(data)),
+        bonds=() if frame.pbc.any() else _criterion(data, frame, p).bonds,
         metadynamics=bias,
     )
 
 
-def bonds(data) -> list[tuple[int, int, float]]:
-    """(i, j, mean length) of the dataset's watched bonds: from its card, or found in its first frame."""
-    if data.reference and "bonds" in data.reference.facts:
-        return data.reference.facts["bonds"]
-    if data.frames.pbc.any():
-        return []
-    from ffbench_data.scans import find_bonds
-
-    numbers, positions = data.frames.stacked()
-    pairs = find_bonds(numbers, positions[0])
-    length = [np.linalg.norm(positions[:, i] - positions[:, j], axis=-1).mean() for i, j in pairs]
-    return [(i, j, float(d)) for (i, j), d in zip(pairs, length)]
+def _criterion(data, like, p: Parameters) -> Criterion:
+    """Of the system of ``like``: a frame or a trajectory."""
+    numbers = like.numbers if hasattr(like, "numbers") else like.atomic_numbers
+    return criterion(system_of(data, numbers, like.cell, like.pbc), p.temperature_K, p.length_ps)
 
 
 def start(inputs, data) -> Start:
-    """The starting structures of a unit."""
+    """The starting structures of a unit, all of one system (`plan`)."""
     from ase.data import atomic_masses
 
     rows = inputs["replicas"]
@@ -121,7 +159,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     from ..on_trajectory import label_sample
     from ..seeds import task_seed
 
-    rules, seed = protocol(task, data), task_seed(task.name)
+    rules, seed = protocol(task, data, inputs["replicas"][0]), task_seed(task.name)
     outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
     if outcome.hills is not None:
         np.savez(folder / "hills.npz", *outcome.hills)
@@ -146,7 +184,9 @@ def _of_another_theory(task, data, model) -> list[str]:
     from ffbench_data.datacard import card
 
     mine, theirs = str(model.card.get("theory", "")), card(task.dataset).theory
-    if not mine or same_theory(mine, theirs) or _rdf_limit(data, data.frames.pbc) is None:
+    if not mine or same_theory(mine, theirs):
+        return []
+    if _criterion(data, data.frames[starting_rows(task.parameters, data)[0]], task.parameters).rdf is None:
         return []
     return [
         f"stable means a g(r) near that of {theirs}; the model's theory is {mine}, whose own may lie elsewhere (a bond "
@@ -155,12 +195,17 @@ def _of_another_theory(task, data, model) -> list[str]:
 
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
-    """Stability of every replica, then each observable on the stable part after the skip."""
+    """Stability of every replica, then each observable on the stable part after the skip.
+
+    Every replica is held against its own system: its atoms, its cell, its frames of the data set.
+    """
     from ..on_trajectory import score_sample, trusted_time
 
     p = task.parameters
     trajectories: list[Trajectory] = []
-    hills, failed, ends = [], [], []
+    hills: list[np.ndarray | None] = []
+    failed: list[bool] = []
+    ends: list[float] = []
     for result in results:
         if "end_ps" not in result.values:
             continue
@@ -168,22 +213,19 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         trajectories += found
         ends += result.values["end_ps"]
         failed += [s != "ok" for s in result.status]
-        if (result.folder / "hills.npz").exists():
-            stored = np.load(result.folder / "hills.npz")
-            hills += [stored[f"arr_{b}"] for b in range(len(found))]
+        hills += _hills(result.folder, len(found))
     if not ends:
         return {}, {}
-    ends = [stable_until(t, end, data, p) for t, end in zip(trajectories, ends)]
+    systems = systems_of(data, trajectories)
+    wanted = {id(s): criterion(s, p.temperature_K, p.length_ps) for s in systems}
+    rules = [wanted[id(s)] for s in systems]
+    ends = [stable_until(t, end, c, p) for t, end, c in zip(trajectories, ends, rules)]
     failed = [f or end < p.length_ps - 1e-9 for f, end in zip(failed, ends)]
-    metrics = {
-        "stable_fraction": stable_fraction(failed, ends, p.length_ps),
-        "stable_time": stable_time(failed, ends, p.length_ps),
-    }
+    metrics = _stability(failed, ends, rules, p.length_ps)
     no_truth = next((r.values["no_truth"] for r in results if r.values.get("no_truth")), "")
     if p.truth_frames and not no_truth:
         samples = [(r.folder, len(r.status)) for r in results if "end_ps" in r.values]
-        no_forces = float(np.nanmean(np.abs(data.frames.forces)))
-        metrics["trusted_time"] = trusted_time(samples, ends, p.length_ps, no_forces)
+        metrics["trusted_time"] = trusted_time(samples, ends, p.length_ps, _no_forces(data), p.save_every_fs / 1000)
     curves: dict[str, Curve] = {}
     stable = [t.between(p.skip_ps, end) for t, end in zip(trajectories, ends)]
     for name in p.observables:
@@ -191,7 +233,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         metrics |= more
         curves |= drawn
     if p.truth_frames:
-        scale = float(np.nanstd(data.frames.energy))
+        scale = float(np.nanstd(data.frames.energy)) if np.isfinite(data.frames.energy).any() else float("nan")
         more, drawn = score_sample([r.folder for r in results], scale)
         if no_truth:
             more = {"on_trajectory_force_mae": Metric(value=None, unit="eV/Å", not_scored=no_truth)}
@@ -209,6 +251,43 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, curves
 
 
+def _hills(folder, replicas: int) -> list[np.ndarray | None]:
+    """Hills of every replica of a unit; ``None`` where it has none, so that the lists of several units stay in step."""
+    if not (folder / "hills.npz").exists():
+        return [None] * replicas
+    stored = np.load(folder / "hills.npz")
+    return [stored[f"arr_{b}"] for b in range(replicas)]
+
+
+def _no_forces(data) -> float:
+    """What predicting no forces scores (eV/Angstrom) on the labelled frames; NaN without force labels."""
+    forces = np.abs(data.frames.forces)
+    return float(np.nanmean(forces)) if np.isfinite(forces).any() else float("nan")
+
+
+def _stability(failed: list[bool], ends: list[float], rules: list[Criterion], length_ps: float) -> dict[str, Metric]:
+    """Stable share and time; without a value where a replica that ran to its end was held against nothing."""
+    unknown = [bool(c.absent) and not f for c, f in zip(rules, failed)]
+    if any(unknown):
+        why = next(c.absent for c, u in zip(rules, unknown) if u)
+        share = [None if u else float(not f) for u, f in zip(unknown, failed)]
+        time = [None if u else float(end) for u, end in zip(unknown, ends)]
+        about = {"value": None, "better": "higher", "not_scored": why}
+        return {
+            "stable_fraction": Metric(unit="1", values=share, **about),
+            "stable_time": Metric(unit="ps", values=time, aggregate="restricted_mean", **about),
+        }
+    metrics = {
+        "stable_fraction": stable_fraction(failed, ends, length_ps),
+        "stable_time": stable_time(failed, ends, length_ps),
+    }
+    notes = list(dict.fromkeys(c.note for c in rules if c.note))
+    return {
+        k: m.model_copy(update={"interval_note": "; ".join([m.interval_note, *notes])}) if notes else m
+        for k, m in metrics.items()
+    }
+
+
 def _padded(trajectory: Trajectory, like: Trajectory) -> np.ndarray:
     full = np.full(len(like), np.nan)
     n = min(len(trajectory), len(like))
@@ -216,34 +295,9 @@ def _padded(trajectory: Trajectory, like: Trajectory) -> np.ndarray:
     return full
 
 
-def _rdf_limit(data, pbc) -> float | None:
-    """How far g(r) may be from the reference's, where that is what stable means; ``None``: bonds are."""
-    return data.reference.facts.get("rdf_limit") if data.reference and pbc.any() else None
-
-
-def stable_until(trajectory: Trajectory, end_ps: float, data, p) -> float:
-    """Stable time (ps) of one replica: bonds for molecules, sliding g(r) windows for liquids and solids."""
+def stable_until(trajectory: Trajectory, end_ps: float, rule: Criterion, p) -> float:
+    """Stable time (ps) of one replica: as long as it ran and no saved frame failed."""
     if not len(trajectory):
         return 0.0
-    limit = _rdf_limit(data, trajectory.pbc)
-    if limit is None:
-        return end_ps
-    from ffbench_metrics import rdf_stability
-
-    from ..observables import rdf_pairs, reference_rdf
-
-    window = max(1, round(1000 / p.save_every_fs))  # frames in 1 ps
-    if len(trajectory) < window:
-        return end_ps
-    pairs = {name: (a, None if a is b else b) for name, (a, b) in rdf_pairs(data).items()}
-    found = rdf_stability(
-        trajectory.positions.astype(float),
-        trajectory.cell,
-        {name: reference_rdf(data, name)[1] for name in pairs},
-        pairs=pairs,
-        window=window,
-        tolerance=limit,
-    )
-    if found.first_failure is None:
-        return end_ps
-    return min(end_ps, float(trajectory.time_ps[found.first_failure]))
+    failure = first_failure(trajectory, rule, p.save_every_fs)
+    return end_ps if failure is None else min(end_ps, failure)

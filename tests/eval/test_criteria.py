@@ -1,0 +1,178 @@
+"""An absent criterion is not a passed one: a model without forces is stable nowhere."""
+
+import numpy as np
+import pytest
+import torch
+
+from ffbench_data import build, load_frames
+from ffbench_eval import ForceField, Prediction
+from ffbench_eval.criteria import criterion
+from ffbench_eval.execute import Result
+from ffbench_eval.kinds import molecular_dynamics
+from ffbench_eval.report import TaskReport, UnitReport
+from ffbench_eval.systems import system_of
+from ffbench_eval.verdict import verdict
+from tests.eval.dynamics_data import USED, data, task, unit
+
+BOX = 9.0 * np.eye(3)
+
+
+def no_forces():
+    def fn(batch):
+        return Prediction(energy=torch.zeros(batch.n_systems).double(), forces=torch.zeros_like(batch.positions))
+
+    return ForceField(fn, cutoff=3.0, dtype=torch.float64, card={"name": "no forces"})
+
+
+def crystal(frames, *, edge=9.0, side=3, spread=0.1, seed=0):
+    """Atoms that vibrate about a simple cubic lattice."""
+    grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3) * (edge / side)
+    return grid + np.random.default_rng(seed).normal(scale=spread, size=(frames, len(grid), 3))
+
+
+def simulate(made, wanted, folder, model):
+    """Every unit of a task, run and scored."""
+    results = []
+    for k, inputs in enumerate(molecular_dynamics.plan(wanted, made, 0)):
+        home = folder / str(k)
+        home.mkdir()
+        out = molecular_dynamics.run_unit(wanted, inputs, made, model, home, lambda done: None, "off")
+        values = {k: v for k, v in out.items() if k not in ("status", "detail")}
+        results.append(Result(home, out["status"], out["detail"], 0.0, 0, values))
+    return results, molecular_dynamics.score(wanted, results, made)[0]
+
+
+def said(wanted, results, metrics):
+    units = [UnitReport(address="", status=r.status, detail=r.detail, wall_s=0.0) for r in results]
+    about = {"kind": wanted.kind, "version": "1", "title": "", "dataset": USED}
+    return verdict(TaskReport(**about, parameters=wanted.parameters.model_dump(), units=units, metrics=metrics))
+
+
+@pytest.mark.parametrize("frames", [1, 60])
+def test_no_forces_are_not_stable_in_a_crystal(tmp_path, frames):
+    made = data(([18] * 27, crystal(frames), BOX))
+    wanted = task(ensemble="nose_hoover", temperature_K=2000, length_ps=4, replicas=2, save_every_fs=50)
+    results, metrics = simulate(made, wanted, tmp_path, no_forces())
+    assert metrics["stable_fraction"].value == 0
+    assert metrics["stable_time"].value < 2
+    assert "criterion made from the data" in metrics["stable_fraction"].interval_note
+    assert "without breaking" not in said(wanted, results, metrics).sentence
+
+
+def test_no_forces_are_not_stable_in_germanium_telluride(shared_data, tmp_path, monkeypatch):
+    build("gete", shared_data / "gete", tmp_path / "data")
+    monkeypatch.setenv("FFBENCH_DATA", str(tmp_path / "data"))
+    from ffbench_eval.evaluation import TaskData
+
+    made = TaskData(load_frames("gete", "blocked", "test"), None, USED)
+    wanted = task(ensemble="nose_hoover", temperature_K=920, length_ps=0.5, replicas=2, save_every_fs=50)
+    _, metrics = simulate(made, wanted, tmp_path, no_forces())
+    assert metrics["stable_fraction"].values == [0.0, 0.0]
+    frame = made.frames[0]
+    rule = criterion(system_of(made, frame.atomic_numbers, frame.cell, frame.pbc), 920, 5)
+    assert rule.bonds == ()  # a melt has no bonds that phonons could break
+    x = load_frames("gete", "blocked", "train").stacked()[1][:100]
+    truth = unit(tmp_path / "truth", frame.atomic_numbers, x[None], cell=frame.cell, every_ps=0.05, temperature=920)
+    metrics = molecular_dynamics.score(task(length_ps=5, save_every_fs=50, temperature_K=920), [truth], made)[0]
+    assert metrics["stable_time"].values == [5.0]
+
+
+def test_a_cluster_that_flies_apart(tmp_path):
+    made = data(([18] * 27, crystal(30), None))  # argon: no bonds, open
+    _, metrics = simulate(made, task(temperature_K=2000, length_ps=8), tmp_path, no_forces())
+    assert metrics["stable_fraction"].value == 0
+
+
+def test_nothing_can_be_made_for_one_atom(tmp_path):
+    made = data(([18], np.zeros((30, 1, 3)), BOX))
+    wanted = task()
+    result = unit(tmp_path / "a", [18], np.zeros((1, 20, 1, 3)), cell=BOX)
+    metrics, _ = molecular_dynamics.score(wanted, [result], made)
+    for name in ("stable_fraction", "stable_time"):
+        assert metrics[name].value is None
+        assert metrics[name].score is None
+        assert metrics[name].not_scored.startswith("no criterion of stability")
+        assert metrics[name].values == [None]
+    known = metrics | {"temperature_deviation": metrics["stable_time"].model_copy(update={"value": 1.0})}
+    sentence = said(wanted, [result], known).sentence
+    assert "nothing says whether they broke" in sentence
+    assert "without breaking" not in sentence
+
+
+def test_a_run_shorter_than_a_window_of_the_criterion_is_not_judged(tmp_path):
+    made = data(([18] * 27, crystal(30), BOX), facts={"rdf_limit": 1.0})
+    result = unit(tmp_path / "a", [18] * 27, crystal(5)[None], cell=BOX)
+    metrics, _ = molecular_dynamics.score(task(length_ps=0.5), [result], made)
+    assert metrics["stable_fraction"].value is None
+    assert "shorter than a window" in metrics["stable_fraction"].not_scored
+
+
+@pytest.mark.parametrize("listed", [None, []])
+def test_an_empty_list_of_bonds_is_none(tmp_path, listed):
+    """One hydrogen molecule whose atoms part: the reference's list is absent or empty."""
+    x = np.zeros((20, 2, 3))
+    x[:, 1, 2] = 0.74
+    made = data(([1, 1], x, None), facts={"bonds": listed})
+    gone = x.copy()
+    gone[10:, 1, 2] = 3.0
+    rules = molecular_dynamics.protocol(task(), made)
+    assert rules.bonds == ((0, 1, pytest.approx(0.74)),)  # found by covalent radii: the engine watches it
+    moved = data(([18, 18], 5 * x, None), facts={"bonds": listed})
+    apart = unit(tmp_path / "a", [18, 18], 5 * gone[None])
+    metrics, _ = molecular_dynamics.score(task(), [apart], moved)
+    assert metrics["stable_time"].values == [pytest.approx(1.1)]  # the frame in which they are apart
+
+
+def test_the_bonds_of_water_are_found_in_its_box_and_no_others():
+    frames = load_frames("water", "1k", "test")[:40]
+    from ffbench_eval.evaluation import TaskData
+
+    frame = frames[0]
+    made = TaskData(frames, None, USED)
+    rule = criterion(system_of(made, frame.atomic_numbers, frame.cell, frame.pbc), 300, 20)
+    assert len(rule.bonds) == 128
+    assert all({frame.atomic_numbers[i], frame.atomic_numbers[j]} == {1, 8} for i, j, _ in rule.bonds)
+    assert all(0.9 < d < 1.1 for *_, d in rule.bonds)
+    assert rule.rdf is not None
+
+
+def test_a_broken_bond_across_the_cell_edge_is_seen(tmp_path):
+    """Hydrogen molecules on the edge of the cell: nearest images, not raw differences."""
+    x = np.zeros((20, 4, 3))
+    x[:, 1, 2] = 9.0 - 0.74  # bonded through the boundary
+    x[:, 2:] = [4.5, 4.5, 4.5]
+    x[:, 3, 2] += 0.74
+    made = data(([1] * 4, x, BOX))
+    whole = unit(tmp_path / "a", [1] * 4, x[None], cell=BOX)
+    assert molecular_dynamics.score(task(), [whole], made)[0]["stable_fraction"].value == 1
+    broken = x.copy()
+    broken[7:, 1, 2] -= 0.6
+    torn = unit(tmp_path / "b", [1] * 4, broken[None], cell=BOX)
+    assert molecular_dynamics.score(task(), [torn], made)[0]["stable_time"].values == [pytest.approx(0.8)]
+
+
+def test_small_systems_may_fluctuate():
+    """The temperature of two atoms passes three times its mean often; the limit follows chi squared."""
+    from scipy.stats import chi2
+
+    made = data(([18, 18], [[[0, 0, 0], [0, 0, 3.7]]] * 20, None))
+    frame = made.frames[0]
+    rule = criterion(system_of(made, frame.atomic_numbers, frame.cell, frame.pbc), 300, 5)
+    assert chi2.sf(rule.hottest / 300, 1) == pytest.approx(1e-9, rel=1e-6)
+
+
+def test_published_criteria_stay_as_they_are():
+    from ffbench_eval.evaluation import load_task_data
+    from ffbench_eval.suite import load_suite
+
+    for wanted in load_suite("mini").tasks:
+        if wanted.kind != "molecular_dynamics":
+            continue
+        made = load_task_data(wanted)
+        frame = made.frames[0]
+        rule = criterion(system_of(made, frame.atomic_numbers, frame.cell, frame.pbc), 300, 10)
+        assert rule.note == rule.absent == ""
+        assert rule.nearest is rule.apart is rule.hottest is None
+        facts = made.reference.facts
+        assert (rule.rdf.limit if rule.rdf else None) == facts.get("rdf_limit")
+        assert [list(b) for b in rule.bonds] == facts.get("bonds", [])
