@@ -333,7 +333,7 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
         here = f"{at}.metrics.{name}"
         for where, message in metric_faults(name, metric, task, lock.scans if lock else None):
             yield _error(here + where, message, RERUN)
-        yield from _physics(here, name, metric)
+        yield from _physics(here, name, metric, blocks=task.kind == "accuracy")
     loose = [not_recomputed(task.kind, k, m, lock.scans if lock else None) for k, m in task.metrics.items()]
     if any(loose):
         count = f"{sum('value' in w for w in loose)} values and {sum('interval' in w for w in loose)} intervals"
@@ -455,7 +455,8 @@ def stated_theory(text: str) -> bool:
     return not text or theory(text) is not None
 
 
-def _physics(here: str, name: str, metric) -> Iterator[Finding]:
+def _physics(here: str, name: str, metric, blocks: bool = False) -> Iterator[Finding]:
+    """``blocks``: samples are first-order terms of a weighted mean, which may lie outside what a mean can be."""
     limits = bound(name)
     if limits is None:
         yield _warning(here, "is a metric the board does not know: it is shown, not checked for range", "tell us")
@@ -465,6 +466,8 @@ def _physics(here: str, name: str, metric) -> Iterator[Finding]:
     known = [(k, v) for k, v in enumerate(metric.values) if v is not None]
     shown = [(f".values[{k}]", v) for k, v in known] + ([(".value", metric.value)] if metric.value is not None else [])
     for where, v in shown:
+        if blocks and where != ".value":
+            continue
         if not limits.least <= v <= limits.most:
             fix = f"possible are {limits.least:g} to {limits.most:g} {limits.unit}; {RERUN}"
             yield _error(here + where, f"{v!r} is not possible", fix)

@@ -84,9 +84,9 @@ def make_lock(
 
     Reports may hold some tasks only. What ``old``, a lock of the same version, knows of an unchanged task stays; a new
     report has to agree with it, and reports with each other. A metric that only some of them have is ``optional``.
-    ``previous``, a lock of an earlier version, gives the metrics of tasks with the same parameters, data and version
-    (``same`` names those whose version rose although their members' values mean what they meant, or "all"), with
-    anchors worked out from the data anew.
+    ``previous``, a lock of an earlier version, gives the metrics of tasks with the same parameters, data and version, of
+    simulations also beside new runs, with anchors worked out from the data anew; ``same`` names tasks (or "all") whose
+    version rose although their members' values mean what they meant.
     """
     from ffbench_data.datacard import card
     from ffbench_data.load import NotBuilt, provenance
@@ -121,7 +121,8 @@ def make_lock(
         if before is not None and before.dataset != used:
             before = None
         parts = [("the lock", before.metrics)] if before and before.metrics else []
-        if previous is not None and not parts and content:
+        rerun = any(task.name in r.tasks and _usable(r.tasks[task.name]) for r in trusted)
+        if previous is not None and not parts and content and (task.kind == "molecular_dynamics" or not rerun):
             parts += _carried(task, parameters, used, previous, {task.name, "all"} & set(same))
         for report in trusted:
             if task.name in report.tasks and _usable(report.tasks[task.name]):

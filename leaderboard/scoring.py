@@ -162,7 +162,8 @@ def size(locked: TaskLock) -> int | None:
 def _scale(values: np.ndarray, anchor: MetricLock) -> np.ndarray:
     assert anchor.trivial is not None
     floor = anchor.floor.median if anchor.floor else 0.0
-    return np.maximum(0.0, (anchor.trivial - values) / (anchor.trivial - floor))
+    scores = np.maximum(0.0, (anchor.trivial - values) / (anchor.trivial - floor))
+    return scores if anchor.floor else np.minimum(scores, 1.0)  # no error is better than none
 
 
 def _dynamics(name: str, task: TaskReport, locked: TaskLock, state: str) -> Score:
