@@ -84,9 +84,9 @@ def make_lock(
 
     Reports may hold some tasks only. What ``old``, a lock of the same version, knows of an unchanged task stays; a new
     report has to agree with it, and reports with each other. A metric that only some of them have is ``optional``.
-    ``previous``, a lock of an earlier version, gives the metrics of tasks with the same parameters, data and version, of
-    simulations also beside new runs, with anchors worked out from the data anew; ``same`` names tasks (or "all") whose
-    version rose although their members' values mean what they meant.
+    ``previous``, a lock of an earlier version, gives the metrics of tasks with the same parameters, data and version,
+    of simulations also beside new runs, with anchors worked out from the data anew; ``same`` names tasks (or "all")
+    whose version rose although their members' values mean what they meant.
     """
     from ffbench_data.datacard import card
     from ffbench_data.load import NotBuilt, provenance

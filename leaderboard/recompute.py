@@ -54,13 +54,11 @@ def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | No
     if bool(known) == (metric.aggregate in SAMPLELESS):
         yield ".values", f"{len(known)} samples for an aggregate {metric.aggregate!r}"
         return
-    rule = RULES.get(metric.aggregate)
-    if rule is None:
+    if metric.aggregate not in RULES:
         yield ".aggregate", f"unknown aggregate {metric.aggregate!r}; known: {', '.join(RULES)}"
         return
     try:
-        value, interval = rule(name, metric, known, task, scans)
-        interval = interval if interval is UNKNOWN else known_interval(name, value, interval)
+        value, interval = aggregate(name, metric, known, task, scans)
     except (KeyError, ValueError, OverflowError, FloatingPointError) as error:
         yield ".values", f"cannot be aggregated: {error}"
         return
@@ -235,6 +233,12 @@ RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], 
     "root_mean": _root_mean,
     "restricted_mean": _restricted_mean,
 }
+
+
+def aggregate(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    """Value and interval of a metric from its samples; KeyError, ValueError where they make none."""
+    value, interval = RULES[metric.aggregate](name, metric, known, task, scans)
+    return value, interval if interval is UNKNOWN else known_interval(name, value, interval)
 
 
 def expected_score(name: str, metric: Metric, value: float, task: TaskReport | None = None) -> float | None:

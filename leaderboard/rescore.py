@@ -7,12 +7,11 @@ the version of a task says so, unless ``same`` names it as one whose values mean
 
 from __future__ import annotations
 
-from ffbench_eval.domains import known_interval
 from ffbench_eval.report import Metric, Report, TaskReport
 
 from .entry import Entry
 from .lock import SuiteLock, TaskLock
-from .recompute import RULES, UNKNOWN, expected_score
+from .recompute import RULES, UNKNOWN, aggregate, expected_score
 from .scoring import card_for, score_task
 from .submit import command_of
 
@@ -130,9 +129,8 @@ def _metric(task_name: str, name: str, m: Metric, task: TaskReport, locked: Task
     m = m.model_copy(update=update)
     known = [v for v in m.values if v is not None]
     if known and m.aggregate in RULES:
-        value, interval = RULES[m.aggregate](name, m, known, task, locked.scans)
+        value, interval = aggregate(name, m, known, task, locked.scans)
         if interval is not UNKNOWN:
-            interval = known_interval(name, value, interval)
             note = m.interval_note or ("" if interval else "too few samples for an interval")
             m = m.model_copy(update={"value": value, "interval": interval, "interval_note": note})
         else:

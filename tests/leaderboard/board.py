@@ -73,7 +73,7 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
     import numpy as np
 
     from leaderboard.entry import Entry
-    from leaderboard.recompute import RULES, expected_score
+    from leaderboard.recompute import aggregate, expected_score
 
     entry = copy.deepcopy(real_entry())
     rng = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
             known = [v for v in metric.values if v is not None]
             if not known:
                 continue
-            value, interval = RULES[metric.aggregate](name, metric, known, task, None)
+            value, interval = aggregate(name, metric, known, task, None)
             raw = report["tasks"][task_name]["metrics"][name]
             raw |= {"value": value, "interval": interval, "score": expected_score(name, metric, value, task)}
     return seal(with_command(json.loads(json.dumps(entry))))

@@ -150,11 +150,11 @@ def rescaled(entry, round_to):
 
 def rescale(entry, task_name, name):
     """Value, interval and score of a metric as its values give them."""
-    from leaderboard.recompute import RULES
+    from leaderboard.recompute import aggregate
 
     m = metric(entry, task_name, name)
     task = Entry.model_validate(entry).report.tasks[task_name]
-    value, interval = RULES["mean"](name, task.metrics[name], m["values"], task, None)
+    value, interval = aggregate(name, task.metrics[name], m["values"], task, None)
     m.update(value=value, interval=interval, score=expected_score(name, task.metrics[name], value, task))
 
 
