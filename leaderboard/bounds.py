@@ -74,7 +74,7 @@ BOUNDS: dict[str, Bound] = {
 SHARE = Bound("1", 0, 1, continuous=False, zero=True, most=ONE)
 SELECTIVE = {  # score.domain.source.rule
     **dict.fromkeys(("auroc", "aurc", "auprc", "accuracy_at_coverage", "accuracy", "ece", "brier"), SHARE),
-    "excess_aurc": Bound("1", 0, 1, continuous=False, zero=True, least=-0.03, most=ONE),
+    "excess_aurc": Bound("1", 0, 1, continuous=False, zero=True, least=-ONE, most=ONE),
     **dict.fromkeys(("realised_risk", "realised_coverage", "prevalence", "majority_accuracy"), SHARE),
     **dict.fromkeys(
         ("augrc", "excess_augrc"), Bound("1", 0, 0.5, continuous=False, zero=True, least=-ROUNDING, most=0.5 * ONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from ffbench_eval.verdict import MEANING, verdict
 
 from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
 from .entry import ENTRIES, ROOM, Entry
-from .figures import small
+from .figures import bar, small
 from .key_figures import key_figures
 from .literature import load_literature
 from .lock import SUITES, TaskLock
 from .pairs import Place
 from .recompute import not_recomputed
 from .scoring import card_for, headline, rank, same_theory
+from .sensitivity import Variant, variants
 from .tables import write_tables
 from .trust import CHECKS, records
 
@@ -48,7 +50,7 @@ KINDS = {
     "never shown without the force error.",
     "selective": "Does the model know when it is wrong? Confidence against error; AUGRC is the headline. A score of 0 "
     "is chance, half the share that failed; 1 is the oracle, which knows every failure. Each model is judged by the "
-    "best kind of confidence it allows.",
+    "kind of confidence that was best on its calibration part; the test part has no say in the choice.",
     "speed": "Steps per second; between machines compare steps per reference kernel. Never part of a score.",
 }
 
@@ -82,7 +84,8 @@ def build(
     write_tables(out, boards)
     shared = {"boards": boards, "entries": len(loaded), "built": built, "aside": aside}
     counted = {_key(b): sum(w > 0 for w in b.weights.values()) for b in boards}
-    _page(out, "index.html", shared, systems=_systems(boards), counted=counted, any_theory=_any_theory(boards))
+    first = {"systems": _systems(boards), "counted": counted, "any_theory": _any_theory(boards)}
+    _page(out, "index.html", shared, **first, order=_order(boards), weighed={_key(b): _weighed(b) for b in boards})
     _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
     groups, missing = key_figures(boards)
     _page(out, "plots.html", shared, groups=groups, missing=missing)
@@ -139,6 +142,7 @@ def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **mo
             here=file.removesuffix(".html"),
             trust_meaning=TRUST,
             state_meaning=_state_meaning,
+            bar=bar,
             thousands=_thousands,
             published=_published,
             hardware=_hardware,
@@ -153,6 +157,41 @@ def _key(board: SuiteBoard) -> str:
 
 def _systems(boards: list[SuiteBoard]) -> list[str]:
     return sorted({t.dataset.name for b in boards for t in b.lock.tasks.values()})
+
+
+def _order(boards: list[SuiteBoard]) -> dict[str, int]:
+    """For sorting by place: groups one after the other, in each by rank."""
+    out = {}
+    for board in boards:
+        for k, group in enumerate(board.groups):
+            out |= {_key(board) + row.slug: 1000 * k + row.rank.rank for row in group if row.rank}
+    return out
+
+
+def _weighed(board: SuiteBoard) -> tuple[int, list[Variant]]:
+    fair = {r.entry.key: r for r in board.rows if not r.seen}
+    return variants({k: r.scores for k, r in fair.items()}, board.weights, {k: r.name for k, r in fair.items()})
+
+
+FLOORS = ROOM.parent / "benchmarks" / "results" / "theory_floor.json"
+
+
+def _theory_floor(board: SuiteBoard) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Lines of methods of other theories, and of no forces, for the columns of bond scans: (name, cells)."""
+    if not FLOORS.is_file():
+        return []
+    known = json.loads(FLOORS.read_text(encoding="utf-8"))
+    lines: dict[str, list[tuple[str, str]]] = {}
+    for k, c in enumerate(board.columns):
+        used = board.lock.tasks[c.task].dataset
+        found = known.get(f"{used.name}:{used.config}")
+        for method, row in (found or {}).get("methods", {}).items():
+            cells = lines.setdefault(method, [("", "")] * len(board.columns))
+            if c.metric in row:
+                of = f"{found['scans']} of {found['of']} scans" if found["scans"] < found["of"] else ""
+                force = f"force MAE {wording.number(row['scan_force_mae'])}" if c.metric == "fsd" else ""
+                cells[k] = (typeset(wording.number(row[c.metric])), ", ".join(x for x in (force, of) if x))
+    return list(lines.items())
 
 
 def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
@@ -170,10 +209,13 @@ def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
             for c in board.columns:
                 task = r.entry.report.tasks.get(c.task)
                 value, text = _cell(task.metrics.get(c.metric) if task else None)
+                force = task.metrics.get("scan_force_mae") if task and c.metric == "fsd" else None
+                if value and force is not None and force.value is not None:  # FSD is never alone
+                    text = typeset(f"{text}, force MAE {wording.value_text(force)}")
                 cells.append((value, text, *_place(c.places.get(r.entry.key))))
             if any(value for value, *_ in cells):
                 lines.append((r, _theory(board, r), cells))
-        out[_key(board)] = {"heads": heads, "lines": lines}
+        out[_key(board)] = {"heads": heads, "lines": lines, "floors": _theory_floor(board)}
     return out
 
 

@@ -58,6 +58,15 @@ class SuiteBoard:
     rows: list[Row]  # most tasks first, then best first; without a rank last
     columns: list[Column]  # of any theory
 
+    @property
+    def groups(self) -> list[list[Row]]:
+        """The rows with a rank by the tasks they have, in the order of ``rows``: only these are ranked together."""
+        found: dict[tuple[str, ...], list[Row]] = {}
+        for row in self.rows:
+            if row.rank is not None:
+                found.setdefault(row.rank.tasks, []).append(row)
+        return list(found.values())
+
 
 def load_entries(entries: Path = ENTRIES, aside: dict[str, str] | None = None) -> list[Entry]:
     """Entries that are not in ``aside``, which takes the names and reasons of those that do not even parse."""
@@ -173,5 +182,5 @@ def shown_metrics(task: TaskReport) -> list[str]:
         lead = headline(task)
         of_test = (f"augrc.test.{lead}", "augrc.test.size_only", "augrc.test.oracle", f"auroc.test.{lead}")
         return [n for n in names if n in of_test or n in ("prevalence.test", f"accuracy_at_coverage.test.{lead}")
-                or (n.startswith("augrc.") and n.endswith(f".{lead}"))]  # fmt: skip
+                or (n.startswith("augrc.") and n.endswith(f".{lead}") and ".calibration." not in n)]  # fmt: skip
     return names

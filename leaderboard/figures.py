@@ -45,6 +45,17 @@ def small(curve: Curve, label: str) -> Markup:
     )
 
 
+def bar(value: float, interval: tuple[float, float]) -> Markup:
+    """A score from 0 to 1 as a dot on its 95 % interval.
+
+    >>> str(bar(0.5, (0.25, 0.75)))
+    '<svg class="bar" viewBox="0 0 80 8" aria-hidden="true"><path d="M20 4H60"/><circle cx="40" cy="4" r="3"/></svg>'
+    """
+    low, x, high = (round(80 * min(max(v, 0.0), 1.0)) for v in (interval[0], value, interval[1]))
+    drawn = f'<path d="M{low} 4H{high}"/><circle cx="{x}" cy="4" r="3"/>'
+    return Markup(f'<svg class="bar" viewBox="0 0 80 8" aria-hidden="true">{drawn}</svg>')
+
+
 FAR = 1e30  # beyond, a value is a gap: scales would overflow
 
 
