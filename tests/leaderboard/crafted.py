@@ -115,8 +115,9 @@ def narrow_intervals(task: Task, rng: random.Random) -> None:
 
 def parameters_of_the_task(task: Task, rng: random.Random) -> None:
     for name in ("length_ps", "replicas", "coverage", "skip_ps"):
-        if name in task["parameters"] and rng.random() < 0.6:
-            task["parameters"][name] = task["parameters"][name] * rng.choice((0.5, 2)) or 1
+        value = task["parameters"].get(name)
+        if isinstance(value, int | float) and rng.random() < 0.6:
+            task["parameters"][name] = value * rng.choice((0.5, 2)) or 1
 
 
 def units_of_the_task(task: Task, rng: random.Random) -> None:
