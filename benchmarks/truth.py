@@ -23,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ffbench_data.potentials import reference
 from ffbench_eval import evaluate, from_ase
 from ffbench_eval.evaluation import load_task_data
-from ffbench_eval.observables import rdf_floor
+from ffbench_eval.observables import rdf_draws
 from ffbench_eval.suite import load_suite
+from ffbench_eval.systems import system_of
 from ffbench_metrics import floor_quantile
 
 DATASETS = ("water", "alanine_dipeptide_obc", "ethanol_gfn2")
@@ -36,7 +37,10 @@ def limit(suite: str, task_name: str, key: str, metric, observables: int) -> flo
         return metric.floor.p95
     task = next(t for t in load_suite(suite, tasks=[task_name]).tasks)
     lasting = task.parameters.length_ps - task.parameters.skip_ps
-    draws = rdf_floor(load_task_data(task), key.removeprefix("rdf_error_"), lasting)[0]
+    data = load_task_data(task)
+    frame = data.frames[0]
+    system = system_of(data, frame.atomic_numbers, frame.cell, frame.pbc)
+    draws = rdf_draws(system, key.removeprefix("rdf_error_"), lasting)
     return floor_quantile(draws, observables=observables)
 
 

@@ -38,8 +38,9 @@ class AtomsBatch:
 
     @property
     def n_atoms(self) -> Tensor:
-        """Atoms per system [B]."""
-        return torch.bincount(self.system_index, minlength=self.n_systems)
+        """Atoms per system [B] (a sum and no ``bincount``, which waits for a GPU and cannot be traced)."""
+        one = torch.ones_like(self.system_index)
+        return one.new_zeros(self.n_systems).index_add(0, self.system_index, one)
 
     def to(self, *, dtype: torch.dtype | None = None, device: Any = None) -> AtomsBatch:
         """The same batch with floating tensors in ``dtype`` and everything on ``device``."""
@@ -91,7 +92,12 @@ class ForceField:
     ``batched`` says whether a batch costs less than its structures alone; if not, the evaluator makes every replica
     a unit of its own, which worker processes can share.
 
-    Calling it casts the batch to its dtype, adds missing edges and checks the shapes of the answer.
+    Calling it adds missing edges (made in the precision given), casts the batch to its dtype and checks the answer.
+    Where the cast loses digits, systems without edges are first moved near the origin
+    (`ffbench_data.neighbors.near_origin`), so that a float32 model does not depend on where a structure sits. The
+    answer is a copy without a graph (a network in training mode keeps it), so that neither a buffer that the model
+    uses again nor a graph over many calls reaches the caller; numbers beyond float32 are NaN. A model that ends the
+    interpreter (``sys.exit``) raises RuntimeError instead.
 
     >>> import torch
     >>> def energy(batch):  # a harmonic tether to the origin, eV
@@ -142,12 +148,23 @@ class ForceField:
         return replace(self, fn=fn, device=torch.device(device))
 
     def __call__(self, batch: AtomsBatch) -> Prediction:
-        batch = batch.to(dtype=self.dtype, device=self.device)
-        if self.cutoff is not None and batch.edge_index is None:
-            from .neighbors import with_edges
+        if batch.edge_index is None:
+            from .neighbors import near_origin, with_edges
 
-            batch = with_edges(batch, self.cutoff)
-        return as_prediction(self.fn(batch), batch)
+            if torch.finfo(self.dtype).eps > torch.finfo(batch.positions.dtype).eps:
+                batch = near_origin(batch)
+            if self.cutoff is not None:
+                batch = with_edges(batch, self.cutoff)
+        batch = batch.to(dtype=self.dtype, device=self.device)
+        try:
+            out = self.fn(batch)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # sys.exit in a model would end the evaluator with it
+            raise RuntimeError(f"the model raised {type(error).__name__}: {error}") from error
+        prediction = as_prediction(out, batch)
+        training = isinstance(self.fn, torch.nn.Module) and self.fn.training
+        return prediction if training else settled(prediction)
 
 
 class _Gradient(torch.nn.Module):
@@ -183,6 +200,19 @@ class _Gradient(torch.nn.Module):
         if not training:
             energy, extra = energy.detach(), {k: v.detach() for k, v in extra.items()}
         return Prediction(energy=energy, forces=-gradient, **extra)
+
+
+def settled(prediction: Prediction) -> Prediction:
+    """A copy without a graph, in which numbers too large for float32 are NaN: whatever stores them would overflow."""
+    largest = torch.finfo(torch.float32).max
+
+    def settle(value: Tensor) -> Tensor:
+        value = value.detach()
+        if value.dtype != torch.float64:
+            return value.clone()
+        return torch.where(value.abs() <= largest, value, torch.nan)
+
+    return Prediction(**{k: v if v is None else settle(v) for k, v in vars(prediction).items()})
 
 
 def as_prediction(out: Any, batch: AtomsBatch) -> Prediction:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -26,11 +26,13 @@ class Split(_Strict):
 
 
 class Config(_Strict):
-    """One way to split the data. ``tests`` says what an out-of-distribution config tests."""
+    """One way to split the data. ``tests`` says what an out-of-distribution config tests, ``labels`` what its frames
+    must have: a split without one of them is refused."""
 
     description: str
     splits: dict[str, Split]
     tests: str | None = None
+    labels: list[Literal["energy", "forces"]] = ["energy", "forces"]
 
 
 class Source(_Strict):

@@ -24,13 +24,16 @@ class Frame:
     pbc: np.ndarray  # [3]
     energy: float
     forces: np.ndarray  # [N, 3]
+    charge: int = 0
+    spin_multiplicity: int = 1  # 2S+1
 
     def to_ase(self):
-        """An `ase.Atoms` with the labels in a single-point calculator."""
+        """An `ase.Atoms` with the labels in a single-point calculator; charge and spin (2S+1) in ``info``."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
 
         atoms = Atoms(self.atomic_numbers, self.positions, cell=self.cell, pbc=self.pbc)
+        atoms.info |= {"charge": self.charge, "spin": self.spin_multiplicity}
         atoms.calc = SinglePointCalculator(atoms, energy=self.energy, forces=self.forces.astype(float))
         return atoms
 
@@ -43,7 +46,7 @@ class Frames:
 
     ``frames[i]`` is a `Frame`; ``frames[a:b]`` or ``frames[indices]`` are `Frames`. Columns: ``atomic_numbers`` [A],
     ``positions`` [A, 3], ``forces`` [A, 3], ``offsets`` [T + 1], ``energy`` [T], ``cell`` [T, 3, 3], ``pbc`` [T, 3],
-    ``time_fs`` [T] (NaN where unknown).
+    ``time_fs`` [T] (NaN where unknown), ``charge`` [T] and ``spin_multiplicity`` [T] (2S+1).
     """
 
     def __init__(self, table: pa.Table):
@@ -58,6 +61,16 @@ class Frames:
     @cached_property
     def time_fs(self) -> np.ndarray:
         return _column(self.table, "time_fs").to_numpy(zero_copy_only=False).astype(float)
+
+    @cached_property
+    def charge(self) -> np.ndarray:
+        stated = "charge" in self.table.column_names
+        return _column(self.table, "charge").to_numpy() if stated else np.zeros(len(self), np.int8)
+
+    @cached_property
+    def spin_multiplicity(self) -> np.ndarray:
+        stated = "spin_multiplicity" in self.table.column_names
+        return _column(self.table, "spin_multiplicity").to_numpy() if stated else np.ones(len(self), np.int8)
 
     @cached_property
     def n_atoms(self) -> np.ndarray:
@@ -80,7 +93,14 @@ class Frames:
             i = range(len(self))[int(index)]
             a = slice(self.offsets[i], self.offsets[i + 1])
             return Frame(
-                self.atomic_numbers[a], self.positions[a], self.cell[i], self.pbc[i], self.energy[i], self.forces[a]
+                self.atomic_numbers[a],
+                self.positions[a],
+                self.cell[i],
+                self.pbc[i],
+                self.energy[i],
+                self.forces[a],
+                int(self.charge[i]),
+                int(self.spin_multiplicity[i]),
             )
         rows = np.arange(len(self))[index]
         if isinstance(index, slice) and index.step in (None, 1):

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+HEAVIEST = 118  # atomic number
 VECTORS = pa.list_(pa.list_(pa.float64(), 3))
 COLUMNS = pa.schema(
     [
@@ -54,31 +55,49 @@ def to_table(
     time_fs=None,
     source_index=None,
     method: str = "",
-    charge: int = 0,
-    spin_multiplicity: int = 1,
+    charge=0,
+    spin_multiplicity=1,
+    where: str = "",
 ) -> pa.Table:
     """An Arrow table from T frames. ``positions`` and ``forces`` are [T, N, 3] or a list of [N_t, 3];
     ``atomic_numbers`` is [N] for all frames or one array per frame; ``energy`` [T] (NaN: unlabelled);
-    ``cell`` [3, 3] or [T, 3, 3]; ``stress`` [T, 3, 3]; ``time_fs`` and ``source_index`` [T].
+    ``cell`` [3, 3] or [T, 3, 3]; ``stress`` [T, 3, 3] (NaN: none); ``time_fs`` and ``source_index`` [T]; ``charge`` and
+    ``spin_multiplicity`` (2S+1) one for all or [T]. Nothing is cast that does not fit: ValueError names ``where`` and
+    the frame.
 
     >>> table = to_table([1, 1], [[[0, 0, 0], [0, 0, 0.74]]], [-31.7], [[[0, 0, 0], [0, 0, 0]]])
     >>> table.num_rows, table["energy"][0].as_py()
     (1, -31.7)
     """
-    frames = len(positions)
+    frames, at = len(positions), f"{where}: " if where else ""
     positions = [np.asarray(p, np.float64) for p in positions]
-    forces = [np.asarray(f, np.float32) for f in forces]
-    numbers = np.asarray(atomic_numbers, dtype=object if _ragged(atomic_numbers) else np.uint8)
-    per_frame = [np.asarray(z, np.uint8) for z in (numbers if numbers.ndim > 1 or numbers.dtype == object else [])]
-    per_frame = per_frame or [numbers.astype(np.uint8)] * frames
+    forces = [_narrow(f, np.float32, "forces", f"{at}frame {t}") for t, f in enumerate(forces)]
+    alike = not len(atomic_numbers) or np.ndim(atomic_numbers[0]) == 0
+    per_frame = (
+        [_elements(atomic_numbers, f"{at}all frames")] * frames
+        if alike
+        else [_elements(z, f"{at}frame {t}") for t, z in enumerate(atomic_numbers)]
+    )
+    if not len(per_frame) == len(forces) == len(np.atleast_1d(energy)) == frames:
+        raise ValueError(
+            f"{at}{frames} positions, {len(forces)} forces, {len(per_frame)} atomic numbers and "
+            f"{len(np.atleast_1d(energy))} energies do not belong together"
+        )
     for t in range(frames):
+        if len(per_frame[t]) == 0:
+            raise ValueError(f"{at}frame {t} has no atoms")
         if not positions[t].shape == forces[t].shape == (len(per_frame[t]), 3):
             raise ValueError(
-                f"frame {t}: positions {positions[t].shape}, forces {forces[t].shape} and {len(per_frame[t])} "
+                f"{at}frame {t}: positions {positions[t].shape}, forces {forces[t].shape} and {len(per_frame[t])} "
                 "atomic numbers do not belong together"
             )
-    cell = np.broadcast_to(np.zeros((3, 3)) if cell is None else np.asarray(cell, np.float64), (frames, 3, 3))
+    cell = np.zeros((3, 3)) if cell is None else np.asarray(cell, np.float64)
+    if cell.shape not in ((3, 3), (frames, 3, 3)):
+        raise ValueError(f"{at}cell {cell.shape} is neither [3, 3] nor [{frames}, 3, 3]")
+    cell = np.broadcast_to(cell, (frames, 3, 3))
     pbc = np.broadcast_to(np.zeros(3, bool) if pbc is None else np.asarray(pbc, bool), (frames, 3))
+    if sum(len(z) for z in per_frame) >= 2**31:
+        raise ValueError(f"{at}more than {2**31 - 1} atoms in one table: write it in parts")
     offsets = np.concatenate([[0], np.cumsum([len(z) for z in per_frame])]).astype(np.int32)
 
     def vectors(parts, kind):
@@ -88,6 +107,11 @@ def to_table(
     def matrices(values):
         inner = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel(), pa.float64()), 3)
         return pa.FixedSizeListArray.from_arrays(inner, 3)
+
+    def stresses(values):
+        present = np.isfinite(np.asarray(values, np.float64)).all((1, 2))
+        full = matrices(np.asarray(values, np.float64))
+        return pa.FixedSizeListArray.from_arrays(full.flatten(), 3, mask=pa.array(~present))
 
     ids = [configuration_id(z, p, c) for z, p, c in zip(per_frame, positions, cell)]
     columns: dict[str, Any] = {
@@ -99,19 +123,45 @@ def to_table(
         "pbc": pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(pbc).ravel()), 3),
         "energy": pa.array(np.asarray(energy, np.float64)),
         "atomic_forces": vectors(forces, pa.float32()),
-        "cauchy_stress": pa.nulls(frames, COLUMNS.field("cauchy_stress").type) if stress is None else matrices(stress),
+        "cauchy_stress": pa.nulls(frames, COLUMNS.field("cauchy_stress").type) if stress is None else stresses(stress),
         "configuration_id": pa.array(ids, pa.string()),
-        "charge": pa.array(np.full(frames, charge, np.int8)),
-        "spin_multiplicity": pa.array(np.full(frames, spin_multiplicity, np.int8)),
+        "charge": pa.array(_small(charge, frames, -127, "charge", at)),
+        "spin_multiplicity": pa.array(_small(spin_multiplicity, frames, 1, "spin multiplicity", at)),
         "time_fs": pa.nulls(frames, pa.float64()) if time_fs is None else pa.array(np.asarray(time_fs, np.float64)),
-        "source_index": pa.array(np.arange(frames) if source_index is None else source_index, pa.int32()),
+        "source_index": pa.array(np.arange(frames) if source_index is None else source_index, pa.int32(), safe=True),
         "method": pa.array([method] * frames, pa.string()),
     }
     return pa.table([columns[f.name] for f in COLUMNS], schema=COLUMNS)
 
 
-def _ragged(numbers) -> bool:
-    return len(numbers) > 0 and np.ndim(numbers[0]) == 1 and len({len(z) for z in numbers}) > 1
+def _elements(numbers, where: str) -> np.ndarray:
+    """Atomic numbers [N] as uint8, which would wrap: 300 is 44 there."""
+    z = np.asarray(numbers)
+    if z.ndim != 1 or z.dtype.kind not in "fiu":
+        raise ValueError(f"{where}: atomic numbers {z.dtype} {z.shape} are not a list of whole numbers")
+    wrong = z[~((z >= 1) & (z <= HEAVIEST) & (z == np.round(z)))]
+    if len(wrong):
+        hint = " (padding, or type indices?)" if wrong[0] == 0 else ""
+        raise ValueError(f"{where}: atomic numbers must be whole numbers from 1 to {HEAVIEST}, got {wrong[0]:g}{hint}")
+    return z.astype(np.uint8)
+
+
+def _narrow(values, kind, what: str, where: str) -> np.ndarray:
+    """A cast to fewer digits; ValueError where a finite number would become infinite."""
+    wide = np.asarray(values, np.float64)
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(kind)
+    if (np.isinf(narrow) & np.isfinite(wide)).any():
+        raise ValueError(f"{where}: {what} of {np.nanmax(np.abs(wide)):.3g} do not fit {np.dtype(kind)}")
+    return narrow
+
+
+def _small(values, frames: int, least: int, what: str, at: str) -> np.ndarray:
+    """int8 [frames] from one whole number or one a frame, checked to lie in ``least``..127."""
+    wide = np.broadcast_to(np.asarray(values, np.float64), (frames,))
+    if len(wrong := wide[~((wide >= least) & (wide <= 127) & (wide == np.round(wide)))]):
+        raise ValueError(f"{at}{what} must be a whole number from {least} to 127, got {wrong[0]:g}")
+    return wide.astype(np.int8)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

@@ -5,7 +5,7 @@ Levels: ``ok``, ``note`` (a fact worth knowing), ``warning`` (a fault users must
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from .frames import Frames
 
+LABELS = ("energy", "forces")
 SAMPLE = 200  # frames per split for checks that look at all pairs
 PAIRS = 2000  # of atoms, enough to tell two shapes apart
 
@@ -27,8 +28,11 @@ class Finding:
     value: float | None = None
 
 
-def validate(tables: Mapping[str, Mapping[str, pa.Table]]) -> list[Finding]:
-    """All checks that need no further knowledge, on every split of every config."""
+def validate(
+    tables: Mapping[str, Mapping[str, pa.Table]], labels: Mapping[str, Sequence[str]] | None = None
+) -> list[Finding]:
+    """All checks that need no further knowledge, on every split of every config. ``labels`` are those that the frames
+    of a config must have, energies and forces where it does not say."""
     seen: dict[int, list[Finding]] = {}
     found = []
     for config, splits in tables.items():
@@ -36,17 +40,18 @@ def validate(tables: Mapping[str, Mapping[str, pa.Table]]) -> list[Finding]:
         for split, f in frames.items():
             key = id(splits[split])  # several configs share a test split: check it once
             if key not in seen:
-                seen[key] = check_frames(f, f"{config}/{split}")
+                seen[key] = check_frames(f, f"{config}/{split}", (labels or {}).get(config, LABELS))
                 found += seen[key]
         found += check_overlap(frames, config)
     return found
 
 
-def check_frames(frames: Frames, where: str) -> list[Finding]:
-    checks: list[Callable[[Frames, str], list[Finding]]] = [_finite, _distances, _duplicates, _net_force, _outliers]
+def check_frames(frames: Frames, where: str, labels: Sequence[str] = LABELS) -> list[Finding]:
+    checks: list[Callable[[Frames, str], list[Finding]]] = [_distances, _duplicates, _net_force, _outliers]
     if len(frames) == 0:
         return [Finding("frames", where, "error", "no frames")]
-    found = [finding for check in checks for finding in check(frames, where)] + check_order(frames, where)
+    found = _finite(frames, where, labels) + [finding for check in checks for finding in check(frames, where)]
+    found += check_order(frames, where)
     if len(frames) >= 50 and _same_atoms(frames):
         found += work(frames, where, near_pairs(frames))
     return found
@@ -59,7 +64,7 @@ def _same_atoms(frames: Frames) -> bool:
     )
 
 
-def _finite(frames: Frames, where: str) -> list[Finding]:
+def _finite(frames: Frames, where: str, labels: Sequence[str]) -> list[Finding]:
     if not np.isfinite(frames.positions).all() or not np.isfinite(frames.cell).all():
         return [Finding("finite", where, "error", "positions or cells hold NaN or infinity")]
     if np.isinf(frames.energy).any() or np.isinf(frames.forces).any():
@@ -70,6 +75,11 @@ def _finite(frames: Frames, where: str) -> list[Finding]:
     if no_energy == 0 and not no_forces.any():
         return [Finding("finite", where, "ok", "all labels are finite")]
     text = f"{no_energy:.1%} of frames have no energy, {no_forces.mean():.1%} no forces"
+    absent = [k for k, none in (("energy", no_energy == 1), ("forces", no_forces.all())) if none and k in labels]
+    if absent:
+        return [
+            Finding("finite", where, "error", f"no frame has {' or '.join(absent)}: a split without labels", no_energy)
+        ]
     return [Finding("finite", where, "note", text, no_energy)]
 
 

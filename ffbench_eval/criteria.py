@@ -8,7 +8,8 @@ else. Where it does not, a criterion is made from the labelled frames of the sys
   phonons of a crystal or a melt break nothing;
 - where these bonds do not hold every atom of an open system together: the distance of every atom to its nearest
   neighbour, from half the smallest to twice the largest seen, and the temperature;
-- in periodic systems also g(r) of all atoms over 1 ps, at most twice as far from the mean as any labelled frame is.
+- in periodic systems also g(r) of all atoms over 1 ps, at most twice as far from the mean as any labelled frame is, or
+  a third as far as an ideal gas.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ NEAREST, APART = 0.5, 2.0  # of the smallest and the largest distance to a neigh
 HOTTER = 3.0  # times the target
 CHANCE = 1e-9  # of a canonical temperature above the limit, in one frame: small systems fluctuate
 SPREAD = 2.0  # times the largest error of g(r) of a labelled frame
+LEAST = 1 / 3  # of the error of an ideal gas: no limit is tighter
 FEWEST = 10  # labelled frames that have a spread
 MOST = 200  # labelled frames looked at
 PARTS = 5  # of the frames in their order; the g(r) of one is held against that of the others
@@ -93,11 +95,11 @@ def _made(system: System, temperature_K: float) -> Criterion:
     if rdf is not None:
         said.append(f"g(r) of all atoms within {rdf.limit:.3g} Å")
     near = _neighbours(_some(system.positions()), _cells(system), system.pbc)
+    nearest: float | None = None
+    apart: float | None = None
     if near.size and np.isfinite(near).all():
         nearest, apart = NEAREST * float(near.min()), APART * float(near.max())
         said.append(f"nearest neighbours between {nearest:.3g} and {apart:.3g} Å")
-    else:
-        nearest = apart = None
     if not said:
         return Criterion(absent="no criterion of stability: no bonds, no limit of g(r), no pair of atoms")
     hottest = _hottest(temperature_K, n)
@@ -221,8 +223,9 @@ def _own_rdf(system: System) -> GofR | None:
     for part in np.array_split(np.arange(len(g)), PARTS):
         rest = np.delete(g, part, axis=0).mean(0)
         worst = max(worst, float(np.abs(g[part] - rest).sum(1).max()) * dr)
-    limit, gas = SPREAD * worst, float(np.abs(1 - g.mean(0)).sum()) * dr
-    return GofR({"all": g.mean(0)}, {"all": (np.arange(n), None)}, limit) if 0 < limit < gas else None
+    gas = float(np.abs(1 - g.mean(0)).sum()) * dr
+    limit = max(SPREAD * worst, LEAST * gas)  # frames a femtosecond apart have no spread
+    return GofR({"all": g.mean(0)}, {"all": (np.arange(n), None)}, limit) if limit < gas else None
 
 
 def _hottest(temperature_K: float, n_atoms: int) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from . import plots, wording
 from .report import ModelCard, Report, TaskReport
 from .templating import environment
-from .verdict import MEANING, verdict
+from .verdict import MEANING, stated_theory, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_STORIES = 12  # per task
@@ -35,7 +35,7 @@ def render(report: Report) -> str:
                 "id": f"task-{index}",
                 "name": name,
                 "report": task,
-                "verdict": verdict(task),
+                "verdict": verdict(task, stated_theory(report, task)),
                 "charts": drawn,
                 "small": task.kind == "bsct",
                 "statuses": [(s, task.statuses[s]) for s in MEANING if s in task.statuses],
@@ -79,11 +79,13 @@ def _plain(value: Any) -> str:
 
 
 def _interval_notes(task: TaskReport) -> list[tuple[str, str]]:
-    """(note, the metrics it belongs to) for every metric that has an interval."""
+    """(note, the metrics it belongs to) for every metric that has an interval, and for floors that need a word."""
     notes: dict[str, list[str]] = {}
     for name, metric in task.metrics.items():
         if metric.interval is not None and metric.interval_note:
             notes.setdefault(metric.interval_note, []).append(wording.metric_name(name))
+        if metric.floor is not None and metric.floor.note:
+            notes.setdefault(f"noise floor: {metric.floor.note}", []).append(wording.metric_name(name))
     return [(note, ", ".join(names)) for note, names in notes.items()]
 
 

@@ -330,7 +330,7 @@ def free_energy(stable, data, p, hills):
         width = np.full((len(rows), 2), p.metadynamics.sigma_rad)
         return free_energy_from_hills(np.column_stack([rows[:, :2], width, rows[:, 2]]), **settings)
 
-    surfaces = []
+    surfaces: list[np.ndarray | None] = []
     for t, rows in zip(stable, hills):
         if rows is None:
             surfaces.append(None)

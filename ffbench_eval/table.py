@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .report import Metric, Report
-from .verdict import verdict
+from .verdict import stated_theory, verdict
 from .wording import clean, interval_text, metric_name, number, score_text, unit_name, value_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def print_table(report: Report, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     console.print(Text(f"{clean(report.model.name)} on {report.suite} {report.suite_version}", style="bold"))
     for task in report.tasks.values():
-        said = verdict(task)
+        said = verdict(task, stated_theory(report, task))
         mark = " (indicative)" if task.indicative else ""
         console.print()
         console.print(Text.assemble((clean(task.title), "bold"), f"{mark}  ", (said.label, STYLE[said.tone])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .report import Metric, TaskReport
+from .report import Metric, Report, TaskReport, same_theory
 from .wording import clean, interval_text, metric_name, number, unit_name, value_text
 
 MEMBER = {"molecular_dynamics": "replica", "bsct": "scan", "accuracy": "chunk of frames", "selective": "part"}
@@ -36,8 +36,8 @@ class Verdict:
         return tones.get(self.label, "none")
 
 
-def verdict(task: TaskReport) -> Verdict:
-    """The verdict on one task, from its statuses and metrics alone."""
+def verdict(task: TaskReport, theory: str = "") -> Verdict:
+    """The verdict on one task, from its statuses and metrics, and the level of ``theory`` that the model states."""
     counts = task.statuses
     states = set(counts)
     if states <= {"not_run"}:
@@ -52,11 +52,28 @@ def verdict(task: TaskReport) -> Verdict:
 
     broken, ran = _unstable(task)
     strayed = _strayed(task)
-    parts = [_indicative(task), _ran(task, broken, ran), strayed, _moves_as_a_whole(task), *_numbers(task)]
+    whole = _moves_as_a_whole(task)
+    parts = [_indicative(task), _other_theory(task, theory), _ran(task, broken, ran), strayed, whole, *_numbers(task)]
     parts += [*_against_floor(task, broken), _lost(task), *_not_scored(task)]
     lost = "incomplete" if states & set(LOST) else ""
-    label = "unstable" if broken else lost or ("astray" if strayed or _moves_as_a_whole(task) else "finished")
+    label = "unstable" if broken else lost or ("astray" if strayed or whole else "finished")
     return Verdict(label, _sentence(parts))
+
+
+def stated_theory(report: Report, task: TaskReport) -> str:
+    """The level of theory of the model that answered a task."""
+    name, config = task.dataset.name, task.dataset.config
+    return (report.models.get(f"{name}:{config}") or report.models.get(name) or report.model).theory
+
+
+def _other_theory(task: TaskReport, theory: str) -> str:
+    data = task.dataset.theory
+    if task.kind == "speed" or not theory or not data or same_theory(theory, data):
+        return ""
+    return (
+        f"the model's level of theory is {clean(theory)}, the data's {clean(data)}: differences from the data hold "
+        "the difference of the two, not the model's errors alone"
+    )
 
 
 def _unstable(task: TaskReport) -> tuple[int, int]:
@@ -163,7 +180,7 @@ def _numbers(task: TaskReport) -> list[str]:
         text = f"FSD {_quantity(m['fsd'])} over {_many(m['fsd'].n, 'scan')}"
         if _known(m.get("scan_force_mae")):  # FSD mixes smoothness with accuracy: never alone
             text += f" with a force MAE of {_quantity(m['scan_force_mae'])}"
-        return [text]
+        return [text, *_no_better_than_none(m.get("scan_force_mae"))]
     if task.kind == "selective":
         return _selective(m, task.headline)
     if task.kind == "speed" and _known(m.get("steps_per_second")):
@@ -176,6 +193,13 @@ def _numbers(task: TaskReport) -> list[str]:
         if v.value is not None and v.floor is None and (n.endswith("_error") or n.startswith("rdf_error_"))
     ]
     return [f"{', '.join(bare)}, with no noise floor to hold against it"] if bare else []
+
+
+def _no_better_than_none(error: Metric | None) -> list[str]:
+    """Flat curves have no false extrema either: smoothness without accuracy says nothing."""
+    if error is None or error.value is None or error.trivial is None or error.value < error.trivial:
+        return []
+    return [f"forces along scans are no better than none ({number(error.trivial)}), so that smoothness says nothing"]
 
 
 def _selective(m: dict[str, Metric], lead: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..load import cache_folder
 from ..store import write_dataset
 from ..validate import check_against_card, check_stiffness, check_trajectory, report, validate
 from .built import Built
+from .labels import NotUsed
 from .read import require_folder
 
 BUILDERS = {
@@ -51,8 +53,10 @@ def build(name: str, source: str | Path | None = None, out: str | Path | None = 
         folder = fetch(of_card.sources, cache_folder() / "sources" / name, quiet=quiet)
     else:
         folder = _generate(name, quiet)
-    built = make(folder, of_card)
-    found = validate(built.tables) + check_against_card(built.tables, of_card)
+    built = _make(make, folder, of_card)
+    found = validate(built.tables, {name: c.labels for name, c in of_card.configs.items()}) + check_against_card(
+        built.tables, of_card
+    )
     for label, table in built.trajectories.items():
         found += check_trajectory(table, label)
     for label, table, i, j, expected in built.stiffness:
@@ -70,6 +74,23 @@ def build(name: str, source: str | Path | None = None, out: str | Path | None = 
     }
     extra = {**built.extra_files, VALIDATION: (json.dumps(summary, indent=1) + "\n").encode()}
     return write_dataset(out / name, of_card, built.tables, extra, provenance=provenance)
+
+
+def _make(make: Callable[[Path, Card], Built], folder: Path, of_card: Card) -> Built:
+    """Run a builder; what its readers did not use becomes notes of the build, one line for all files alike."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        built = make(folder, of_card)
+    files: dict[str, list[str]] = {}
+    for one in caught:
+        if isinstance(one.message, NotUsed):
+            files.setdefault(one.message.what, []).append(one.message.path.name)
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    for what, names in files.items():
+        named = list(dict.fromkeys(names))
+        built.notes.append(f"{', '.join(named[:3])}{f' and {len(named) - 3} more' * (len(named) > 3)}: {what}")
+    return built
 
 
 def _builder(name: str) -> Callable[[Path, Card], Built]:

@@ -31,7 +31,7 @@ def build_three_bpa(folder: Path, card: Card) -> Built:
     if mixed is not None:
         tests = [t for t in (test300, test600, test1200) if t is not None]
         built.tables["mixedT"] = {**_train_val(mixed), "test": join(tests)}
-    scan = _one(folder, "test_dih", card, missing_ok=True)
+    scan = _one(folder, "test_dih", card, missing_ok=True, labels=("energy",))
     if scan is not None:
         built.tables["dihedral"] = {"test": scan}
     else:
@@ -46,7 +46,7 @@ def build_acac(folder: Path, card: Card) -> Built:
     built.tables["300K_to_600K"] = {**_train_val(train300), "test": test300, "ood_test": test600}
     built.tables["600K"] = {**_train_val(train600), "test": test600}
     for config, file in (("h_transfer", "test_H_transfer"), ("dihedral", "test_dihedral")):
-        table = _one(folder, file, card, f"{file}_energyonly", missing_ok=True)
+        table = _one(folder, file, card, f"{file}_energyonly", missing_ok=True, labels=("energy",))
         if table is None:
             built.missing(f"{file} is absent")
         else:
@@ -54,14 +54,14 @@ def build_acac(folder: Path, card: Card) -> Built:
     return built
 
 
-def _one(folder, name, card, *others, missing_ok=False):
+def _one(folder, name, card, *others, missing_ok=False, labels=("energy", "forces")):
     path = find(folder, *(f"{n}.{end}" for n in (name, *others) for end in ("xyz", "npz")))
     if path is None:
         if missing_ok:
             return None
         raise ValueError(f"{folder}: {name}.xyz (or .npz) is missing")
     read = read_xyz if path.suffix == ".xyz" else read_npz
-    return read(path, method=card.theory)
+    return read(path, method=card.theory, labels=labels)
 
 
 def _train_val(table):

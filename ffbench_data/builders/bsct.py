@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from ..datacard import Card
 from ..schema import to_table
 from .built import Built
-from .read import find, npz_arrays, unpack, xyz_arrays
+from .read import find, npz_arrays, unpack
+from .xyz import xyz_frames
 
 BONDS = ("C-C", "C-N", "C-O", "C-P", "C-S", "N-N", "N-O", "N-P", "O-P")
 SCANS = "scans.parquet"
@@ -33,7 +34,7 @@ def build(folder: Path, card: Card) -> Built:
             folder = unpack(archive, Path(folder) / "unpacked")
     for bond in BONDS:
         flat = find(folder, f"{bond}.npz")
-        scans = _flat(flat) if flat else _folders(folder, bond)
+        scans = _flat(flat) if flat else _folders(folder, bond, card.theory)
         if not scans:
             built.missing(f"{bond}: no scans")
             continue
@@ -66,6 +67,9 @@ def _table(bond: str, scan: dict[str, Any], card: Card) -> pa.Table:
         scan["forces"],
         method=card.theory,
         source_index=np.arange(frames),
+        charge=scan.get("charge", 0),
+        spin_multiplicity=scan.get("spin", 1),
+        where=f"{bond}/{scan['id']}",
     )
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.asarray(scan["forces"], np.float64).ravel()), 3)
     offsets = pa.array(np.arange(frames + 1, dtype=np.int32) * n)
@@ -111,13 +115,13 @@ def _flat(path: Path) -> list[dict[str, Any]]:
     return out
 
 
-def _folders(folder: Path, bond: str) -> list[dict[str, Any]]:
+def _folders(folder: Path, bond: str, method: str) -> list[dict[str, Any]]:
     out = []
     for partition in sorted(Path(folder).rglob(f"{bond}/*/partition.npz")):
         p = npz_arrays(partition)
         files = sorted(partition.parent.glob("atoms_*.xyz"), key=lambda f: int(f.stem.split("_")[1]))
-        read = [xyz_arrays(f) for f in files]
-        z, x, energy, forces = ([one[k][0] for one in read] for k in range(4))
+        read = [xyz_frames(f, method=method, labels=(), also_used=["smiles"]) for f in files]  # a frame may lack labels
+        z, x = [one.numbers[0] for one in read], [one.positions[0] for one in read]
         if not files or any(not np.array_equal(z[0], other) for other in z):
             raise ValueError(f"{partition.parent}: the atoms_*.xyz do not all have the same atoms")
         first, last, count = p["perturb_range"]
@@ -129,8 +133,10 @@ def _folders(folder: Path, bond: str) -> list[dict[str, Any]]:
                 "smiles": _smiles(files[0]),
                 "numbers": z[0],
                 "positions": np.array(x),
-                "forces": np.array(forces),
-                "energy": np.array(energy),
+                "forces": np.array([one.forces[0] for one in read]),
+                "energy": np.array([one.energy[0] for one in read]),
+                "charge": [one.charge[0] or 0 for one in read],
+                "spin": [one.spin[0] or 1 for one in read],
                 "bond_index": p["bond_index"],
                 "bond_length": np.linspace(first, last, len(files)),
                 "fragment": p["labels"],

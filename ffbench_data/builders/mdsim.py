@@ -54,7 +54,7 @@ def _table(path: Path, card: Card) -> pa.Table:
     named["cell"] = (lengths[..., None] * np.eye(3)) if lengths.ndim > 1 else np.diag(lengths)
     if named["cell"].ndim == 3 and len(named["cell"]) not in (1, frames):
         raise ValueError(f"{path}: {len(named['cell'])} cells for {frames} frames")
-    return table_of(named, path, method=card.theory, energy_unit=KCAL)
+    return table_of(named, path, method=card.theory, energy_unit=KCAL, labels=("forces",))
 
 
 def _elements_bond(table: pa.Table, spring: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

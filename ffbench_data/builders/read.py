@@ -6,7 +6,7 @@ import json
 import pickle
 import tarfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,22 @@ import pyarrow as pa
 from ase import units
 
 from ..schema import to_table
+from .labels import NAMES, charge_and_spin, check_theory, pick, plain, said, stress_of
+from .xyz import LABELS
+from .xyz import read_xyz as read_xyz
+from .xyz import xyz_arrays as xyz_arrays
 
 KCAL = units.kcal / units.mol  # eV per kcal/mol
-NAMES = {
-    "positions": ("pos", "R", "coords", "wrapped_coords"),
-    "numbers": ("z", "nuclear_charges", "atomic_numbers", "atomic_number", "atom_types"),
-    "energy": ("energy", "E", "energies"),
-    "forces": ("forces", "F", "force"),
-    "cell": ("cell", "lattices"),
+LAYOUT = {  # of arrays; the names of labels are in `labels.NAMES`
+    "positions": ("pos", "R", "coords", "wrapped_coords", "positions"),
+    "numbers": ("z", "nuclear_charges", "atomic_numbers", "atomic_number", "numbers", "Z", "atom_types"),
+    "cell": ("cell", "lattices", "lattice"),
     "lengths": ("lengths",),
+    "angles": ("angles",),
     "pbc": ("pbc",),
     "index": ("index", "old_indices"),
 }
+USUAL = {"energy": ("energy", "E", "energies", "REF_energy"), "forces": ("forces", "F", "force", "REF_forces")}
 
 
 def find(folder: Path, *patterns: str) -> Path | None:
@@ -102,108 +106,203 @@ def table_of(
     energy_unit: float = 1.0,
     time_step: float | None = None,
     periodic: bool | None = None,
+    labels: Sequence[str] = LABELS,
+    keys: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """A table from arrays under any of the names in use. ``energy_unit`` is eV per unit of the file (also of forces).
 
-    ``time_step`` (fs) dates consecutive frames. Without energies the frames are force-only (energy NaN).
+    ``time_step`` (fs) dates consecutive frames. ``labels`` are those that the file must have (some frames may lack
+    them: NaN); ``keys`` names them where the usual names do not serve. What is not used is said (`labels.NotUsed`).
     """
-    got: dict[str, Any] = {
-        k: next((np.asarray(arrays[n]) for n in names if n in arrays), None) for k, names in NAMES.items()
-    }
-    missing = [f"{k} ({' or '.join(NAMES[k])})" for k in ("positions", "numbers", "forces") if got[k] is None]
+    keys, where = keys or {}, str(path)
+    names = {k: next((n for n in usual if n in arrays), None) for k, usual in LAYOUT.items()}
+    names["energy"] = pick(arrays, "energy", where, keys.get("energy")) or pick(arrays, "free_energy", where)
+    names["forces"] = pick(arrays, "forces", where, keys.get("forces"))
+    missing = [f"{k} ({' or '.join(LAYOUT[k])})" for k in ("positions", "numbers") if names[k] is None]
+    missing += [f"{k} ({' or '.join(USUAL[k])})" for k in labels if names[k] is None]
     if missing:
         raise ValueError(f"{path}: no {', no '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
-    _refuse_other_units(arrays, path)
-    x, z, f = got["positions"], got["numbers"], got["forces"]
-    if x.ndim != 3 or x.shape[-1] != 3 or f.shape != x.shape or z.shape[-1] != x.shape[1]:
+    got: dict[str, Any] = {k: np.asarray(arrays[n]) for k, n in names.items() if n is not None}
+    _refuse_other_units(arrays, path, method)
+    x = _numeric(got["positions"], "positions", path)
+    if x.ndim != 3 or x.shape[-1] != 3:
+        raise ValueError(f"{path}: positions {x.shape} are not [frames, atoms, 3]")
+    frames, atoms = x.shape[:2]
+    z = _elements(got["numbers"], path)
+    f = _numeric(got.get("forces", np.full(x.shape, np.nan)), "forces", path)
+    if z.shape not in ((atoms,), (1, atoms), (frames, atoms)) or f.shape not in (x.shape, (frames, 3 * atoms)):
         raise ValueError(f"{path}: shapes differ: positions {x.shape}, forces {f.shape}, atomic numbers {z.shape}")
-    frames = len(x)
-    energy = np.full(frames, np.nan) if got["energy"] is None else got["energy"].astype(float).reshape(-1)
-    if len(energy) != frames:
-        raise ValueError(f"{path}: {len(energy)} energies for {frames} frames")
-    cell = got["cell"] if got["cell"] is not None else got["lengths"]
-    if cell is not None and cell.ndim == 1:
-        cell = np.diag(cell)
-    pbc = got["pbc"]
+    energy = _numeric(got.get("energy", np.full(frames, np.nan)), "energies", path)
+    if energy.shape not in ((frames,), (frames, 1)):
+        raise ValueError(f"{path}: energies {energy.shape} for {frames} frames: expected one a frame")
+    nothing = [k for k, v in (("energy", energy), ("forces", f)) if k in labels and np.isnan(v).all()]
+    if nothing:
+        raise ValueError(f"{path}: every value of {' and of '.join(str(names[k]) for k in nothing)} is NaN: no labels")
+    pbc = _periodic(got.get("pbc"), frames, path)
+    cell = _cell(got, frames, path)
     if pbc is None:
         pbc = np.full(3, bool(cell is not None and np.any(cell)) if periodic is None else periodic)
     if cell is not None:
-        cell = np.where(np.asarray(pbc, bool)[..., :, None], cell, 0.0)  # a dummy box around a molecule is no cell
-    index = np.arange(frames) if got["index"] is None else got["index"].astype(int).reshape(-1)
+        cell = np.where(pbc[..., :, None], cell, 0.0)  # a dummy box around a molecule is no cell
+    stress, stress_name = _stresses(arrays, cell, pbc, frames, path)
+    charge, spin = _charges(arrays, z if z.ndim == 1 else z[0], frames, path)
+    index = np.arange(frames) if "index" not in got else _indices(got["index"], frames, path)
+    used = {n for n in (*names.values(), stress_name, "meta") if n}
+    used |= {n for n in arrays for kind in ("charge", "multiplicity", "unpaired", "spin", "theory")
+             if plain(n) in NAMES[kind]}  # fmt: skip
+    if unused := [n for n in arrays if n not in used]:
+        said(path, f"not used: {', '.join(unused)}")
     return to_table(
-        z if z.ndim == 1 else list(z),
+        list(np.broadcast_to(z, (frames, atoms))) if z.ndim == 2 else z,
         x,
-        energy * energy_unit,
-        f * energy_unit,
+        energy.reshape(frames) * energy_unit,
+        f.reshape(x.shape) * energy_unit,
         cell=cell,
         pbc=pbc,
+        stress=None if stress is None else stress * (energy_unit if stress_name else 1.0),
         source_index=index,
         time_fs=None if time_step is None else index * time_step,
         method=method,
+        charge=charge,
+        spin_multiplicity=spin,
+        where=where,
     )
 
 
-def _refuse_other_units(arrays: dict[str, Any], path: Path) -> None:
-    if "meta" not in arrays:
-        return
-    try:
-        stated = json.loads(str(arrays["meta"])).get("units", {})
-    except (ValueError, AttributeError):
-        raise ValueError(f"{path}: meta is not a JSON mapping") from None
-    ours = {"pos": "Angstrom", "energy": "eV", "forces": "eV/Angstrom", "cell": "Angstrom"}
-    for key, unit in ours.items():
-        if key in stated and str(stated[key]).split(" ")[0] != unit:
-            raise ValueError(f"{path}: {key} is in {stated[key]!r}, expected {unit!r}: convert the file first")
+def _numeric(values: np.ndarray, what: str, path: Path) -> np.ndarray:
+    if values.dtype == np.float16 or values.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: {what} are {values.dtype}: expected float64 or float32")
+    return values.astype(np.float64) if values.dtype.kind != "f" or what == "energies" else values
+
+
+def _elements(z: np.ndarray, path: Path) -> np.ndarray:
+    """Atomic numbers from numbers (of any kind) or symbols; the range is checked by `to_table`."""
+    from ase.data import atomic_numbers
+
+    if z.dtype.kind in "US":
+        symbols = z.astype(str)
+        unknown = sorted(set(symbols.ravel()) - set(atomic_numbers))
+        if unknown:
+            raise ValueError(f"{path}: {', '.join(unknown)} is no element of the periodic table")
+        return np.vectorize(atomic_numbers.get, otypes=[int])(symbols)
+    if z.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: atomic numbers are {z.dtype}: expected whole numbers or symbols")
+    return z
+
+
+def _periodic(pbc: np.ndarray | None, frames: int, path: Path) -> np.ndarray | None:
+    if pbc is None:
+        return None
+    if pbc.dtype.kind not in "biu" or pbc.shape not in ((), (3,), (frames, 3)):
+        raise ValueError(f"{path}: pbc {pbc.dtype} {pbc.shape}: expected three truth values, or three a frame")
+    return np.broadcast_to(pbc.astype(bool), (3,)) if pbc.ndim == 0 else pbc.astype(bool)
+
+
+def _cell(got: dict[str, Any], frames: int, path: Path) -> np.ndarray | None:
+    """[3, 3] or [frames, 3, 3] from a cell, nine numbers, edges and angles (degrees), or three edges."""
+    from ase.geometry import cellpar_to_cell
+
+    if "cell" not in got and "lengths" not in got:
+        return None
+    cell = _numeric(got.get("cell", got.get("lengths")), "cells", path).astype(float)
+    if "angles" in got and not np.allclose(got["angles"], 90):
+        raise ValueError(f"{path}: angles of the cell other than 90 degrees: give the cell as [3, 3]")
+    # Three rows of three are lattice vectors when called a cell, and edges of three frames when called lengths.
+    if cell.shape in ((3, 3), (frames, 3, 3), (1, 3, 3)) and "cell" in got:
+        return cell[0] if cell.shape == (1, 3, 3) else cell
+    if cell.shape in ((3,), (6,), (9,)) or cell.shape in ((frames, 3), (frames, 6), (frames, 9)):
+        rows = [np.diag(c) if len(c) == 3 else c.reshape(3, 3) if len(c) == 9 else cellpar_to_cell(c)
+                for c in np.atleast_2d(cell)]  # fmt: skip
+        return rows[0] if cell.ndim == 1 else np.stack(rows)
+    raise ValueError(
+        f"{path}: cell {cell.shape} for {frames} frames: expected [3, 3], [9], edges and angles [6] or edges [3], "
+        "with or without one a frame"
+    )
+
+
+def _stresses(arrays, cell, pbc, frames: int, path: Path) -> tuple[np.ndarray | None, str | None]:
+    name = pick(arrays, "stress", str(path)) or pick(arrays, "virial", str(path))
+    if name is None or cell is None or not pbc.all():
+        return None, None
+    if len(arrays[name]) != frames:
+        raise ValueError(f"{path}: {name} {np.shape(arrays[name])} for {frames} frames")
+    cells = np.broadcast_to(cell, (frames, 3, 3))
+    return np.stack([stress_of({name: s}, c, str(path))[0] for s, c in zip(arrays[name], cells)]), name
+
+
+def _charges(arrays, numbers, frames: int, path: Path) -> tuple[list[int], list[int]]:
+    """Charge and spin multiplicity of each frame: stated once, once a frame, or neutral singlets."""
+    kinds = ("charge", "multiplicity", "unpaired", "spin")
+    stated = {n: np.asarray(v).reshape(-1) for n, v in arrays.items() if any(plain(n) in NAMES[k] for k in kinds)}
+    for name, values in stated.items():
+        if len(values) not in (1, frames):
+            raise ValueError(f"{path}: {name} has {len(values)} values for {frames} frames")
+    rows = [{n: v[t if len(v) > 1 else 0] for n, v in stated.items()} for t in range(frames)] if stated else []
+    found = [charge_and_spin(row, numbers, f"{path}: frame {t}") for t, row in enumerate(rows)]
+    return [c or 0 for c, _ in found] or [0] * frames, [s or 1 for _, s in found] or [1] * frames
+
+
+def _indices(index: np.ndarray, frames: int, path: Path) -> np.ndarray:
+    index = index.reshape(-1)
+    if len(index) != frames or index.dtype.kind not in "fiu" or (index != np.round(index)).any():
+        raise ValueError(
+            f"{path}: index {index.dtype} [{len(index)}] is not one whole number for each of {frames} frames"
+        )
+    if np.abs(index).max(initial=0) >= 2**31:
+        raise ValueError(f"{path}: index {np.abs(index).max()} does not fit 32 bits")
+    return index.astype(np.int64)
+
+
+def _refuse_other_units(arrays: dict[str, Any], path: Path, method: str) -> None:
+    """What the file says of itself: units other than ours are refused, another level of theory too."""
+    about: dict[str, Any] = {n: arrays[n] for n in arrays if plain(n) in NAMES["theory"]}
+    if "meta" in arrays:
+        try:
+            meta = json.loads(str(arrays["meta"]))
+            units_of = meta.get("units", {})
+            about |= {n: v for n, v in meta.items() if plain(n) in NAMES["theory"] and isinstance(v, str)}
+        except (ValueError, AttributeError):
+            raise ValueError(f"{path}: meta is not a JSON mapping") from None
+        ours = {"pos": "Angstrom", "energy": "eV", "forces": "eV/Angstrom", "cell": "Angstrom"}
+        for key, unit in ours.items():
+            if key in units_of and str(units_of[key]).split(" ")[0] != unit:
+                raise ValueError(f"{path}: {key} is in {units_of[key]!r}, expected {unit!r}: convert the file first")
+    for statement in about.values():
+        check_theory(np.asarray(statement).item() if np.ndim(statement) == 0 else statement, method, path)
 
 
 def read_npz(path: Path, **how: Any) -> pa.Table:
     return table_of(npz_arrays(path), path, **how)
 
 
-def read_xyz(path: Path, *, method: str, time_step: float | None = None) -> pa.Table:
-    """Frames of an extended XYZ file; frames without forces get NaN forces."""
-    z, x, e, f, cell, pbc = xyz_arrays(path)
-    time = None if time_step is None else np.arange(len(x)) * time_step
-    return to_table(z, x, e, f, cell=np.array(cell), pbc=np.array(pbc), time_fs=time, method=method)
-
-
-def xyz_arrays(path: Path) -> tuple[list, list, list, list, list, list]:
-    """Per frame of an extended XYZ file: atomic numbers, positions, energy, forces (NaN where there are none), cell,
-    periodic directions."""
-    from ase.io import iread
-
-    z, x, e, f, cell, pbc = [], [], [], [], [], []
-    try:
-        for atoms in iread(path, format="extxyz"):
-            labels = atoms.calc.results if atoms.calc else {}
-            z.append(atoms.numbers)
-            x.append(atoms.positions)
-            e.append(labels.get("energy", np.nan))
-            f.append(labels.get("forces", np.full(atoms.positions.shape, np.nan)))
-            pbc.append(atoms.pbc)
-            cell.append(np.asarray(atoms.cell) * atoms.pbc[:, None])
-    except Exception as error:  # ASE raises whatever it stumbles over
-        raise ValueError(f"{path}: not a readable extended XYZ file: {error}") from None
-    if not x:
-        raise ValueError(f"{path}: no frames")
-    return z, x, e, f, cell, pbc
-
-
 def read_deepmd(folder: Path, *, method: str) -> pa.Table:
-    """One DeePMD system folder: type.raw, type_map.raw, set.*/{coord,force,energy,box}.npy (Angstrom, eV)."""
+    """One DeePMD system folder: type.raw, type_map.raw, set.*/{coord,force,energy,box,virial}.npy (Angstrom, eV);
+    a file ``nopbc`` says that the system is open."""
     from ase.data import atomic_numbers
 
     try:
         kinds = np.loadtxt(folder / "type.raw", dtype=int, ndmin=1)
         names = (folder / "type_map.raw").read_text().split()
+        if kinds.min() < 0 or kinds.max() >= len(names):
+            raise ValueError(f"type.raw has kind {kinds.max()}, type_map.raw {len(names)} elements")
         sets = sorted(folder.glob("set.*"))
-        x, f, e, box = (
-            np.concatenate([np.load(s / f"{k}.npy") for s in sets]) for k in ("coord", "force", "energy", "box")
-        )
+
+        def read(name):
+            return np.concatenate([np.load(s / f"{name}.npy") for s in sets])
+
+        has = sorted({f.stem for s in sets for f in s.glob("*.npy")})
+        x, f, e = read("coord"), read("force"), read("energy").reshape(-1)
         z = np.array([atomic_numbers[names[k]] for k in kinds])
         shape = (len(e), len(z), 3)
-        return to_table(z, x.reshape(shape), e, f.reshape(shape), cell=box.reshape(-1, 3, 3), pbc=[True] * 3,
-                        method=method)  # fmt: skip
+        open_system = (folder / "nopbc").exists()
+        cell = None if open_system else read("box").reshape(-1, 3, 3)
+        stress = None
+        if "virial" in has and cell is not None:
+            stress = -read("virial").reshape(-1, 3, 3) / np.abs(np.linalg.det(cell))[:, None, None]
+        if unused := [n for n in has if n not in ("coord", "force", "energy", "box", "virial")]:
+            said(folder, f"not used: {', '.join(unused)}")
+        return to_table(z, x.reshape(shape), e, f.reshape(shape), cell=cell, pbc=[not open_system] * 3, stress=stress,
+                        method=method, where=str(folder))  # fmt: skip
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise ValueError(f"{folder}: not a readable DeePMD system: {error}") from None
 

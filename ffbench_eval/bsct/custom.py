@@ -17,6 +17,7 @@ from . import pictures, scores
 from .predict import predict
 from .scans import LabelledScan
 
+FLAT = 0.1  # eV: from half to twice a bond length any bond changes by electronvolts
 LITE = {"spurious_extrema": "1", "energy_roughness": "eV", "conservativeness": "eV", "sign_flips": "1"}
 
 
@@ -153,7 +154,8 @@ def scan_molecule(
     """Score ``model`` on the scans and write ``scan.json`` and ``scan.html`` to ``folder``; {scan: its numbers}.
 
     Without a reference these are the four of `ffbench_metrics.bsct_lite`. A scan on which the model's answer is not
-    finite has ``state: model_error`` and no numbers.
+    finite has ``state: model_error`` and no numbers; so has one (``flat``) along which nothing changes, whose four
+    would be perfect.
     """
     from ffbench_metrics import bsct_lite
 
@@ -176,6 +178,8 @@ def scan_molecule(
         elif labelled:
             row = scores.score_scan(labelled[name], energy, forces)
             rows[name] = {"state": "ok"} | {key: v for key, v in row.items() if key != "conservativeness"}
+        elif np.ptp(energy) < FLAT:
+            rows[name] = {"state": "flat", "why": f"the energy changes by less than {FLAT:g} eV: nothing to judge"}
         else:
             lite = bsct_lite(energy, forces, s.positions, (s.i, s.j), s.fragment)
             rows[name] = {"state": "ok", **lite._asdict()}

@@ -89,8 +89,8 @@ def score_scan(scan: LabelledScan, energy: Any, forces: Any) -> dict[str, float 
         "scan_energy_mae_compress": float(off[: eq + 1].mean()),
         "scan_energy_mae_stretch": float(off[eq:].mean()),
         "scan_energy_mae_aligned": float(aligned.mean()),
-        "spurious_extrema": float(count_spurious_extrema(e, e_ref)),
-        "sign_flips": float(sum(flips)),
+        "spurious_extrema": float(count_spurious_extrema(e, e_ref)) if len(e) > 2 else None,  # two points turn nowhere
+        "sign_flips": float(sum(flips)) if len(e) > 2 else None,
         "energy_jump": jump,
         "conservativeness": None,
         "conservativeness_on_frames": conservativeness(e, f, x, start=eq),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .rule import Force, Rule, per_atom
+from .rule import Force, Rule, decay, per_atom
 from .system import State, System, kinetic_energy
 
 
@@ -21,7 +21,7 @@ def npt(state: State, system: System, rule: Rule, force: Force, noise: Tensor | 
     if noise is None:
         raise ValueError("npt needs noise [B, N + 1, 3]")
     swell, mean_stress = state.thermostat.unbind(1)
-    volume = initial_volume(system) * torch.exp(swell)
+    volume = system.volume * torch.exp(swell)
     pressure = 2 * kinetic_energy(state.velocities, system.masses) / (3 * volume) - mean_stress
     rate = rule.compressibility / rule.barostat_relaxation * rule.dt
     change = rate * (pressure - rule.pressure) + (2 * system.kt * rate / volume).sqrt() * noise[:, -1, 0]
@@ -29,7 +29,7 @@ def npt(state: State, system: System, rule: Rule, force: Force, noise: Tensor | 
 
     dt = per_atom(rule.dt)
     half = 0.5 * dt / system.masses
-    keep = per_atom(torch.exp(torch.as_tensor(-rule.friction * rule.dt, dtype=scale.dtype, device=scale.device)))
+    keep = per_atom(decay(rule.dt, rule.friction))
     spread = ((1 - keep**2) * system.kt[:, None, None] / system.masses).sqrt()
     v = state.velocities + half * state.forces
     x = state.positions + 0.5 * dt * v
@@ -39,11 +39,6 @@ def npt(state: State, system: System, rule: Rule, force: Force, noise: Tensor | 
     energy, forces, stress = force(x, scaled_cell(system, swell))
     mean_stress = stress.diagonal(dim1=-2, dim2=-1).mean(-1)
     return State(x, v + half * forces, forces, energy, torch.stack([swell, mean_stress], 1))
-
-
-def initial_volume(system: System) -> Tensor:
-    """V_0 (Angstrom^3) of the starting cell."""
-    return torch.linalg.det(system.cell).abs()
 
 
 def scaled_cell(system: System, swell: Tensor) -> Tensor:

@@ -52,9 +52,9 @@ class Hills:
     Shared ones are kept once, [1, B H, D], in the order of the walkers within a step.
     """
 
-    def __init__(self, rule: MetadynamicsRule, replicas: int, capacity: int, device=None):
+    def __init__(self, rule: MetadynamicsRule, replicas: int, capacity: int, device=None, images=None):
         self.rule, self.replicas = rule, replicas
-        self.variables = Variables(rule.dihedrals, rule.distances, device)
+        self.variables = Variables(rule.dihedrals, rule.distances, device, images)
         shape = (1, capacity * replicas) if rule.shared else (replicas, capacity)
         self.centres = torch.zeros(*shape, len(self.variables), dtype=torch.float64, device=device)
         self.heights = torch.zeros(shape, dtype=torch.float64, device=device)
@@ -124,12 +124,13 @@ class Restraint:
 class Restraints:
     """All restraints of a simulation as one bias."""
 
-    def __init__(self, restraints: tuple[Restraint, ...], device=None):
+    def __init__(self, restraints: tuple[Restraint, ...], device=None, images=None):
         ordered = sorted(restraints, key=lambda r: -len(r.atoms))  # dihedrals first, as in Variables
         self.variables = Variables(
             tuple(r.atoms for r in ordered if len(r.atoms) == 4),
             tuple(r.atoms for r in ordered if len(r.atoms) == 2),
             device,
+            images,
         )
         f64 = {"dtype": torch.float64, "device": device}
         self._centre = torch.tensor([r.centre for r in ordered], **f64)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from .images import Images
+
 
 def dihedral(positions: Tensor, four: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:
     """Dihedral angle [B] (rad, IUPAC sign) of four atoms and its gradient [B, 4, 3]."""
@@ -15,7 +17,7 @@ def dihedral(positions: Tensor, four: tuple[int, int, int, int]) -> tuple[Tensor
 
 
 def distance(positions: Tensor, two: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Distance [B] (Angstrom, no images) of two atoms and its gradient [B, 2, 3]."""
+    """Distance [B] (Angstrom; of the atoms as they are, without images) of two atoms and its gradient [B, 2, 3]."""
     value, gradient = _distances(positions[:, list(two)][:, None])
     return value[:, 0], gradient[:, 0]
 
@@ -23,10 +25,17 @@ def distance(positions: Tensor, two: tuple[int, int]) -> tuple[Tensor, Tensor]:
 class Variables:
     """D collective variables: the ``dihedrals`` (periodic), then the ``distances``.
 
-    Distances use the unwrapped positions without images, so both atoms must start in the same image.
+    With ``images`` every vector between two atoms is the nearest one of the periodic system, as in PLUMED.
     """
 
-    def __init__(self, dihedrals: tuple[tuple[int, ...], ...], distances: tuple[tuple[int, ...], ...], device=None):
+    def __init__(
+        self,
+        dihedrals: tuple[tuple[int, ...], ...],
+        distances: tuple[tuple[int, ...], ...],
+        device=None,
+        images: Images | None = None,
+    ):
+        self.images = images
         self.angles, self.pairs = len(dihedrals), len(distances)
         self._four = torch.tensor(dihedrals, dtype=torch.int64, device=device).view(-1, 4)
         self._two = torch.tensor(distances, dtype=torch.int64, device=device).view(-1, 2)
@@ -64,20 +73,22 @@ class Variables:
     def _evaluate(self, positions: Tensor) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
         angle = length = angle_gradient = length_gradient = None
         if self.angles:
-            angle, angle_gradient = _dihedrals(positions[:, self._four])
+            angle, angle_gradient = _dihedrals(positions[:, self._four], self.images)
         if self.pairs:
-            length, length_gradient = _distances(positions[:, self._two])
+            length, length_gradient = _distances(positions[:, self._two], self.images)
         values = torch.cat([part for part in (angle, length) if part is not None], 1)
         return values, (angle_gradient, length_gradient)
 
 
-def _dihedrals(x: Tensor) -> tuple[Tensor, Tensor]:
+def _dihedrals(x: Tensor, images: Images | None = None) -> tuple[Tensor, Tensor]:
     """Angles [B, D] and gradients [B, D, 4, 3] of four positions each [B, D, 4, 3].
 
     Gradient: Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996), eq. 27.
     """
     a, b, c, d = x.unbind(2)
     f, g, h = a - b, b - c, d - c
+    if images is not None:
+        f, g, h = images.nearest(torch.stack([f, g, h])).unbind(0)
     m, n = torch.linalg.cross(f, g), torch.linalg.cross(h, g)
     length = g.norm(dim=-1, keepdim=True)
     angle = torch.atan2((torch.linalg.cross(n, m) * g).sum(-1) / length[..., 0], (m * n).sum(-1))
@@ -89,8 +100,9 @@ def _dihedrals(x: Tensor) -> tuple[Tensor, Tensor]:
     return angle, torch.stack([outer_a, -outer_a + inner, -outer_d - inner, outer_d], dim=2)
 
 
-def _distances(x: Tensor) -> tuple[Tensor, Tensor]:
+def _distances(x: Tensor, images: Images | None = None) -> tuple[Tensor, Tensor]:
     r = x[:, :, 0] - x[:, :, 1]
+    r = r if images is None else images.nearest(r)
     length = r.norm(dim=-1)
     unit = r / length[..., None]
     return length, torch.stack([unit, -unit], dim=2)

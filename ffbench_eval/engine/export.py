@@ -48,12 +48,12 @@ def to_atoms(trajectory: Trajectory) -> Iterator[Any]:
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.units import fs
 
+    cells = trajectory.cells
     for k in range(len(trajectory)):
-        scale = 1.0 if trajectory.cell_scale is None else trajectory.cell_scale[k]
         atoms = Atoms(
             trajectory.numbers,
             trajectory.positions[k].astype(float),
-            cell=trajectory.cell * scale,
+            cell=cells[k],
             pbc=trajectory.pbc,
             info={"time_ps": float(trajectory.time_ps[k]), "temperature_K": float(trajectory.temperature[k])},
         )
@@ -90,7 +90,6 @@ def _write_mdtraj(trajectory: Trajectory, path: Path, to: str) -> None:
         topology.add_atom(element.symbol, element, residue)
     frames = mdtraj.Trajectory(trajectory.positions.astype(np.float32) / 10, topology, time=trajectory.time_ps)
     if trajectory.pbc.all():
-        scale = np.ones(len(trajectory)) if trajectory.cell_scale is None else trajectory.cell_scale
-        frames.unitcell_vectors = (trajectory.cell * scale[:, None, None] / 10).astype(np.float32)
+        frames.unitcell_vectors = (trajectory.cells / 10).astype(np.float32)
     frames.save(str(path))
     frames[0].save_pdb(str(path.with_suffix(".pdb")))

@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ffbench_data.contract import AtomsBatch, ForceField
-from ffbench_data.neighbors import all_pairs, edges
+from ffbench_data.contract import AtomsBatch, ForceField, Prediction
+from ffbench_data.neighbors import all_pairs, completed_cell, edges
 
+from .memory import is_out_of_memory
 from .system import System
 
 SKIN = 1.0  # Angstrom added to the cutoff of the periodic edge list, so that it is rebuilt rarely
@@ -24,6 +25,10 @@ class ModelForces:
     on `rebuild`). Either way the model sees only edges within its cutoff, in a ``paired`` list. Positions reach a
     float32 model near the origin: periodic ones wrapped into the cell, open ones relative to their centroid.
 
+    A model that raises is asked about one replica at a time: one that raises alone has the energy NaN from then on, as
+    if the model had said so, and `raised` holds its message; the others are untouched. Where nobody got an answer from
+    the first call, the error is passed on.
+
     ``compiled`` may replace the model call: it gets (positions [A, 3], half of the edges [2, E/2] and their shifts
     [E/2, 3] or ``None``) and returns (energy [B], forces [A, 3]), or ``None`` when it cannot serve this list.
     """
@@ -34,6 +39,9 @@ class ModelForces:
         self.periodic = bool(system.pbc.any())
         self.compiled: Callable[..., tuple[Tensor, ...] | None] | None = None
         self.calls = 0
+        self.raised: dict[int, str] = {}  # replica: what the model raised
+        self._spare: Tensor | None = None  # [B, N, 3] positions that the model answers, asked in place of those
+        self._answered: Tensor | None = None  # positions of the last answer
         device = system.masses.device
         self.batch = AtomsBatch(
             positions=torch.zeros(replicas * n, 3, dtype=torch.float64, device=device),
@@ -51,25 +59,94 @@ class ModelForces:
         """Forget the edge list, so that it depends on the next positions only."""
         self._reference = None
 
+    def forget(self) -> None:
+        """As if no call had been made."""
+        self.calls, self.raised, self._spare, self._answered = 0, {}, None, None
+        self.rebuild()
+
     def __call__(self, positions: Tensor, cell: Tensor | None = None) -> tuple[Tensor, ...]:
+        if self._spare is not None:
+            positions = torch.where(self._silent[:, None, None], self._spare, positions)
         x, half, shift = self.prepare(positions, cell)
         self.calls += 1
         if self.compiled is not None:
             out = self.compiled(x, half, shift)
             if out is not None:
                 return out[0], out[1].view_as(positions)
-        batch = with_pairs(replace(self.batch, positions=x), half, shift)
-        if cell is None:
-            prediction = self.model(batch)
-            return prediction.energy.to(positions.dtype), prediction.forces.to(positions.dtype).view_as(positions)
-        prediction = self.model(replace(batch, cell=cell))
-        if prediction.stress is None:
+        batch = replace(self.batch, positions=x) if cell is None else replace(self.batch, positions=x, cell=cell)
+        batch = batch.to(dtype=self.model.dtype)  # near the origin already: the model's call need not move them
+        prediction = self._ask(batch, half, shift, positions)
+        if cell is not None and prediction.stress is None:
             raise ValueError(
                 "ensemble 'npt' is unsupported: the model returns no stress (ForceField.from_energy(..., stress=True) "
                 "derives it)"
             )
-        answer = (prediction.energy, prediction.forces.view_as(positions), prediction.stress)
+        energy = prediction.energy.detach()
+        if self.raised:
+            energy = torch.where(self._silent, torch.nan, energy)
+        answer = (energy, prediction.forces.detach().view_as(positions), *([] if cell is None else [prediction.stress]))
         return tuple(part.to(positions.dtype) for part in answer)
+
+    def _ask(self, batch: AtomsBatch, half: Tensor | None, shift: Tensor | None, positions: Tensor) -> Prediction:
+        """The model's answer; where it raises, that of every replica alone."""
+        try:
+            prediction = self.model(with_pairs(batch, half, shift))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            return self._one_at_a_time(batch, half, shift, positions, error)
+        self._answered = positions
+        return prediction
+
+    def _one_at_a_time(self, batch, half, shift, positions, error) -> Prediction:
+        n, found = positions.shape[1], {}
+        for b in range(self.replicas):
+            try:
+                found[b] = self.model(_alone(batch, half, shift, b, n))
+            except Exception as own:
+                if is_out_of_memory(own):
+                    raise
+                self.raised.setdefault(b, last_line(own))
+        silent = sorted(set(range(self.replicas)) - set(found))
+        if not found and self._answered is None:
+            raise error
+        fallback = positions if self._answered is None else self._answered
+        spare = fallback.clone()
+        if self._answered is None:
+            spare[silent] = positions[next(iter(found))]
+        self.fall_silent(silent, spare)
+        self._answered = torch.where(self._silent[:, None, None], spare, positions) if silent else positions
+        like = next(iter(found.values()), None)
+
+        def joined(name: str, shape: tuple[int, ...]) -> Tensor | None:
+            if like is not None and getattr(like, name) is None:
+                return None
+            nothing = batch.positions.new_full(shape, torch.nan)
+            return torch.cat(
+                [getattr(found[b], name).to(nothing) if b in found else nothing for b in range(self.replicas)]
+            )
+
+        energy, forces = joined("energy", (1,)), joined("forces", (n, 3))
+        assert energy is not None
+        assert forces is not None
+        return Prediction(energy, forces.nan_to_num(), joined("stress", (1, 3, 3)))
+
+    def fall_silent(self, replicas: list[int], spare: Tensor) -> None:
+        """From now on the model is asked about ``spare`` [B, N, 3] instead of these replicas, whose energy is NaN."""
+        if replicas:
+            self._spare = spare
+            self._silent = torch.zeros(self.replicas, dtype=torch.bool)
+            self._silent[replicas] = True
+            self._silent = self._silent.to(spare.device)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint needs beside `raised`."""
+        return {} if self._spare is None else {"spare": self._spare}
+
+    def restore(self, tensors: dict[str, Tensor], raised: dict[int, str]) -> None:
+        self.raised = raised
+        if "spare" in tensors:
+            self.fall_silent(sorted(raised), tensors["spare"])
 
     def prepare(self, positions: Tensor, cell: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(positions [A, 3] near the origin, one edge of every pair within the cutoff, its shift)."""
@@ -89,9 +166,14 @@ class ModelForces:
         if self._outdated(flat, cell):
             self._reference = flat.clone()
             self._cell = cell
-            cells = self.system.cell if cell is None else cell
-            turns = torch.floor(positions @ torch.linalg.inv(cells)) * self.system.pbc
-            self._turns, self._offset = turns, (turns @ cells).reshape(-1, 3)
+            if cell is None:
+                full = completed_cell(self.system.cell[None], self.system.pbc[None])[0]
+                turns = positions @ torch.linalg.inv(full)
+                middle = turns.mean(1, keepdim=True)  # along open directions
+                turns = torch.where(self.system.pbc, torch.floor(turns), middle)
+            else:
+                full, turns = cell, torch.floor(positions @ torch.linalg.inv(cell))
+            self._turns, self._offset = turns, (turns @ full).reshape(-1, 3)
             if self.model.cutoff is not None:
                 wrapped = replace(self.batch, positions=flat - self._offset)
                 if cell is not None:
@@ -152,3 +234,28 @@ def within(x: Tensor, index: Tensor, shift: Tensor | None, cutoff: float) -> tup
         r = r + shift
     rows = (r.square().sum(-1) <= cutoff**2).nonzero().squeeze(1)
     return index.index_select(1, rows), rows
+
+
+def last_line(error: BaseException) -> str:
+    """What an error says in the end, in one line: of a traceback that was kept as text, its last one."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    kept = lines[0].startswith("Traceback")
+    return (lines[-1] if kept else f"{type(error).__name__}: {lines[0]}")[:300]
+
+
+def _alone(batch: AtomsBatch, half: Tensor | None, shift: Tensor | None, b: int, n: int) -> AtomsBatch:
+    """Replica ``b`` of a batch of equal ones of ``n`` atoms, with its edges."""
+    atoms = slice(b * n, (b + 1) * n)
+    one = AtomsBatch(
+        batch.positions[atoms],
+        batch.atomic_numbers[atoms],
+        torch.zeros_like(batch.system_index[atoms]),
+        batch.cell[b : b + 1],
+        batch.pbc[b : b + 1],
+    )
+    if half is None:
+        return one
+    mine = batch.system_index[half[0]] == b
+    return with_pairs(one, half[:, mine] - b * n, None if shift is None else shift[mine])

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .barostat import npt
 from .noise import draw_atoms, draw_barostat, draw_rescaling
-from .rule import Force, Rule, per_atom
+from .rule import Force, Rule, decay, per_atom
 from .system import State, System, degrees_of_freedom, kinetic_energy
 from .thermostats import (
     bussi,
@@ -44,8 +43,9 @@ class Integrator:
     conserved: Callable[[State, System, Rule], Tensor] | None = None
     npt: bool = False
 
-    def dof(self, n_atoms: int, periodic: bool) -> int:
-        return degrees_of_freedom(n_atoms, periodic=periodic, stochastic=not self.keeps_momentum)
+    def dof(self, n_atoms: int, periodic: bool, rotations: int | None = None) -> int:
+        stochastic = not self.keeps_momentum
+        return degrees_of_freedom(n_atoms, periodic=periodic, stochastic=stochastic, rotations=rotations)
 
 
 def total_energy(state: State, system: System, rule: Rule) -> Tensor:
@@ -62,7 +62,7 @@ def langevin(state: State, system: System, rule: Rule, force: Force, noise: Tens
         raise ValueError("langevin needs noise [B, N, 3]")
     dt = per_atom(rule.dt)
     half = 0.5 * dt / system.masses
-    keep = per_atom(torch.exp(torch.as_tensor(-rule.friction * rule.dt, dtype=state.positions.dtype)))
+    keep = per_atom(decay(rule.dt, rule.friction))
     spread = ((1 - keep**2) * system.kt[:, None, None] / system.masses).sqrt()
     v = state.velocities + half * state.forces
     x = state.positions + 0.5 * dt * v

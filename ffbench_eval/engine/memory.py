@@ -34,12 +34,18 @@ def memory_guard(replicas: int) -> Iterator[None]:
         yield
     except OutOfMemory:
         raise
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise OutOfMemory(replicas, _first_line(error)) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error) and "out of memory" not in str(error).lower():
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemory(replicas, _first_line(error)) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Every form that running out of memory takes."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    told = str(error).lower()
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in told or "out of memory" in told)
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .images import Images
 from .system import System
 from .watch import BOND, DISPLACEMENT, DRIFT, RDF, Watch
 
@@ -35,7 +36,7 @@ class RdfWatch:
 
 @dataclass(frozen=True)
 class FrameLimits:
-    """What `Frames` checks; ``None``: not checked. ``bonds`` [(i, j, length)]."""
+    """What `FrameMonitors` checks; ``None``: not checked. ``bonds`` [(i, j, length)], of nearest images."""
 
     bonds: tuple[tuple[int, int, float], ...] = ()
     bond_tolerance: float = 0.5
@@ -54,29 +55,43 @@ class FrameMonitors:
         self.drift = start.new_zeros(len(start))
         self.displacement = start.new_zeros(len(start))
         self._bonds = _bond_tensors(limits.bonds, start.device)
+        self._images = Images(system.cell, system.pbc)
         self._rdf = None
         if limits.rdf is not None:
             self._rdf = SlidingRdf(limits.rdf, system, len(start), frame_ps)
 
-    def check(self, positions: Tensor, conserved: Tensor | None, watch: Watch) -> Watch:
-        """``positions`` [B, N, 3] and the conserved quantity [B] (eV) of a saved frame."""
+    def check(
+        self,
+        positions: Tensor,
+        conserved: Tensor | None,
+        watch: Watch,
+        *,
+        scale: Tensor | None = None,
+        regular: bool = True,
+    ) -> Watch:
+        """``positions`` [B, N, 3] and the conserved quantity [B] (eV) of a frame; ``scale`` [B] of the cell's edges
+        where it breathes (lengths are then judged in the present cell, displacements in the starting one). A frame
+        that is not ``regular`` (the last step, off the saving interval) does not enter the g(r) window."""
+        size = 1.0 if scale is None else scale[:, None, None]
+        reduced = positions / size
         limits = self.limits
         if self._bonds is not None:
             i, j, length = self._bonds
-            worst = ((positions[:, i] - positions[:, j]).norm(dim=-1) - length).abs().amax(1)
+            found = (self._images.nearest(reduced[:, i] - reduced[:, j]) * size).norm(dim=-1)
+            worst = (found - length).abs().amax(1)
             watch = watch.retire(worst > limits.bond_tolerance, BOND)
         if conserved is not None:
             self.first = torch.where(self.first.isnan(), conserved, self.first)
             self.drift = torch.where(watch.alive, (conserved - self.first) / positions.shape[1], self.drift)
             if limits.drift_eV_per_atom is not None:
                 watch = watch.retire(self.drift.abs() > limits.drift_eV_per_atom, DRIFT)
-        moved = positions - self.start
+        moved = reduced - self.start
         mass = self.system.masses / self.system.masses.sum()
         moved = (moved - (mass * moved).sum(1, keepdim=True)).norm(dim=-1).amax(1)
         self.displacement = torch.where(watch.alive, torch.maximum(self.displacement, moved), self.displacement)
         if limits.displacement_A is not None:
             watch = watch.retire(moved > limits.displacement_A, DISPLACEMENT)
-        if self._rdf is not None and limits.rdf is not None:
+        if regular and self._rdf is not None and limits.rdf is not None:
             watch = watch.retire(self._rdf.add(positions, watch.alive) > limits.rdf.threshold, RDF)
         return watch
 
@@ -114,7 +129,10 @@ class SlidingRdf:
         self._in = [(np.isin(np.arange(n), p.a), np.isin(np.arange(n), p.b)) for p in rule.pairs]
         edges = np.linspace(0, rule.r_max, self.bins + 1)
         shell = 4 / 3 * np.pi * np.diff(edges**3) / abs(np.linalg.det(self.cell))
-        self._ideal = np.array([(a.sum() * b.sum() - (a & b).sum()) * shell for a, b in self._in])
+        pairs = [a.sum() * b.sum() - (a & b).sum() for a, b in self._in]
+        if not all(pairs):
+            raise ValueError(f"rdf: pair {pairs.index(0)} of RdfWatch.pairs has no two different atoms to judge")
+        self._ideal = np.array([count * shell for count in pairs])
 
     def add(self, positions: Tensor, alive: Tensor) -> Tensor:
         """The largest error [B] over the pairs after this frame; 0 until the window is full."""

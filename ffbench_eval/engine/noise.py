@@ -46,7 +46,9 @@ def draw_atoms(generator: np.random.Generator, steps: int, n_atoms: int, dof: in
 
 def draw_rescaling(generator: np.random.Generator, steps: int, n_atoms: int, dof: int) -> np.ndarray:
     """A standard normal number and a chi-squared one of dof - 1 degrees of freedom [steps, 2]."""
-    return np.stack([generator.normal(size=steps), generator.chisquare(dof - 1, size=steps)], axis=1)
+    normal = generator.normal(size=steps)
+    rest = generator.chisquare(dof - 1, size=steps) if dof > 1 else np.zeros(steps)  # chi-squared of 0 is 0
+    return np.stack([normal, rest], axis=1)
 
 
 def draw_barostat(generator: np.random.Generator, steps: int, n_atoms: int, dof: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -54,17 +55,22 @@ class Protocol:
             if not np.all(np.asarray(getattr(self, name)) > 0):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
+        for name in ("length_ps", "save_every_fs"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
     @property
     def longest_step_fs(self) -> float:
         return float(np.max(self.time_step_fs))
 
     @property
     def steps(self) -> int:
-        return round(self.length_ps * 1000 / self.longest_step_fs)
+        """Steps that cover ``length_ps``: where it is no multiple of the step, the last one ends beyond it."""
+        return math.ceil(self.length_ps * 1000 / self.longest_step_fs - 1e-6)
 
     @property
     def equilibration_steps(self) -> int:
-        return round(self.equilibrate_ps * 1000 / self.longest_step_fs)
+        return math.ceil(self.equilibrate_ps * 1000 / self.longest_step_fs - 1e-6)
 
     @property
     def save_every(self) -> int:
@@ -97,8 +103,9 @@ class Start:
 
 @dataclass
 class Outcome:
-    """Per replica: ``end_ps`` simulated and ``reason`` it stopped early ("" if it did not); ``hills`` per replica
-    [H, D + 1] (rad or Angstrom, height in eV as added); ``force_calls`` made in this process.
+    """Per replica: ``end_ps`` simulated (at most ``length_ps``) and ``reason`` it stopped early ("" if it did not); ``hills`` per replica
+    [H, D + 1] (rad or Angstrom, height in eV as added); ``force_calls`` that the trajectory took (one at the start, one
+    per step of the batch) and ``wall_s`` its time, both over all processes that worked on it.
 
     ``mode`` is ``eager``, ``force`` (compiled force call) or ``step`` (compiled whole step), ``mode_note`` why, and
     ``force_error`` the largest relative force error of the compiled call against eager. ``drift_eV_per_atom`` [B] of
@@ -110,6 +117,7 @@ class Outcome:
     reason: list[str]
     hills: list[np.ndarray] | None = None
     force_calls: int = 0
+    wall_s: float = 0.0
     alive: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     mode: str = "eager"
     mode_note: str = ""

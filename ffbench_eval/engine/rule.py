@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,3 +29,9 @@ class Rule:
 def per_atom(value: float | Tensor) -> Any:
     """A number as it is, one per replica [B] as [B, 1, 1]."""
     return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value
+
+
+def decay(dt: float | Tensor, rate: float | Tensor) -> Any:
+    """exp(-dt rate): a host number where both are, so that no step copies a constant to the device."""
+    exponent = -dt * rate
+    return exponent.exp() if isinstance(exponent, Tensor) else math.exp(exponent)

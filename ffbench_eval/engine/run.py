@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +19,38 @@ from ffbench_data.contract import ForceField
 from . import checkpoint
 from .barostat import scaled_cell
 from .bias import Hills, Restraints
+from .checkpoint import OtherSimulation
 from .fastpath import Form, again, choose
 from .forces import ModelForces
-from .integrators import Integrator, integrator
+from .images import Images
+from .integrators import Integrator, integrator, langevin
 from .internal import internal_temperature
 from .memory import memory_guard
 from .monitors import FrameLimits, FrameMonitors
 from .noise import Noise
 from .protocol import BAR, Outcome, Protocol, Start
 from .rule import Rule
-from .system import State, System, draw_velocities, kinetic_energy, kinetic_temperature
+from .system import (
+    State,
+    System,
+    at_temperature,
+    conserved_rotations,
+    draw_velocities,
+    is_straight,
+    kinetic_energy,
+    kinetic_temperature,
+)
 from .trajectory import Recorder
 from .units import FS
-from .watch import TEMPERATURE, Limits, Watch, new_watch, reason_texts, watched_step
+from .watch import ENERGY, STEP, TEMPERATURE, Limits, Watch, new_watch, reason_texts, watched_step
 
-__all__ = ["Outcome", "Protocol", "Start", "simulate"]
+__all__ = ["OtherSimulation", "Outcome", "Protocol", "Start", "simulate"]
 
 CHECKPOINT_STEPS = 2000  # part of the protocol: the edge list is rebuilt there
 TAIL = 32  # consecutive steps kept of a replica before it failed
+BENDING_FS = 500.0  # of Langevin at BENDING_PER_FS before a straight molecule starts, see `Run.bent`
+BENDING_PER_FS = 0.05
+APART = 2**40  # steps from which the random numbers of that are drawn, far from those of the simulation
 log = logging.getLogger("ffbench.engine")
 
 
@@ -47,12 +63,18 @@ def simulate(
     seed: int,
     progress: Callable[[float], None] = lambda done: None,
     compile: str = "auto",
+    identity: str | None = None,
 ) -> Outcome:
     """Simulate every replica of ``start`` with ``model``; the trajectory lands in ``folder`` (made if absent).
 
     A replica that fails is frozen at its last good step; the others go on unchanged, and its last steps are kept
     (`read_failures`). ``progress`` gets the finished fraction at every saved frame. An interrupted call, repeated,
-    continues from the last checkpoint and gives the same trajectory bit for bit on the CPU.
+    continues from the last checkpoint and gives the same trajectory bit for bit on the CPU. Another call (protocol,
+    start, seed, replica numbers, model) on a used folder is refused with one line that says what differs
+    (`OtherSimulation`, a ValueError): ``identity`` says which model this is; without it the model is asked about the
+    start, and its answer must be that of the model which began.
+
+    A model that raises costs what one that answers NaN costs: the replica for which it raises, from that step on.
 
     ``compile``: "auto" compiles the force call or the whole step when that pays off for this length and is possible,
     "require" raises ValueError when it is not possible, "off" never does. A compiled form is checked against eager on
@@ -62,15 +84,15 @@ def simulate(
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     with memory_guard(len(start.positions)):
-        run = Run(model, start, protocol, seed)
+        run = Run(model, start, protocol, seed, identity)
         return run.to_the_end(Path(folder), progress, compile)
 
 
 class Run:
     """A simulation being set up and advanced; `simulate` is its front."""
 
-    def __init__(self, model: ForceField, start: Start, protocol: Protocol, seed: int):
-        self.start, self.protocol, self.seed = start, protocol, seed
+    def __init__(self, model: ForceField, start: Start, protocol: Protocol, seed: int, identity: str | None = None):
+        self.start, self.protocol, self.seed, self.identity = start, protocol, seed, identity
         self.integrator = integrator(protocol.ensemble)
         self.system = make_system(start, protocol, self.integrator, model.device)
         self.rule = make_rule(protocol, model.device)
@@ -78,13 +100,18 @@ class Run:
         replicas, n = start.positions.shape[:2]
         if self.integrator.npt and not bool(self.system.pbc.all()):
             raise ValueError("ensemble 'npt' needs a cell that is periodic in all directions")
+        for name in ("metadynamics", "restraints", "rdf"):
+            if self.integrator.npt and getattr(protocol, name):
+                raise ValueError(f"ensemble 'npt' cannot have {name}, which takes the cell as fixed: use 'langevin'")
         self.model_forces = ModelForces(model, self.system, replicas)
         draw, ids = self.integrator.draw, list(start.ids)
         self.noise = Noise(seed, ids, n, model.device, dof=self.system.dof, draw=draw) if draw else None
         rule = protocol.metadynamics
-        self.hills = Hills(rule, replicas, protocol.steps // rule.every + 1, model.device) if rule else None
+        images = Images(self.system.cell, self.system.pbc)
+        self.hills = Hills(rule, replicas, protocol.steps // rule.every + 1, model.device, images) if rule else None
         self.form = Form()
-        self.restraints = Restraints(protocol.restraints, model.device) if protocol.restraints else None
+        self._first: State | None = None
+        self.restraints = Restraints(protocol.restraints, model.device, images) if protocol.restraints else None
 
     def force(self, positions: Tensor, cell: Tensor | None = None) -> tuple[Tensor, ...]:
         """The model's energy and the forces of model and bias; at constant pressure the model's stress too."""
@@ -105,6 +132,34 @@ class Run:
         else:
             energy, forces = self.force(x)
         return State(x, v, forces, energy, thermostat)
+
+    def bent(self, state: State) -> State:
+        """A straight molecule as it is at its temperature, where momenta are conserved; every other as it is.
+
+        On a line there is no angular momentum about the line, and none ever comes: two bending modes would share one
+        degree of freedom, and the stretches would get the energy of the other. A little Langevin before the start,
+        and the removal of all but that component, gives the replicas the spread of it that the ensemble has.
+        """
+        start = self.start
+        if not self.integrator.keeps_momentum or not is_straight(start.positions, start.masses, start.cell, start.pbc):
+            return state
+        noise = Noise(self.seed, list(start.ids), state.positions.shape[1], state.positions.device)
+        rule = replace(self.rule, friction=BENDING_PER_FS / FS)
+        bent = state
+        for step in range(math.ceil(BENDING_FS / self.protocol.longest_step_fs)):
+            bent = langevin(bent, self.system, rule, self.force, noise(APART + step))
+        mass = self.system.masses / self.system.masses.sum()
+        moved = (mass * (bent.positions - state.positions)).sum(1, keepdim=True)
+        sound = (bent.positions + bent.velocities).isfinite().all(2).all(1)[:, None, None]
+        x = torch.where(sound, bent.positions - moved, state.positions)
+        v = at_temperature(x, torch.where(sound, bent.velocities, state.velocities), self.system)
+        energy, forces = self.force(x)
+        return state._replace(positions=x, velocities=v, energy=energy, forces=forces)
+
+    def answer(self) -> dict[str, list]:
+        """What the model says about the start: which model it is, for a caller who does not say it."""
+        self._first = self.first_state()
+        return {"energy": self._first.energy.tolist(), "forces": self._first.forces.flatten().tolist()}
 
     def advance(self, state: State, watch: Watch, step: int) -> tuple[State, Watch]:
         """One step of all replicas."""
@@ -129,6 +184,7 @@ class Run:
             self.form.note = f"restarted, was {mode}: {self.form.note}"
 
     def to_the_end(self, folder: Path, progress: Callable[[float], None], option: str) -> Outcome:
+        begun = time.perf_counter()
         protocol, system = self.protocol, self.system
         skip, total = protocol.equilibration_steps, protocol.equilibration_steps + protocol.steps
         step_ps = np.broadcast_to(np.asarray(protocol.time_step_fs, float) / 1000, len(self.start.positions))
@@ -136,16 +192,25 @@ class Run:
         about = (folder, self.start.numbers, self.start.cell, self.start.pbc)
         recorder = Recorder(*about, optional=optional)
 
+        key = checkpoint.make_key(self.start, protocol, self.seed, self.identity)
+        checkpoint.claim(folder, key, self.answer)
         self.resume_form(folder, option, total)
         saved = checkpoint.latest(folder)
+        earlier_s = 0.0
+        first = self._first if self.model_forces.calls == 1 and self.form.mode == "eager" else None
+        if saved is not None or first is None:
+            self.model_forces.forget()  # what the choice of a form cost is not the simulation's
         if saved is None:
-            state, watch = self.first_state(), new_watch(len(self.start.positions), system.masses.device)
+            state = self.bent(self.first_state() if first is None else first)
+            watch = new_watch(len(self.start.positions), system.masses.device)
             step = piece = 0
         else:
             tensors = {k: v.to(system.masses.device) for k, v in saved[0].items()}
             state = State(*(tensors[name] for name in State._fields))
             watch = Watch(*(tensors[name] for name in Watch._fields))
             step, piece = saved[1]["step"], saved[1]["piece"]
+            self.model_forces.calls, earlier_s = saved[1]["calls"], saved[1]["wall_s"]
+            self.model_forces.restore(tensors, {int(b): said for b, said in saved[1]["raised"].items()})
         monitors = self._monitors()
         if saved is not None:
             monitors.restore(tensors)
@@ -154,6 +219,9 @@ class Run:
                 self.hills.count = saved[1]["hills"]
         for late in folder.glob("trajectory-*.parquet"):
             if int(late.stem.split("-")[1]) >= piece:
+                late.unlink()
+        for late in folder.glob("failure-*.parquet"):
+            if bool(watch.alive[int(late.stem.split("-")[1])]):
                 late.unlink()
 
         every = protocol.metadynamics.every if protocol.metadynamics else 0
@@ -168,20 +236,26 @@ class Run:
             if every and step > skip and (step - skip) % every == 0:
                 assert self.hills is not None
                 self.hills.deposit(state.positions, system.kt, watch.alive)
-            if step % protocol.save_every == 0 or step == total:
-                if step % protocol.save_every == 0:
-                    watch = monitors.check(state.positions, self._conserved(state), watch)
+            saving = (step - skip) % protocol.save_every == 0
+            checkpointing = step % CHECKPOINT_STEPS == 0 and step < total
+            if saving or checkpointing or step == total:
+                if saving or step == total:
+                    scale = torch.exp(state.thermostat[:, 0] / 3) if self.integrator.npt else None
+                    conserved = self._conserved(state)
+                    watch = monitors.check(state.positions, conserved, watch, scale=scale, regular=saving)
                 for b in (alive & ~watch.alive).nonzero().flatten().tolist():
                     self._keep_tail(Recorder(*about, f"failure-{b:04d}", optional), tail, b, int(watch.failed_at[b]))
                 alive, any_alive = watch.alive, bool(watch.alive.any())
-                if step > skip and step % protocol.save_every == 0:
+                if step > skip and saving:
                     self._record(recorder, state, step - skip, step_ps, alive.cpu().numpy())
                     progress(step / total)
-            if step % CHECKPOINT_STEPS == 0 and step < total:
+            if checkpointing:
                 recorder.flush(piece)
                 piece += 1
-                kept = {**state._asdict(), **watch._asdict(), **monitors.state()}
+                kept = {**state._asdict(), **watch._asdict(), **monitors.state(), **self.model_forces.state()}
                 meta = {"piece": piece, "mode": self.form.mode, "note": self.form.note}
+                meta |= {"calls": self.model_forces.calls, "raised": self.model_forces.raised}
+                meta["wall_s"] = earlier_s + time.perf_counter() - begun
                 if self.hills is not None:
                     kept |= {"centres": self.hills.centres, "heights": self.hills.heights}
                     meta["hills"] = self.hills.count
@@ -193,13 +267,18 @@ class Run:
 
         ended = np.where(watch.alive.cpu(), total, watch.failed_at.cpu()) - skip
         reasons = {TEMPERATURE: self.limits.temperature_K, **monitors.reason_limits()}
-        reasons[4] = self.limits.step or 0.0
+        reasons[STEP] = self.limits.step or 0.0
+        texts = reason_texts(watch, reasons)
+        for b, said in self.model_forces.raised.items():
+            if int(watch.code[b]) == ENERGY:
+                texts[b] = f"the model raised {said}"
         has_conserved = self.integrator.conserved is not None
         return Outcome(
-            end_ps=[max(0.0, float(t)) for t in ended * step_ps],
-            reason=reason_texts(watch, reasons),
+            end_ps=[min(max(0.0, float(t)), protocol.length_ps) for t in ended * step_ps],
+            reason=texts,
             hills=None if self.hills is None else _hill_rows(self.hills),
             force_calls=self.model_forces.calls,
+            wall_s=earlier_s + time.perf_counter() - begun,
             alive=watch.alive.cpu().numpy(),
             mode=self.form.mode,
             mode_note=self.form.note,
@@ -252,6 +331,8 @@ def make_system(start: Start, protocol: Protocol, integrator: Integrator, device
         value = np.asarray(getattr(protocol, name))
         if value.ndim and len(value) != replicas:
             raise ValueError(f"{name} needs one number or one per replica ({replicas}), got {len(value)}")
+    positions, cell, pbc = np.array(start.positions, float), np.array(start.cell, float), np.array(start.pbc, bool)
+    rotations = conserved_rotations(positions, start.masses, cell, pbc)
     f64 = {"dtype": torch.float64, "device": device}
     return System(
         # Copies: arrays from a file are read-only, and tensors that share them warn.
@@ -260,7 +341,8 @@ def make_system(start: Start, protocol: Protocol, integrator: Integrator, device
         cell=torch.as_tensor(np.array(start.cell, float), **f64),
         pbc=torch.as_tensor(np.array(start.pbc, bool), device=device),
         temperature=torch.as_tensor(np.broadcast_to(protocol.temperature_K, replicas).copy(), **f64),
-        dof=integrator.dof(n, bool(np.any(start.pbc))),
+        dof=integrator.dof(n, bool(pbc.any()), rotations),
+        rotations=rotations,
     )
 
 

@@ -102,5 +102,5 @@ def capacity_for(edges: int) -> int:
 
 
 def _answer(model: ForceField, batch: AtomsBatch, atoms: int, systems: int) -> tuple[Tensor, Tensor]:
-    prediction = model(batch)
+    prediction = model(batch.to(dtype=model.dtype))  # near the origin already
     return prediction.energy[:systems].to(torch.float64), prediction.forces[:atoms].to(torch.float64)

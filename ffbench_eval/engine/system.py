@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ class System:
     """B replicas of one system of N atoms.
 
     ``numbers`` [N], ``masses`` [N, 1] amu, ``cell`` [3, 3] Angstrom (fixed; zeros when open), ``pbc`` [3] bool,
-    ``temperature`` [B] K (target), ``dof`` degrees of freedom (see `degrees_of_freedom`).
+    ``temperature`` [B] K (target), ``dof`` degrees of freedom (see `degrees_of_freedom`), ``rotations`` how many
+    components of the angular momentum are conserved and so removed at the start (``None``: found where needed).
     """
 
     numbers: Tensor
@@ -26,11 +28,17 @@ class System:
     pbc: Tensor
     temperature: Tensor
     dof: int
+    rotations: int | None = None
 
     @property
     def kt(self) -> Tensor:
         """kT [B] in eV."""
         return BOLTZMANN * self.temperature
+
+    @cached_property
+    def volume(self) -> Tensor:
+        """Volume [] (Angstrom^3) of the starting cell."""
+        return torch.linalg.det(self.cell).abs()
 
 
 class State(NamedTuple):
@@ -44,11 +52,71 @@ class State(NamedTuple):
     thermostat: Tensor
 
 
-def degrees_of_freedom(n_atoms: int, *, periodic: bool, stochastic: bool) -> int:
-    """3N for Langevin; 3N - 3 for periodic and 3N - 6 for open systems when momentum is conserved."""
+LINEAR = 1e-5  # share of the largest moment of inertia below which a moment is none: 0.003 A off a line of 1 A
+
+
+def degrees_of_freedom(n_atoms: int, *, periodic: bool, stochastic: bool, rotations: int | None = None) -> int:
+    """3N for Langevin; where momenta are conserved 3N - 3 - ``rotations`` (see `conserved_rotations`; by default none
+    when periodic, otherwise those of a molecule that is not linear). A single atom has 0."""
     if stochastic:
         return 3 * n_atoms
-    return 3 * n_atoms - (3 if periodic else min(6, 3 * n_atoms - 1))
+    if rotations is None:
+        rotations = 0 if periodic else min(3, n_atoms if n_atoms > 1 else 0)
+    return 3 * n_atoms - 3 - rotations
+
+
+def conserved_rotations(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> int:
+    """How many components of the angular momentum are conserved by, and possible in, all replicas [B, N, 3].
+
+    Open: the rank of the inertia tensor, 3, of linear molecules 2, of an atom 0. Periodic along one direction (a
+    wire): 1 about it, 0 if all atoms lie on one line along it. Periodic along two or three: none.
+    """
+    return max(axes.shape[0] for axes in (_rotation_axes(x, masses, cell, pbc)[0] for x in positions))
+
+
+def is_straight(positions: np.ndarray, masses: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
+    """Whether all atoms lie on one line about which the system, once bent, could rotate."""
+    periodic, n = int(np.sum(pbc)), positions.shape[1]
+    if periodic > 1 or n < 3 - periodic:  # two atoms, alone, always lie on one line
+        return False
+    return conserved_rotations(positions, masses, cell, pbc) < (1 if periodic else 3)
+
+
+def _rotation_axes(x: np.ndarray, masses: np.ndarray, cell: np.ndarray, pbc: np.ndarray, most: int = 3):
+    """(axes [R, 3], moments [R]) of the rotations of one structure, largest moment first, at most ``most``."""
+    mass = np.asarray(masses, float).reshape(-1, 1)
+    r = x - (mass * x).sum(0) / mass.sum()
+    inertia = (mass * (r**2).sum(1, keepdims=True)).sum() * np.eye(3) - (mass * r).T @ r
+    periodic = int(np.sum(pbc))
+    if periodic > 1:
+        return np.zeros((0, 3)), np.zeros(0)
+    if periodic == 1:
+        axis = cell[np.flatnonzero(pbc)[0]]
+        axes = (axis / np.linalg.norm(axis))[None]
+        moments = np.array([axes[0] @ inertia @ axes[0]])
+        scale = max(np.trace(inertia) / 2, mass.sum())  # one atom off the others by LINEAR of an Angstrom is none
+    else:
+        moments, columns = np.linalg.eigh(inertia)
+        moments, axes = moments[::-1], columns.T[::-1]
+        scale = moments[0]
+    real = (moments > LINEAR * scale) & (np.arange(len(moments)) < most)
+    return axes[real], moments[real]
+
+
+def without_momentum(
+    x: np.ndarray, v: np.ndarray, masses: np.ndarray, cell: np.ndarray, pbc: np.ndarray, rotations: int
+) -> np.ndarray:
+    """Velocities [N, 3] without the conserved momenta: the total one and ``rotations`` components of the angular one.
+
+    A linear molecule that is bent keeps what it has about its own axis: that is a vibration.
+    """
+    mass = np.asarray(masses, float).reshape(-1, 1)
+    v = v - (mass * v).sum(0) / mass.sum()
+    axes, moments = _rotation_axes(x, mass, cell, pbc, rotations)
+    r = x - (mass * x).sum(0) / mass.sum()
+    angular = axes @ (mass * np.cross(r, v)).sum(0)
+    spin = (angular / moments) @ axes
+    return v - np.cross(spin, r)
 
 
 def kinetic_energy(velocities: Tensor, masses: Tensor) -> Tensor:
@@ -57,29 +125,35 @@ def kinetic_energy(velocities: Tensor, masses: Tensor) -> Tensor:
 
 
 def kinetic_temperature(state: State, system: System) -> Tensor:
-    """Instantaneous temperature [B] in K, 2 K / (dof kB)."""
-    return 2 * kinetic_energy(state.velocities, system.masses) / (system.dof * BOLTZMANN)
+    """Instantaneous temperature [B] in K, 2 K / (dof kB); NaN where nothing can move (a single atom)."""
+    kinetic = kinetic_energy(state.velocities, system.masses)
+    return 2 * kinetic / (system.dof * BOLTZMANN) if system.dof else torch.full_like(kinetic, torch.nan)
 
 
 def draw_velocities(positions: Tensor, system: System, seeds: list[list[int]], *, momentum_free: bool) -> Tensor:
     """Maxwell-Boltzmann velocities [B, N, 3], one seed sequence per replica.
 
-    With ``momentum_free`` the total momentum is removed, and for open systems the angular momentum too, then the
-    kinetic energy is set to dof kT / 2 exactly: a frozen-in rotation would otherwise heat or cool the vibrations.
+    With ``momentum_free`` the conserved momenta are removed (`without_momentum`), then the kinetic energy is set to
+    dof kT / 2 exactly: a frozen-in rotation would otherwise heat or cool the vibrations.
     """
-    out = []
     mass = system.masses.cpu().numpy()
+    drawn = []
     for b, seed in enumerate(seeds):
-        kt = float(system.kt[b])
-        x = positions[b].cpu().numpy()
-        v = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed))).normal(size=x.shape)
-        v *= np.sqrt(kt / mass)
-        if momentum_free:
-            v -= (mass * v).sum(0) / mass.sum()
-            if not bool(system.pbc.any()) and len(x) > 2:
-                r = x - (mass * x).sum(0) / mass.sum()
-                inertia = (mass * (r**2).sum(1, keepdims=True)).sum() * np.eye(3) - (mass * r).T @ r
-                v -= np.cross(np.linalg.pinv(inertia) @ (mass * np.cross(r, v)).sum(0), r)
-            v *= np.sqrt(system.dof * kt / (mass * v**2).sum())
-        out.append(v)
+        v = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed))).normal(size=positions[b].shape)
+        drawn.append(v * np.sqrt(float(system.kt[b]) / mass))
+    velocities = torch.from_numpy(np.stack(drawn)).to(positions)
+    return at_temperature(positions, velocities, system) if momentum_free else velocities
+
+
+def at_temperature(positions: Tensor, velocities: Tensor, system: System) -> Tensor:
+    """``velocities`` without the conserved momenta, scaled to a kinetic energy of dof kT / 2 exactly."""
+    x, v = (part.cpu().numpy() for part in (positions, velocities))
+    mass, cell, pbc = (part.cpu().numpy() for part in (system.masses, system.cell, system.pbc))
+    rotations = conserved_rotations(x, mass, cell, pbc) if system.rotations is None else system.rotations
+    kt = system.kt.cpu().numpy()
+    out = []
+    for b in range(len(x)):
+        free = without_momentum(x[b], v[b], mass, cell, pbc, rotations)
+        kinetic = 0.5 * (mass * free**2).sum()
+        out.append(free * np.sqrt(0.5 * system.dof * kt[b] / kinetic) if system.dof else np.zeros_like(free))
     return torch.from_numpy(np.stack(out)).to(positions)

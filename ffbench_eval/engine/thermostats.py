@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .rule import Force, Rule, per_atom
+from .rule import Force, Rule, decay, per_atom
 from .system import State, System, kinetic_energy
 from .verlet import velocity_verlet
 
@@ -18,6 +18,8 @@ def nose_hoover(state: State, system: System, rule: Rule, force: Force, noise: T
     the ensemble ``nose_hoover`` and 1 for ``nose_hoover_single``, which is not ergodic on stiff or small systems.
     Masses Q_1 = g kT tau^2, Q_k = kT tau^2 with g = ``system.dof`` and tau = ``rule.relaxation``.
     """
+    if system.dof == 0:  # nothing to keep at a temperature
+        return velocity_verlet(state, system, rule, force)
     v, chain = _chain_half_step(state.velocities, state.thermostat, system, rule)
     state = velocity_verlet(state._replace(velocities=v), system, rule, force)
     v, chain = _chain_half_step(state.velocities, chain, system, rule)
@@ -104,9 +106,11 @@ def bussi(state: State, system: System, rule: Rule, force: Force, noise: Tensor 
     """
     if noise is None:
         raise ValueError("bussi needs noise [B, 2]")
+    if system.dof == 0:
+        return velocity_verlet(state, system, rule, force)
     normal, rest = noise.unbind(1)
     kinetic = kinetic_energy(state.velocities, system.masses)
-    keep = torch.exp(torch.as_tensor(-rule.dt / rule.relaxation, dtype=kinetic.dtype, device=kinetic.device))
+    keep = decay(rule.dt, 1 / rule.relaxation)
     share = (1 - keep) * 0.5 * system.kt / kinetic
     square = keep + share * (normal.square() + rest) + 2 * normal * (keep * share).sqrt()
     heat = state.thermostat + ((square - 1) * kinetic)[:, None]

@@ -114,6 +114,16 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.time_ps)
 
+    @property
+    def cells(self) -> np.ndarray:
+        """The cell of every frame [T, 3, 3] (Angstrom), for `ffbench_metrics.unwrap`, `rdf` and the like.
+
+        Where it breathes, ``positions`` scale with it, so an atom that has crossed n cells carries n times the
+        fluctuation of its edges: for displacements use ``unwrap(t.positions, t.cells)``.
+        """
+        scale = np.ones(len(self)) if self.cell_scale is None else self.cell_scale
+        return self.cell * scale[:, None, None]
+
     def between(self, start_ps: float, end_ps: float) -> Trajectory:
         """The frames with start_ps < time <= end_ps."""
         keep = (self.time_ps > start_ps + 1e-9) & (self.time_ps <= end_ps + 1e-9)

@@ -81,14 +81,15 @@ def watched_step(
     new = integrator.step(state, system, rule, force, noise)
     clock = watch.clock + 1
     kinetic = kinetic_energy(new.velocities, system.masses)
-    good = torch.isfinite(new.energy + kinetic) & (kinetic < 0.5 * system.dof * BOLTZMANN * limits.temperature_K)
+    hottest = 0.5 * max(system.dof, 1) * BOLTZMANN * limits.temperature_K
+    good = torch.isfinite(new.energy + kinetic) & (kinetic < hottest)
     if limits.step is not None:
         good = good & ((new.positions - state.positions).square().sum(-1).amax(1) <= limits.step**2)
     go_on = watch.alive & good
     if not traced and bool(go_on.all()):
         return new, watch._replace(clock=clock)
     code = torch.where(kinetic < torch.inf, torch.full_like(watch.code, STEP), VELOCITY)
-    hot = torch.isfinite(kinetic) & (kinetic >= 0.5 * system.dof * BOLTZMANN * limits.temperature_K)
+    hot = torch.isfinite(kinetic) & (kinetic >= hottest)
     code = torch.where(hot, TEMPERATURE, code)
     code = torch.where(torch.isfinite(new.energy), code, ENERGY)
     kept = State(*(torch.where(go_on.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(new, state)))

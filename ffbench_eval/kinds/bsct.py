@@ -157,7 +157,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     got = predictions(results, data)
     rows = per_scan(found, got)
     metrics = scores.summarise(list(rows.values()), list(found.values()))
-    for key, value in scores.without_forces([found[name] for name in got]).items():
+    for key, value in scores.without_forces(list(found.values())).items():  # of the data, whatever the model covers
         if key in metrics:
             metrics[key] = metrics[key].model_copy(update={"trivial": value})
     states = [s for r in results for s in r.status]

@@ -183,9 +183,10 @@ def test_bad_input_is_one_clear_line(tmp_path):
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
-    refused(r"toluene.npz: no forces \(forces or F or force\); it has z, R", z=z, R=x)
+    refused(r"toluene.npz: no forces \(forces or F or force or REF_forces\); it has z, R, E", z=z, R=x, E=e)
+    refused(r"toluene.npz: no energy \(energy or E ", z=z, R=x, F=f)
     refused("shapes differ", z=z, R=x, E=e, F=f[:, :1])
-    refused("40 energies for 50 frames", z=z, R=x, E=e[:40], F=f)
+    refused(r"energies \(40,\) for 50 frames: expected one a frame", z=z, R=x, E=e[:40], F=f)
     refused("energy is in 'kcal/mol', expected 'eV'", z=z, R=x, E=e, F=f, meta='{"units": {"energy": "kcal/mol"}}')
     refused("not in Angstrom", z=z, R=x / 10, E=e, F=f)
     refused("hold NaN", z=z, R=x * np.nan, E=e, F=f)

@@ -176,3 +176,58 @@ def test_published_criteria_stay_as_they_are():
         facts = made.reference.facts
         assert (rule.rdf.limit if rule.rdf else None) == facts.get("rdf_limit")
         assert [list(b) for b in rule.bonds] == facts.get("bonds", [])
+
+
+def test_smooth_is_nothing_without_forces(tmp_path):
+    """A model that answers zero everywhere has no false extremum: the report says that this says nothing."""
+    from ffbench_eval.evaluation import load_task_data
+    from ffbench_eval.kinds import bsct
+    from ffbench_eval.suite import load_suite
+
+    wanted = next(t for t in load_suite("mini").tasks if t.kind == "bsct")
+    made = load_task_data(wanted)
+    results = []
+    for k, inputs in enumerate(bsct.plan(wanted, made, 0)):
+        home = tmp_path / str(k)
+        home.mkdir()
+        out = bsct.run_unit(wanted, inputs, made, no_forces(), home, lambda done: None)
+        results.append(Result(home, out["status"], out["detail"], 0.0, 0, {"scans": out["scans"]}))
+    metrics, _ = bsct.score(wanted, results, made)
+    assert metrics["spurious_extrema"].value == 0
+    assert metrics["scan_force_mae"].value == pytest.approx(metrics["scan_force_mae"].trivial)
+    assert "smoothness says nothing" in said(wanted, results, metrics).sentence
+    # the baseline is the data's, also where the model has no answer for some scans
+    some = [Result(r.folder, ["model_error", *r.status[1:]], [], 0.0, 0, r.values) for r in results]
+    fewer, _ = bsct.score(wanted, some, made)
+    assert fewer["fsd"].trivial == metrics["fsd"].trivial
+
+
+def test_two_labelled_points_turn_nowhere():
+    from ffbench_eval.bsct.scans import find_scans
+    from ffbench_eval.bsct.scores import score_scan
+
+    scan = next(iter(find_scans(load_frames("ethanol_gfn2", "bond_scans", "test")).values()))
+    scan.energy[:] = np.where(np.arange(len(scan.energy)) < 2, scan.energy, np.nan)
+    row = score_scan(scan, np.zeros(len(scan.energy)), np.zeros(scan.positions.shape))
+    assert row["spurious_extrema"] is None
+    assert row["sign_flips"] is None
+
+
+def test_a_flat_scan_without_a_reference_has_no_perfect_numbers(tmp_path):
+    from ffbench_eval.bsct import custom
+
+    water = custom.Molecule("water", np.array([8, 1, 1]), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0.0]]))
+    rows = custom.scan_molecule(water, custom.make_scans(water), no_forces(), None, tmp_path)
+    assert {row["state"] for row in rows.values()} == {"flat"}
+    assert all("spurious_extrema" not in row for row in rows.values())
+
+
+def test_another_theory_is_said():
+    from ffbench_eval.report import Metric
+
+    metrics = {"force_mae": Metric(value=0.3686, unit="eV/Å", n=250, trivial=0.9, score=0.58)}
+    about = {"kind": "accuracy", "version": "1", "title": "", "parameters": {}, "metrics": metrics}
+    units = [UnitReport(address="", status=["ok"], wall_s=0.0)]
+    task = TaskReport(**about, dataset=USED.model_copy(update={"theory": "PBE/def2-SVP"}), units=units)
+    assert "level of theory is CCSD(T)/cc-pVTZ, the data's PBE/def2-SVP" in verdict(task, "CCSD(T)/cc-pVTZ").sentence
+    assert "level of theory" not in verdict(task, "PBE/def2-SVP").sentence

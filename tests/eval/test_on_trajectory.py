@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ffbench_eval.on_trajectory import FILE, trusted_time
+from ffbench_eval.on_trajectory import FILE, score_sample, trusted_time
 
 LENGTH, LIMIT = 10.0, 0.5
 
@@ -47,3 +47,31 @@ def test_nothing_failed_is_censored(tmp_path):
 def test_a_replica_without_a_saved_frame(tmp_path, stable):
     (tmp_path / "a").mkdir()
     assert trusted_time([(tmp_path / "a", 1)], stable, LENGTH, LIMIT).values == stable
+
+
+def test_a_replica_without_labels_is_not_trusted_for_free(tmp_path):
+    """It left frames, nobody asked the truth about them: there is no trusted time."""
+    unit = sample(tmp_path / "a", [[0.01] * 4])
+    metric = trusted_time([(unit[0], 2)], [10.0, 10.0], LENGTH, LIMIT)
+    assert metric.value is None
+    assert metric.values == [10.0, None]
+    assert "no frame labelled" in metric.not_scored
+
+
+def test_without_force_labels_there_is_no_limit(tmp_path):
+    metric = trusted_time([sample(tmp_path / "a", [[0.01] * 4])], [10.0], LENGTH, float("nan"))
+    assert metric.value is None
+    assert "no force labels" in metric.not_scored
+
+
+def test_a_replica_with_a_wrong_number_has_none_and_is_counted(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    f = np.zeros((4, 3, 3))
+    f[2] = np.nan
+    about = {"replica": np.array([0, 0, 1, 1]), "time": np.array([1.0, 2, 1, 2]), "f": f, "f_ref": np.ones((4, 3, 3))}
+    np.savez(folder / FILE, **about, mine=np.zeros(4), theirs=np.zeros(4))
+    metrics, _ = score_sample([folder], 1.0)
+    assert metrics["on_trajectory_force_mae"].values == [1.0, None]
+    assert metrics["on_trajectory_force_mae"].n == 1
+    assert score_sample([folder], float("nan"))[0]["energy_violation"].value is None
