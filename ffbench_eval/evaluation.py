@@ -358,6 +358,7 @@ def assemble(
             units=units,
             metrics=metrics,
             curves=curves,
+            headline=KINDS[p.task.kind].headline(finished) if hasattr(KINDS[p.task.kind], "headline") else "",
         )
     by_dataset = models if isinstance(models, Mapping) else {}
     cards = {k: model_room.card(m, spec) for k, m in by_dataset.items()}

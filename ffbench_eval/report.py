@@ -132,6 +132,12 @@ class TaskReport(Strict):
     units: list[UnitReport] = Field(default_factory=list)
     metrics: dict[str, Metric] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)
+    headline: str = ""  # of a selective task: the confidence source that stands for the model
+
+    @model_serializer(mode="wrap")
+    def _without_empty_headline(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an empty ``headline``: the other kinds have none, and older reports keep their hash."""
+        return {k: v for k, v in write(self).items() if k != "headline" or v}
 
     @property
     def statuses(self) -> dict[str, int]:

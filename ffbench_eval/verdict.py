@@ -182,7 +182,7 @@ def _numbers(task: TaskReport) -> list[str]:
             text += f" with a force MAE of {_quantity(m['scan_force_mae'])}"
         return [text, *_no_better_than_none(m.get("scan_force_mae"))]
     if task.kind == "selective":
-        return _selective(m)
+        return _selective(m, task.headline)
     if task.kind == "speed" and _known(m.get("steps_per_second")):
         return [f"{_quantity(m['steps_per_second'])}; compare machines by steps per reference kernel"]
     if _known(m.get("energy_drift")):
@@ -202,10 +202,9 @@ def _no_better_than_none(error: Metric | None) -> list[str]:
     return [f"forces along scans are no better than none ({number(error.trivial)}), so that smoothness says nothing"]
 
 
-def _selective(m: dict[str, Metric]) -> list[str]:
+def _selective(m: dict[str, Metric], lead: str) -> list[str]:
     """The headline source against chance and against the size alone, then what its threshold was worth."""
-    lead = next((n.split(".")[2] for n in m if n.startswith("aurc.test.")), None)
-    if lead is None or not _known(m.get(f"augrc.test.{lead}")):
+    if not lead or not _known(m.get(f"augrc.test.{lead}")):
         return []
     first = m[f"augrc.test.{lead}"]
     parts = [f"{'PROBE' if lead == 'probe' else lead.replace('_', ' ')} has an AUGRC of {_quantity(first)}"]
@@ -216,7 +215,7 @@ def _selective(m: dict[str, Metric]) -> list[str]:
     size = m.get("augrc.test.size_only")
     if size and size.value is not None and lead != "size_only":
         parts[0] += f", the number of atoms alone {number(size.value)}"
-    others = {n.split(".")[1] for n in m if n.startswith("auroc.")} - {"test"}
+    others = {n.split(".")[1] for n in m if n.startswith("auroc.")} - {"test", "calibration"}
     for domain in ["test", *sorted(others)]:
         risk, covered = m.get(f"realised_risk.{domain}.{lead}"), m.get(f"realised_coverage.{domain}.{lead}")
         if risk and covered and risk.value is not None and covered.value is not None:

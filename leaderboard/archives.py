@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from ffbench_eval.report import Metric, TaskReport
 
@@ -59,12 +60,36 @@ def _checked(archive: Archive, by_hash: dict[str, Path]) -> Path:
         with zipfile.ZipFile(path) as packed:
             if sum(i.file_size for i in packed.infolist()) > UNPACKED:
                 raise ValueError(f"{path}: grows beyond {UNPACKED} bytes when unpacked")
+    if archive.file.endswith(".parquet"):
+        _parquet_fits(path)
     return path.resolve()
+
+
+def _parquet_fits(path: Path) -> None:
+    """ValueError if a Parquet file unpacks to more than `UNPACKED` bytes, by its own footer.
+
+    A column of equal values packs into nothing, so that the number of values counts, eight bytes each; text, of which
+    one value has any length, has no place in a trajectory.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path}: is no Parquet file: {error}") from None
+    about = file.metadata
+    groups = [about.row_group(k) for k in range(about.num_row_groups)]
+    columns = [g.column(c) for g in groups for c in range(g.num_columns)]
+    size = max(sum(g.total_byte_size for g in groups), sum(8 * c.num_values for c in columns), about.num_rows)
+    if size > UNPACKED:
+        raise ValueError(f"{path}: grows to {size} bytes when unpacked, at most {UNPACKED} are taken")
+    if any(c.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY") for c in columns):
+        raise ValueError(f"{path}: holds text, which no trajectory has")
 
 
 def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
     from ffbench_eval.evaluation import _run_lengths, load_task_data
-    from ffbench_eval.execute import Result
     from ffbench_eval.kinds import KINDS
     from ffbench_eval.suite import load_suite
 
@@ -85,22 +110,55 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
         if not path.exists():
             raise ValueError(f"task {name}: result.json of unit {unit.address[:12]} is not archived")
         raw = read(path.resolve(), 20_000_000)
-        result = Result(folder, **raw)
+        result = _result(name, unit.address, folder, raw)
         status = _run_lengths(result.status) if task.kind == "accuracy" else result.status
         if status != unit.status:
             raise ValueError(f"task {name}: archived states of unit {unit.address[:12]} are not the entry's")
         results.append(result)
     try:
         metrics, _ = KINDS[task.kind].score(suite.tasks[0], results, data)
-    except (KeyError, IndexError, TypeError, EOFError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, EOFError, OSError, ArithmeticError) as error:
         raise ValueError(f"task {name}: the archived files cannot be scored: {type(error).__name__}: {error}") from None
     checked = 0
     for key, reported in task.metrics.items():
         again = metrics.get(key)
         if again is None or not _same(_held(reported), _held(again)):
             raise ValueError(f"task {name}: {key} does not follow from the archived files")
+        for field, mine, theirs in _anchors(reported, again):
+            if not _same([mine], [theirs]):
+                raise ValueError(f"task {name}: {field} of {key} is {mine}, the archived files give {theirs}")
         checked += len(_held(reported))
-    return f"{name}: {len(task.metrics)} metrics, {checked} values"
+    missing = sorted(k for k, m in metrics.items() if m.value is not None and k not in task.metrics)
+    if missing:
+        raise ValueError(f"task {name}: the archived files also give {missing[0]}, which the entry leaves out")
+    choose = getattr(KINDS[task.kind], "headline", None)
+    if choose is not None and choose(results) != task.headline:
+        raise ValueError(f"task {name}: the headline is {task.headline!r}, the archived files give {choose(results)!r}")
+    lost = sum(s not in ("ok", "unstable") for u in task.units for s in u.status)
+    word = f", {lost} lost by the submitter's word" if lost else ""
+    return f"{name}: {len(task.metrics)} metrics, {checked} values{word}"
+
+
+def _result(name: str, address: str, folder: Path, raw: Any) -> Any:
+    """The archived ``result.json``; ValueError if it is none."""
+    from ffbench_eval.execute import Result
+
+    words = isinstance(raw, dict) and all(isinstance(raw.get(k), list) for k in ("status", "detail"))
+    if not words or not all(isinstance(s, str) for k in ("status", "detail") for s in raw[k]):
+        raise ValueError(f"task {name}: result.json of unit {address[:12]} is no result of a unit")
+    try:
+        return Result(folder, **raw)
+    except TypeError as error:
+        raise ValueError(f"task {name}: result.json of unit {address[:12]} is no result of a unit: {error}") from None
+
+
+def _anchors(a: Metric, b: Metric) -> list[tuple[str, float | None, float | None]]:
+    """Everything else that a score is made of, as (field, reported, again)."""
+    floors = [
+        (f"floor {f}", getattr(a.floor, f, None), getattr(b.floor, f, None)) for f in ("median", "p95", "length_ps")
+    ]
+    plain = [(f, getattr(a, f), getattr(b, f)) for f in ("value", "trivial", "score", "n")]
+    return [*plain, *floors]
 
 
 def _held(metric: Metric) -> list[float | None]:

@@ -1,21 +1,27 @@
-"""What a number can be at all: unit and range of every known metric, and which are whole numbers."""
+"""What a number can be at all, and what is worth a look: unit and range of every known metric, and whole numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 INF = float("inf")
+ROUNDING = 1e-6  # of float32
+ONE = 1 + ROUNDING
 
 
 @dataclass(frozen=True)
 class Bound:
-    """``low`` and ``high`` bound every value; ``continuous``: independent samples never agree to the last digit."""
+    """``low`` to ``high`` is what a run of a sound model gives: outside is worth a look. ``least`` to ``most`` is what
+    the definition allows, for any model however bad: outside is an error. ``continuous``: independent samples seldom
+    agree to the last digit; ``zero``: an exact zero is nothing odd."""
 
     unit: str
     low: float
     high: float
     continuous: bool = True
-    zero: bool = False  # an exact zero is possible
+    zero: bool = False
+    least: float = 0.0
+    most: float = INF
 
 
 BOUNDS: dict[str, Bound] = {
@@ -25,23 +31,23 @@ BOUNDS: dict[str, Bound] = {
     "energy_mae_per_atom": Bound("eV/atom", 1e-12, 1e6),
     "energy_mae_aligned": Bound("eV", 0, 1e7, zero=True),
     "energy_mae_per_atom_aligned": Bound("eV/atom", 0, 1e6, zero=True),
-    "force_cosine": Bound("1", -1.0, 1.0, zero=True),
+    "force_cosine": Bound("1", -1.0, 1.0, zero=True, least=-ONE, most=ONE),
     "net_force": Bound("eV/Å", 0, 1e4, zero=True),
     "net_torque": Bound("eV", 0, 1e7, zero=True),
-    "stable_fraction": Bound("1", 0, 1, continuous=False, zero=True),
+    "stable_fraction": Bound("1", 0, 1, continuous=False, zero=True, most=1),
     "stable_time": Bound("ps", 0, 1e9, continuous=False, zero=True),
     "trusted_time": Bound("ps", 0, 1e9, continuous=False, zero=True),
-    "distance_histogram_error": Bound("1", 1e-6, 2.0),
+    "distance_histogram_error": Bound("1", 1e-6, 2.0, most=2 * ONE),
     "free_energy_error": Bound("kJ/mol", 1e-6, 40.0 + 1e-6),
     "free_energy_integral_error_phi": Bound("kJ/mol rad", 1e-6, 1e5),
     "free_energy_integral_error_psi": Bound("kJ/mol rad", 1e-6, 1e5),
-    "temperature_deviation": Bound("K", -1e5, 1e5, zero=True),
-    "internal_temperature_deviation": Bound("K", -1e5, 1e5, zero=True),
+    "temperature_deviation": Bound("K", -1e5, 1e5, zero=True, least=-INF),
+    "internal_temperature_deviation": Bound("K", -1e5, 1e5, zero=True, least=-INF),
     "energy_drift": Bound("meV/atom/ps", 0, 1e12, zero=True),
     "energy_fluctuation": Bound("meV/atom", 0, 1e12, zero=True),
-    "diffusivity": Bound("m^2/s", -1e-7, 1e-6, zero=True),
+    "diffusivity": Bound("m^2/s", -1e-7, 1e-6, zero=True, least=-INF),
     "on_trajectory_force_mae": Bound("eV/Å", 1e-9, 1e6),
-    "force_violation": Bound("1", 0, 1, zero=True),
+    "force_violation": Bound("1", 0, 1, zero=True, most=ONE),
     "energy_violation": Bound("1", 0, 1e12, zero=True),
     "fsd": Bound("1/Å", 1e-9, 1e5),
     "fsd_compress": Bound("1/Å", 0, 1e5, zero=True),
@@ -54,7 +60,7 @@ BOUNDS: dict[str, Bound] = {
     "conservativeness": Bound("eV", 0, 1e7, zero=True),
     "conservativeness_on_frames": Bound("eV", 0, 1e7, zero=True),
     "conservativeness_of_reference": Bound("eV", 0, 1e3, continuous=False, zero=True),  # the same for every model
-    "supported_share": Bound("1", 0, 1, continuous=False, zero=True),
+    "supported_share": Bound("1", 0, 1, continuous=False, zero=True, most=1),
     "masked_labels": Bound("1", 0, 1e7, continuous=False, zero=True),
     "probe_cost": Bound("1", 0, 1e6),
     "spurious_extrema": Bound("1", 0, 1e4, continuous=False, zero=True),
@@ -65,15 +71,16 @@ BOUNDS: dict[str, Bound] = {
 }
 
 
-SHARE = Bound("1", 0, 1, continuous=False, zero=True)
+SHARE = Bound("1", 0, 1, continuous=False, zero=True, most=ONE)
 SELECTIVE = {  # score.domain.source.rule
-    **dict.fromkeys(
-        ("auroc", "aurc", "excess_aurc", "auprc", "accuracy_at_coverage", "accuracy", "ece", "brier"), SHARE
-    ),
+    **dict.fromkeys(("auroc", "aurc", "auprc", "accuracy_at_coverage", "accuracy", "ece", "brier"), SHARE),
+    "excess_aurc": Bound("1", 0, 1, continuous=False, zero=True, least=-ONE, most=ONE),
     **dict.fromkeys(("realised_risk", "realised_coverage", "prevalence", "majority_accuracy"), SHARE),
-    **dict.fromkeys(("augrc", "excess_augrc"), Bound("1", 0, 0.5, continuous=False, zero=True)),
+    **dict.fromkeys(
+        ("augrc", "excess_augrc"), Bound("1", 0, 0.5, continuous=False, zero=True, least=-ROUNDING, most=0.5 * ONE)
+    ),
     "residual_augrc": Bound("any", 0, 1e7, continuous=False, zero=True),
-    "spearman": Bound("1", -1, 1, continuous=False, zero=True),
+    "spearman": Bound("1", -1, 1, continuous=False, zero=True, least=-ONE, most=ONE),
 }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,16 @@ from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.templating import environment, typeset
 from ffbench_eval.verdict import MEANING, verdict
 
-from .data import Row, SuiteBoard, comparable, load_board, load_entries, main_metric, shown_metrics, slots
+from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
 from .entry import ENTRIES, ROOM, Entry
-from .figures import small
+from .figures import bar, small
 from .key_figures import key_figures
 from .literature import load_literature
 from .lock import SUITES, TaskLock
+from .pairs import Place
 from .recompute import not_recomputed
-from .scoring import card_for, lead_source, rank, same_theory
+from .scoring import card_for, headline, rank, same_theory
+from .sensitivity import Variant, variants
 from .tables import write_tables
 from .trust import CHECKS, records
 
@@ -45,7 +50,7 @@ KINDS = {
     "never shown without the force error.",
     "selective": "Does the model know when it is wrong? Confidence against error; AUGRC is the headline. A score of 0 "
     "is chance, half the share that failed; 1 is the oracle, which knows every failure. Each model is judged by the "
-    "best kind of confidence it allows.",
+    "kind of confidence that was best on its calibration part; the test part has no say in the choice.",
     "speed": "Steps per second; between machines compare steps per reference kernel. Never part of a score.",
 }
 
@@ -58,9 +63,15 @@ def build(
     checks: Path = CHECKS,
     weights: dict[str, Any] | None = None,
     built: str = "",
-) -> Path:
-    """Write the site into ``out`` (replaced if it is an old site); returns its index page."""
-    loaded = load_entries(entries)
+    aside: dict[str, str] | None = None,
+) -> Site:
+    """Write the site into ``out`` (replaced if it is an old site).
+
+    An entry that cannot be drawn, or that ``aside`` names with a reason, has a page that says so and is on no other.
+    """
+    aside = dict(aside or {})
+    loaded = load_entries(entries, aside)
+    loaded = _drawable(loaded, aside, suites, checks, weights)
     boards = load_board(loaded, suites=suites, checks=checks, weights=weights)
     if out.exists():
         if not (out / "style.css").exists() and any(out.iterdir()):
@@ -71,9 +82,10 @@ def build(
     for name in ("style.css", "site.js"):
         shutil.copyfile(TEMPLATES / name, out / name)
     write_tables(out, boards)
-    shared = {"boards": boards, "entries": len(loaded), "built": built}
+    shared = {"boards": boards, "entries": len(loaded), "built": built, "aside": aside}
     counted = {_key(b): sum(w > 0 for w in b.weights.values()) for b in boards}
-    _page(out, "index.html", shared, systems=_systems(boards), counted=counted, any_theory=_any_theory(boards))
+    first = {"systems": _systems(boards), "counted": counted, "any_theory": _any_theory(boards)}
+    _page(out, "index.html", shared, **first, order=_order(boards), weighed={_key(b): _weighed(b) for b in boards})
     _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
     groups, missing = key_figures(boards)
     _page(out, "plots.html", shared, groups=groups, missing=missing)
@@ -85,7 +97,37 @@ def build(
         for name, task in board.lock.tasks.items():
             file = f"tasks/{board.lock.suite}-{board.lock.version}__{name}.html"
             _page(out, file, shared, "task.html", **_task(board, name, task))
-    return out / "index.html"
+    _page(out, "aside.html", shared)
+    return Site(out / "index.html", aside)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The index page, and the entries that are not on the site: {key: why}."""
+
+    index: Path
+    aside: dict[str, str]
+
+
+def _drawable(entries: list[Entry], aside: dict[str, str], suites: Path, checks: Path, weights) -> list[Entry]:
+    """The entries that can be scored and drawn alone; the others go to ``aside``: one never stops the site."""
+    kept = []
+    for entry in entries:
+        try:
+            boards = load_board([entry], suites=suites, checks=checks, weights=weights)
+            key_figures(boards)
+            with tempfile.TemporaryDirectory() as folder:
+                write_tables(Path(folder), boards)
+            for board in boards:
+                _any_theory([board])
+                _model([(board, row) for row in board.rows], checks)
+                _compare(board)
+                for name, task in board.lock.tasks.items():
+                    _task(board, name, task)
+            kept.append(entry)
+        except Exception as error:
+            aside[entry.key] = f"cannot be drawn: {type(error).__name__}: {str(error)[:300]}"
+    return kept
 
 
 def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **more: Any) -> None:
@@ -100,6 +142,7 @@ def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **mo
             here=file.removesuffix(".html"),
             trust_meaning=TRUST,
             state_meaning=_state_meaning,
+            bar=bar,
             thousands=_thousands,
             published=_published,
             hardware=_hardware,
@@ -116,6 +159,41 @@ def _systems(boards: list[SuiteBoard]) -> list[str]:
     return sorted({t.dataset.name for b in boards for t in b.lock.tasks.values()})
 
 
+def _order(boards: list[SuiteBoard]) -> dict[str, int]:
+    """For sorting by place: groups one after the other, in each by rank."""
+    out = {}
+    for board in boards:
+        for k, group in enumerate(board.groups):
+            out |= {_key(board) + row.slug: 1000 * k + row.rank.rank for row in group if row.rank}
+    return out
+
+
+def _weighed(board: SuiteBoard) -> tuple[int, list[Variant]]:
+    fair = {r.entry.key: r for r in board.rows if not r.seen}
+    return variants({k: r.scores for k, r in fair.items()}, board.weights, {k: r.name for k, r in fair.items()})
+
+
+FLOORS = ROOM.parent / "benchmarks" / "results" / "theory_floor.json"
+
+
+def _theory_floor(board: SuiteBoard) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Lines of methods of other theories, and of no forces, for the columns of bond scans: (name, cells)."""
+    if not FLOORS.is_file():
+        return []
+    known = json.loads(FLOORS.read_text(encoding="utf-8"))
+    lines: dict[str, list[tuple[str, str]]] = {}
+    for k, c in enumerate(board.columns):
+        used = board.lock.tasks[c.task].dataset
+        found = known.get(f"{used.name}:{used.config}")
+        for method, row in (found or {}).get("methods", {}).items():
+            cells = lines.setdefault(method, [("", "")] * len(board.columns))
+            if c.metric in row:
+                of = f"{found['scans']} of {found['of']} scans" if found["scans"] < found["of"] else ""
+                force = f"force MAE {wording.number(row['scan_force_mae'])}" if c.metric == "fsd" else ""
+                cells[k] = (typeset(wording.number(row[c.metric])), ", ".join(x for x in (force, of) if x))
+    return list(lines.items())
+
+
 def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
     """Per suite the table of metrics that need no level of theory: heads, and a line per model that has any."""
     out = {}
@@ -129,16 +207,26 @@ def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
         for r in board.rows:
             cells = []
             for c in board.columns:
-                report = r.entry.report
-                task = report.tasks.get(c.task) if comparable(report, board.lock.tasks[c.task], c.metric) else None
+                task = r.entry.report.tasks.get(c.task)
                 value, text = _cell(task.metrics.get(c.metric) if task else None)
-                here = c.places.get(r.entry.key)
-                place = "" if here is None else f"{here[0]}{'=' if here[1] else ''}"
-                cells.append((value, text, place))
+                force = task.metrics.get("scan_force_mae") if task and c.metric == "fsd" else None
+                if value and force is not None and force.value is not None:  # FSD is never alone
+                    text = typeset(f"{text}, force MAE {wording.value_text(force)}")
+                cells.append((value, text, *_place(c.places.get(r.entry.key))))
             if any(value for value, *_ in cells):
                 lines.append((r, _theory(board, r), cells))
-        out[_key(board)] = {"heads": heads, "lines": lines}
+        out[_key(board)] = {"heads": heads, "lines": lines, "floors": _theory_floor(board)}
     return out
+
+
+def _place(here: Place | None) -> tuple[str, str]:
+    """(place as read, why there is none or how much of the task it rests on)."""
+    if here is None:
+        return "", ""
+    share = f"{here.covered} of {here.of}" if 0 < here.covered < here.of else ""
+    if here.rank is None:
+        return "", "; ".join(x for x in (STATES.get(here.why.removeprefix("partly "), here.why), share) if x)
+    return f"{'joint ' if here.tied else ''}{here.rank}", share
 
 
 def _theory(board: SuiteBoard, row: Row) -> str:
@@ -235,8 +323,8 @@ def _interval(m: Metric) -> str:
 def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
     reports = {r.entry.key: r.entry.report.tasks.get(name) for r in board.rows}
     example = next((t for t in reports.values() if t and t.metrics), None)
-    known = task if task.metrics or example is None else example
     selective = task.kind == "selective"
+    known = task if example is None or (task.metrics and not selective) else example
     metrics = slots(known) if selective else main_metric(known)
     scored = [r for r in board.rows if r.scores[name].value is not None and not r.seen]
     place = {key: r.rank for key, r in rank({r.entry.key: {name: r.scores[name]} for r in scored}, {name: 1.0}).items()}
@@ -256,12 +344,12 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
                 "sort": "" if score.value is None else f"{score.value:.4f}",
                 "score": "–" if score.value is None else _with_range(score.value, score.interval),
                 "cells": [_cell(m, note) for m, note in found],
-                "source": lead_source(report).replace("_", " ") if selective and report else "",
+                "source": headline(report).replace("_", " ") if selective and report else "",
                 "state": wording.clean(score.state.replace("_", " ")),
             }
         )
     lines.sort(key=lambda line: (line["rank"] or 9999, line["name"]))
-    lead = f", {lead_source(known).replace('_', ' ')}" if selective else ""
+    lead = f", {headline(known).replace('_', ' ')}" if selective and isinstance(known, TaskReport) else ""
     heads = [f"{wording.metric_name(m).removesuffix(lead)} {_unit(m, task, example)}".strip() for m in metrics]
     anchors = [
         (

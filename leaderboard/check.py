@@ -17,20 +17,24 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ffbench_eval.report import MAX_POINTS, TaskReport
+from ffbench_eval.report import MAX_POINTS, TaskReport, same_theory
 
 from .bounds import bound, few_digits
-from .entry import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths
-from .lock import OWN_TRIVIAL, SUITES, SuiteLock, TaskLock, load_lock
+from .entry import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths, portable
+from .lock import SUITES, SuiteLock, TaskLock, load_lock
 from .recompute import metric_faults, not_recomputed, task_faults
+from .scoring import card_for
 from .strict_json import BadJson, read
 
 MAX_TEXT = 20_000  # characters of one string
 MAX_VALUES = 5_000  # per metric
+MAX_SECONDS = 1e9
 MAX_SHOWN = 200  # findings per entry
+EVERY_REPLICA = ("stable_time", "stable_fraction", "trusted_time")  # there for unstable replicas too
+LOOK = "fine for a bad model; for a good one, ask for the archived files"
 RERUN = "run the evaluator again and submit its report unchanged"
-GRAMMAR = re.compile(rf"^(?P<org>{SLUG})__(?P<model>{SLUG})/(?P<version>{SLUG})/(?P<suite>{SLUG})\.json$")
-CARD = re.compile(rf"^{SLUG}__{SLUG}/{SLUG}/card\.md$")
+GRAMMAR = re.compile(rf"^(?P<org>{SLUG})__(?P<model>{SLUG})/(?P<version>{SLUG})/(?P<suite>{SLUG})\.json\Z")
+CARD = re.compile(rf"^{SLUG}__{SLUG}/{SLUG}/card\.md\Z")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,16 @@ class Finding:
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.level}: {self.file}: {self.path}: {self.message}. {self.fix}".replace("\n", " ")
+        return printable(f"{self.level}: {self.file}: {self.path}: {self.message}. {self.fix}")
+
+
+def printable(text: str) -> str:
+    """One line that moves no cursor and gives no command to what shows it.
+
+    >>> printable("a\\r::error::b\\x1b[2Jc\\u202ed")
+    'a ::error::b [2Jc d'
+    """
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def check(path: str | Path, *, entries: Path = ENTRIES, suites: Path = SUITES, others: Any = None) -> list[Finding]:
@@ -54,6 +67,14 @@ def check(path: str | Path, *, entries: Path = ENTRIES, suites: Path = SUITES, o
     """
     path = Path(path)
     name = _name(path, entries)
+    try:
+        return _check(path, name, entries, suites, others)
+    except Exception as error:  # one bad file never ends the check of the others
+        said = f"cannot be checked: {type(error).__name__}: {str(error)[:200]}"
+        return [Finding("error", name, "$", printable(said), "write it with `ffbench submit`")]
+
+
+def _check(path: Path, name: str, entries: Path, suites: Path, others: Any) -> list[Finding]:
     found: list[Finding] = []
     try:
         raw = read(path, LIMIT)
@@ -62,7 +83,7 @@ def check(path: str | Path, *, entries: Path = ENTRIES, suites: Path = SUITES, o
     except OSError as error:
         return [Finding("error", name, "$", f"cannot be read: {error.strerror}", "check the path")]
     try:
-        entry = Entry.model_validate(raw)
+        entry = Entry.model_validate_json(json.dumps(raw), strict=True)  # "0.5" is no number, "off" no truth value
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False)[:MAX_SHOWN]:
             message = str(fault["msg"])[:300]
@@ -100,12 +121,20 @@ def _all(entry: Entry, name: str, path: Path, entries: Path, lock, others) -> It
     yield from _path(entry, name, path, entries)
     yield from _hashes(entry)
     yield from _about(entry)
+    yield from _command(entry, lock)
+    yield from _machine(entry)
     yield from _sizes(entry)
     yield from _suite(entry, lock)
     for task_name, task in entry.report.tasks.items():
         at = f"$.report.tasks.{task_name}"
-        yield from _task(at, task, lock.tasks.get(task_name) if lock else None)
+        locked = lock.tasks.get(task_name) if lock else None
+        yield from _task(at, task, locked)
+        if locked is not None:
+            card = card_for(entry.report, locked.dataset.name, locked.dataset.config)
+            yield from _zero_of_energy(at, task, same_theory(card.theory, locked.theory))
     yield from _duplicates(entry, others)
+    yield from _fingerprints(entry, others)
+    yield from _names(entry, others)
 
 
 def _error(path: str, message: str, fix: str) -> Finding:
@@ -126,6 +155,9 @@ def _path(entry: Entry, name: str, path: Path, entries: Path) -> Iterator[Findin
             yield _error(
                 f"$.{field}", f"is {getattr(entry, field)!r}, its path says {match[field]!r}", "make them agree"
             )
+    for part in name.removesuffix(".json").split("/"):
+        if not portable(part):
+            yield _error("$", f"{part!r} is no file name on Windows", "choose another name or version")
     if match["suite"] != entry.report.suite:
         yield _error(
             "$.report.suite", f"is {entry.report.suite!r}, its path says {match['suite']!r}", "rename the file"
@@ -153,14 +185,14 @@ def _about(entry: Entry) -> Iterator[Finding]:
                 yield _warning(f"{at}.{field}", "is not stated", fix)
         if card.seen_test_data is None:
             yield _warning(f"{at}.seen_test_data", "is not stated", "say whether test frames were in the training data")
-        if card.parameters is not None and card.parameters < 0:
-            yield _error(f"{at}.parameters", "is negative", RERUN)
+        if not stated_theory(card.theory):
+            yield _warning(
+                f"{at}.theory", f"{card.theory!r} is on no list: it equals no data's", "see ffbench_data/theories.yaml"
+            )
         if not card.fingerprint:
             yield _error(f"{at}.fingerprint", "is empty: the weights are not named", RERUN)
     if entry.about.open_weights and not entry.about.weights:
         yield _warning("$.about.weights", "is empty although the weights are open", "give the link")
-    if not entry.command.startswith("ffbench evaluate "):
-        yield _error("$.command", "is not an `ffbench evaluate` command", "write the entry with `ffbench submit`")
     units = {(task, u.address) for task, report in entry.report.tasks.items() for u in report.units}
     seen = set()
     for k, archive in enumerate(entry.archives):
@@ -169,6 +201,53 @@ def _about(entry: Entry) -> Iterator[Finding]:
         if (archive.unit, archive.file) in seen:
             yield _error(f"$.archives[{k}]", "is listed twice", "keep one of them")
         seen.add((archive.unit, archive.file))
+
+
+def _command(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
+    from .submit import command_of
+
+    made = command_of(entry.report, lock)
+    if entry.command != made:
+        yield _error(
+            "$.command", f"is not the command of this report, {made!r}", "write the entry with `ffbench submit`"
+        )
+
+
+def _machine(entry: Entry) -> Iterator[Finding]:
+    """Times, counts and words that pages calculate with and show."""
+    report, env = entry.report, entry.report.environment
+    limits = [
+        ("$.report.wall_s", report.wall_s, 0, MAX_SECONDS),
+        ("$.report.seed", report.seed, -(2**63), 2**63),
+        ("$.report.environment.cores", env.cores, 1, 10**6),
+        ("$.report.environment.threads", env.threads, 1, 10**6),
+    ]
+    if env.kernel_s is not None:
+        limits.append(("$.report.environment.kernel_s", env.kernel_s, 1e-7, 1e3))
+    for where, card in [
+        ("$.report.model", report.model),
+        *((f"$.report.models.{k}", c) for k, c in report.models.items()),
+    ]:
+        if card.cutoff_angstrom is not None:
+            limits.append((f"{where}.cutoff_angstrom", card.cutoff_angstrom, 1e-3, 1e6))
+        if card.parameters is not None:
+            limits.append((f"{where}.parameters", card.parameters, 0, 10**14))
+    for name, task in report.tasks.items():
+        for k, unit in enumerate(task.units):
+            at = f"$.report.tasks.{name}.units[{k}]"
+            limits += [
+                (f"{at}.wall_s", unit.wall_s, 0, MAX_SECONDS),
+                (f"{at}.force_calls", unit.force_calls, 0, 10**12),
+            ]
+        limits += [(f"$.report.tasks.{name}.metrics.{key}.n", m.n, 0, 10**10) for key, m in task.metrics.items()]
+    for where, value, least, most in limits:
+        if not least <= value <= most:
+            yield _error(where, f"is {value!r}, possible are {least:g} to {most:g}", RERUN)
+    if len(env.packages) > 300:
+        yield _error("$.report.environment.packages", f"{len(env.packages)} packages, at most 300", RERUN)
+    for where, text in _strings(env.model_dump(), "$.report.environment"):
+        if len(text) > 500:
+            yield _error(where, f"a string of {len(text)} characters, at most 500", RERUN)
 
 
 def _sizes(entry: Entry) -> Iterator[Finding]:
@@ -217,8 +296,6 @@ def _suite(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
         yield _error("$.report.created", f"is no date with a time zone: {error}", RERUN)
     if report.environment.ffbench == "uninstalled":
         yield _warning("$.report.environment.ffbench", "ran from a checkout without a version", "install ffbench first")
-    if report.wall_s < 0:
-        yield _error("$.report.wall_s", "is negative", RERUN)
     if not report.tasks:
         yield _error("$.report.tasks", "is empty", RERUN)
     if lock is None:
@@ -241,8 +318,6 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
     if lock is not None:
         yield from _against_lock(at, task, lock)
     for k, unit in enumerate(task.units):
-        if unit.wall_s < 0 or unit.force_calls < 0:
-            yield _error(f"{at}.units[{k}]", "time and calls are not negative", RERUN)
         if not unit.status:
             yield _error(f"{at}.units[{k}].status", "is empty", RERUN)
         if not re.fullmatch(r"[0-9a-f]{64}", unit.address) and not set(unit.status) <= {"unsupported", "not_run"}:
@@ -258,7 +333,7 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
         here = f"{at}.metrics.{name}"
         for where, message in metric_faults(name, metric, task, lock.scans if lock else None):
             yield _error(here + where, message, RERUN)
-        yield from _physics(here, name, metric)
+        yield from _physics(here, name, metric, blocks=task.kind == "accuracy")
     loose = [not_recomputed(task.kind, k, m, lock.scans if lock else None) for k, m in task.metrics.items()]
     if any(loose):
         count = f"{sum('value' in w for w in loose)} values and {sum('interval' in w for w in loose)} intervals"
@@ -266,8 +341,22 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
         yield _warning(f"{at}.metrics", f"{count} are taken as reported: the entry holds no samples for them", fix)
 
 
+def _zero_of_energy(at: str, task: TaskReport, same: bool) -> Iterator[Finding]:
+    """Errors of energy that are one constant: the model's zero is another, and so may be its level of theory."""
+    plain, aligned = (task.metrics.get(f"energy_mae_per_atom{end}") for end in ("", "_aligned"))
+    if plain is None or plain.value is None or plain.value < 0.05:
+        return
+    known = [v for v in plain.values if v is not None]
+    far = aligned is not None and aligned.value is not None and plain.value > 10 * aligned.value
+    if same and (far or (len(known) > 2 and np.std(known) < 0.02 * plain.value)):
+        text = f"{plain.value:.3g} eV/atom, nearly all of it a constant: another zero of energy"
+        yield _warning(
+            f"{at}.metrics.energy_mae_per_atom", text, "make sure that the theory of the card is the weights'"
+        )
+
+
 def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
-    for field in ("kind", "version", "indicative"):
+    for field in ("kind", "version", "indicative", "title"):
         if getattr(task, field) != getattr(lock, field):
             fix = "run the current suite again"
             yield _error(f"{at}.{field}", f"is {getattr(task, field)!r}, the suite has {getattr(lock, field)!r}", fix)
@@ -277,19 +366,23 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
         yield _error(f"{at}.dataset", "the board does not hold the hash of this data yet", fix)
     elif has_result and task.dataset != lock.dataset:
         yield _error(f"{at}.dataset", "is not the data of this task (version or hash)", "update the data and run again")
-    if task.parameters != lock.parameters:
-        wrong = sorted(
-            k for k in {*task.parameters, *lock.parameters} if task.parameters.get(k) != lock.parameters.get(k)
-        )
+    wrong = [
+        k
+        for k in sorted({*task.parameters, *lock.parameters})
+        if _typed(task.parameters, k) != _typed(lock.parameters, k)
+    ]
+    if wrong:
         yield _error(f"{at}.parameters", f"differ from the suite's in {', '.join(wrong)}", "run the task as it is")
-    clean = all(s == "ok" for u in task.units for s in u.status)
+    states = {s for u in task.units for s in u.status}
+    clean = states <= {"ok"}
+    whole = states <= {"ok", "unstable"}
     for name, locked in lock.metrics.items():
         metric = task.metrics.get(name)
         here = f"{at}.metrics.{name}"
         if metric is None:
             if locked.optional:
                 continue
-            if has_result and clean:
+            if has_result and (clean or (whole and name in EVERY_REPLICA)):
                 yield _error(here, "is missing although the task ran to its end", RERUN)
             elif has_result:
                 yield _warning(here, "is missing", "look at the failures of this task")
@@ -299,8 +392,10 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
                 message = f"is {getattr(metric, field)!r}, the suite has {getattr(locked, field)!r}"
                 yield _error(f"{here}.{field}", message, "run with the current version")
         if metric.value is None:
+            if locked.n and (clean or (whole and name in EVERY_REPLICA)) and not locked.optional:
+                yield _error(f"{here}.value", "is null although the task ran to its end", RERUN)
             continue
-        if metric.aggregate != locked.aggregate and locked.n:
+        if metric.aggregate != locked.aggregate:
             yield _error(f"{here}.aggregate", f"is {metric.aggregate!r}, not {locked.aggregate!r}", RERUN)
         if clean and locked.n and metric.n > locked.n:
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n}", RERUN)
@@ -308,16 +403,16 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
             yield _error(f"{at}.units", "a chunk did not end ok, yet every frame is counted", RERUN)
         if clean and locked.n and metric.n < locked.n and task.kind in ("accuracy", "bsct", "selective"):
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n} and none failed", RERUN)
-        yield from _anchors(here, name, metric, locked, clean, task.kind)
+        yield from _anchors(here, name, metric, lock, clean)
     loose = [k for k, m in task.metrics.items() if k not in lock.metrics and (m.floor or m.trivial is not None)]
-    loose = [k for k in loose if k not in OWN_TRIVIAL or task.metrics[k].floor]
     if loose and has_result and task.kind != "selective":
         fix = "maintainers: `ffbench leaderboard lock SUITE --from RUN` with a trusted run of this task"
         yield _error(f"{at}.metrics.{loose[0]}", "has anchors that the board does not hold yet", fix)
 
 
-def _anchors(here: str, name: str, metric, locked, clean: bool, kind: str) -> Iterator[Finding]:
+def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Iterator[Finding]:
     """Noise floor and trivial baseline belong to the task, not to the entry (selective: see `recompute`)."""
+    locked, kind = lock.metrics[name], lock.kind
     if (metric.floor is None) != (locked.floor is None):
         yield _error(f"{here}.floor", "is not the task's noise floor", RERUN)
     elif metric.floor is not None and locked.floor is not None:
@@ -325,13 +420,43 @@ def _anchors(here: str, name: str, metric, locked, clean: bool, kind: str) -> It
             a, b = float(getattr(metric.floor, field)), float(getattr(locked.floor, field))
             if abs(a - b) > 1e-8 * abs(b):
                 yield _error(f"{here}.floor.{field}", f"is {a!r}, the task's noise floor has {b!r}", RERUN)
-    if locked.trivial is None or name in OWN_TRIVIAL or kind == "selective" or not clean:
+    if kind == "selective":
         return
-    if metric.trivial is None or abs(metric.trivial - locked.trivial) > 1e-8 * abs(locked.trivial):
-        yield _error(f"{here}.trivial", f"is {metric.trivial!r}, the task's is {locked.trivial!r}", RERUN)
+    if locked.trivial is None or metric.trivial is None:
+        if (locked.trivial is None) != (metric.trivial is None):
+            yield _error(f"{here}.trivial", f"is {metric.trivial!r}, the task's is {locked.trivial!r}", RERUN)
+        return
+    least = most = locked.trivial
+    if not clean and kind == "accuracy" and locked.n:  # of the frames that were answered, which the entry does not hold
+        least, most = 0.0, locked.trivial * locked.n / max(1, metric.n)
+    if not clean and kind == "bsct":
+        least = most = _without_forces(name, metric, lock)
+    if not least - 1e-8 * abs(least) <= metric.trivial <= most + 1e-8 * abs(most):
+        said = f"the task's is {most!r}" if least == most else f"at most {most!r} is possible"
+        yield _error(f"{here}.trivial", f"is {metric.trivial!r}, {said}", RERUN)
 
 
-def _physics(here: str, name: str, metric) -> Iterator[Finding]:
+def _without_forces(name: str, metric, lock: TaskLock) -> float:
+    """What no forces score on the scans that an entry has."""
+    rows = lock.no_forces.get(name, [])
+    known = [v for v, mine in zip(rows, metric.values) if mine is not None]
+    return float(np.mean(known)) if len(rows) == len(metric.values) and known else lock.metrics[name].trivial
+
+
+def _typed(values: dict[str, Any], key: str) -> str:
+    """A parameter with its types: 5 is not 5.0."""
+    return json.dumps(values[key], sort_keys=True) if key in values else "absent"
+
+
+def stated_theory(text: str) -> bool:
+    """Whether a theory is one of the list (or none is stated, which another warning says)."""
+    from ffbench_data.theory import theory
+
+    return not text or theory(text) is not None
+
+
+def _physics(here: str, name: str, metric, blocks: bool = False) -> Iterator[Finding]:
+    """``blocks``: samples are first-order terms of a weighted mean, which may lie outside what a mean can be."""
     limits = bound(name)
     if limits is None:
         yield _warning(here, "is a metric the board does not know: it is shown, not checked for range", "tell us")
@@ -339,21 +464,25 @@ def _physics(here: str, name: str, metric) -> Iterator[Finding]:
     if metric.unit != limits.unit and limits.unit != "any":
         yield _error(f"{here}.unit", f"is {metric.unit!r}, not {limits.unit!r}", RERUN)
     known = [(k, v) for k, v in enumerate(metric.values) if v is not None]
-    for k, v in known:
-        if not (limits.low <= v <= limits.high or (limits.zero and v == 0)):
-            fix = f"possible are {limits.low:g} to {limits.high:g} {limits.unit}; {RERUN}"
-            yield _error(f"{here}.values[{k}]", f"{v!r} is not possible", fix)
-    if metric.value is not None and not limits.low <= metric.value <= limits.high:
-        yield _error(f"{here}.value", f"{metric.value!r} is not possible", RERUN)
+    shown = [(f".values[{k}]", v) for k, v in known] + ([(".value", metric.value)] if metric.value is not None else [])
+    for where, v in shown:
+        if blocks and where != ".value":
+            continue
+        if not limits.least <= v <= limits.most:
+            fix = f"possible are {limits.least:g} to {limits.most:g} {limits.unit}; {RERUN}"
+            yield _error(here + where, f"{v!r} is not possible", fix)
+    odd = [(w, v) for w, v in shown if not (limits.low <= v <= limits.high or (limits.zero and v == 0))]
+    if odd:
+        yield _warning(here + odd[0][0], f"{odd[0][1]!r} is outside {limits.low:g} to {limits.high:g}", LOOK)
     if name in ("spurious_extrema", "sign_flips") and any(v != int(v) for _, v in known):
         yield _error(f"{here}.values", "are counts, not whole numbers here", RERUN)
     if not limits.continuous or len(known) < 2:
         return
-    numbers = [v for _, v in known if v != 0]
+    numbers = [v for _, v in known if v != 0 and v not in (limits.least, limits.most, limits.high)]
     if len(numbers) >= 2 and len(set(numbers)) == 1:
-        yield _error(f"{here}.values", "all agree to the last digit: independent samples never do", RERUN)
+        yield _warning(f"{here}.values", "all agree to the last digit, which independent samples seldom do", LOOK)
     if len(numbers) >= 2 and sum(few_digits(v) for v in numbers) > len(numbers) / 2:
-        yield _error(f"{here}.values", "have few digits: rounded or typed in, not computed", RERUN)
+        yield _warning(f"{here}.values", "have few digits: rounded or typed in?", LOOK)
 
 
 def _duplicates(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
@@ -373,14 +502,58 @@ def _duplicates(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
             yield _error(where, f"has the very numbers of {key} (in {len(same)} metrics)", "submit your own run")
 
 
+def _fingerprints(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
+    """The same weights have one level of theory, here and in every other entry."""
+    mine = {c.fingerprint: c.theory for c in (entry.report.model, *entry.report.models.values()) if c.fingerprint}
+    for key, other in others.items():
+        report = other.get("report") if isinstance(other, dict) else None
+        for card in _cards_of(report) if key != entry.key else ():
+            theory = mine.get(str(card.get("fingerprint")))
+            if theory is not None and theory != card.get("theory") and not same_theory(theory, str(card.get("theory"))):
+                text = f"is {theory!r}, {key} has the same fingerprint and {card.get('theory')!r}"
+                yield _error("$.report.model.theory", text, "state the theory the weights were trained on")
+                return
+
+
+def _cards_of(report: Any) -> list[dict[str, Any]]:
+    if not isinstance(report, dict):
+        return []
+    models = report.get("models")
+    found = [report.get("model"), *(models.values() if isinstance(models, dict) else ())]
+    return [c for c in found if isinstance(c, dict)]
+
+
+def _names(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
+    """Names that are easily taken for those of somebody else."""
+    for key in others:
+        org, _, model = key.split("/")[0].partition("__")
+        if org != entry.org and (likeness(org) == likeness(entry.org) or likeness(model) == likeness(entry.model)):
+            what = f"{entry.org}__{entry.model} is easily taken for {org}__{model}"
+            yield _warning("$.model", what, "maintainers: make sure that it is who it says")
+            return
+
+
+def likeness(name: str) -> str:
+    """What is left of a name for a hasty eye.
+
+    >>> likeness("pa1nn") == likeness("painn"), likeness("mace2") == likeness("MACE"), likeness("so3lr")
+    (True, True, 'soeir')
+    """
+    bare = re.sub(r"[^a-z0-9]", "", name.lower()).rstrip("0123456789") or name.lower()
+    return bare.translate(str.maketrans("0135l8", "oiesib")).replace("rn", "m").replace("vv", "w")
+
+
 def _samples(report: dict[str, Any]) -> dict[str, tuple]:
-    """Per-member values of continuous metrics: two models never share them."""
+    """Per-member values of continuous metrics: two models never share them, but for those that predict no forces."""
     out = {}
     try:
         for task, row in report["tasks"].items():
+            force = row["metrics"].get("force_mae") or row["metrics"].get("scan_force_mae") or {}
+            value, trivial = force.get("value"), force.get("trivial")
+            nothing = value is not None and trivial is not None and abs(value - trivial) <= 1e-6 * trivial
             for name, metric in row["metrics"].items():
                 limits, values = bound(name), tuple(metric["values"])
-                if limits and limits.continuous and len({v for v in values if v}) > 1:
+                if limits and limits.continuous and len({v for v in values if v}) > 1 and not nothing:
                     out[f"{task}.metrics.{name}"] = values
     except (KeyError, TypeError, AttributeError):
         return out
@@ -399,17 +572,13 @@ def check_card(path: Path, entries: Path = ENTRIES) -> list[Finding]:
     return []
 
 
-def compare_with_base(new: Any, old: Any, name: str) -> list[Finding]:
-    """What a changed entry may not do: lose a task, or change a result without a new run."""
-    found = []
-    a, b = (x.get("report", {}) if isinstance(x, dict) else {} for x in (new, old))
-    for task in b.get("tasks", {}):
-        if task not in a.get("tasks", {}):
-            fix = "keep it: a result is not taken back by leaving it out"
-            found.append(Finding("error", name, f"$.report.tasks.{task}", "was removed", fix))
-    if a.get("created") == b.get("created") and a.get("tasks") != b.get("tasks"):
-        found.append(Finding("error", name, "$.report.tasks", "changed without a new run", RERUN))
-    return found
+def compare_with_base(name: str, was: bool, there: bool, same: bool) -> list[Finding]:
+    """An entry or card of the board stays as it is: ``was`` it there, is it ``there`` now, is it the ``same``?"""
+    if not was or (there and same):
+        return []
+    what = "an entry or card of the board was changed" if there else "an entry or card of the board was removed"
+    fix = "a new version gets a new folder; a maintainer lifts this with the label 'change-entries'"
+    return [Finding("error", name, "$", what, fix)]
 
 
 def errors(found: Iterable[Finding]) -> list[Finding]:

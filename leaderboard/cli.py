@@ -210,6 +210,8 @@ def check_(
     from .check import check, known_entries
     from .entry import entry_paths
 
+    if not entry and not entries.is_dir():
+        raise ValueError(f"--entries: no folder {entries}; run this in a checkout of the board")
     others = known_entries(entries)
     found = []
     paths = entry or entry_paths(entries)
@@ -233,12 +235,17 @@ def build(
     from datetime import UTC, datetime
 
     from .build import build as make
+    from .check import printable
     from .scoring import read_yaml
 
     rules = read_yaml(weights) if weights else None
-    index = make(out, entries=entries, weights=rules, built=datetime.now(UTC).date().isoformat())
+    if not entries.is_dir():
+        raise ValueError(f"--entries: no folder {entries}; run this in a checkout of the board")
+    site = make(out, entries=entries, weights=rules, built=datetime.now(UTC).date().isoformat())
+    for key, why in site.aside.items():
+        typer.echo(printable(f"set aside: {key}: {why}"), err=True)
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
-    typer.echo(f"{index} ({size / 1e6:.2f} MB)")
+    typer.echo(f"{site.index} ({size / 1e6:.2f} MB)")
 
 
 @board.command()
@@ -259,6 +266,12 @@ def lock(
         typer.Option("--from", help="a trusted run, report or entry of it (repeatable): fixes metrics and anchors"),
     ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="forget the metrics of the present lock")] = False,
+    carry: Annotated[
+        bool, typer.Option("--carry", help="take unchanged tasks from the last version, with anchors from the data")
+    ] = False,
+    same: Annotated[
+        list[str] | None, typer.Option(help="with --carry: tasks (or all) whose version rose, but not their values")
+    ] = None,
 ) -> None:
     """Fix a suite's tasks, data hashes and anchors for the board (maintainers, after a suite changed).
 
@@ -266,14 +279,48 @@ def lock(
     """
     from ffbench_eval.suite import load_suite
 
-    from .lock import load_lock, make_lock, not_locked, write_lock
+    from .lock import latest_before, load_lock, make_lock, not_locked, write_lock
 
     reports = [_report(path) for path in trusted or []]
     found = load_suite(suite)
-    made = make_lock(suite, reports, None if anew else load_lock(found.name, found.version))
+    old = None if anew else load_lock(found.name, found.version)
+    made = make_lock(suite, reports, old, latest_before(found.name, found.version) if carry else None, same or ())
     typer.echo(write_lock(made))
     for line in not_locked(made, reports):
         typer.echo(line)
+
+
+@board.command("rescore")
+def rescore_(
+    entry: Annotated[list[Path], typer.Argument(help="entry files")],
+    run: Annotated[
+        Path | None, typer.Option("--from", help="a new run of this model: its tasks replace the entry's")
+    ] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="take --from although its fingerprint is another")] = False,
+    same: Annotated[
+        list[str] | None, typer.Option(help="tasks (or all) whose version rose, but not what their values mean")
+    ] = None,
+    to: Annotated[str, typer.Option(help="version of the suite [default: the shipped one]")] = "",
+    dry: Annotated[bool, typer.Option("--dry-run", help="say what would move, write nothing")] = False,
+) -> None:
+    """Bring entries to a new version of their suite (maintainers): in place, and say what moved."""
+    from ffbench_eval.suite import load_suite
+
+    from .lock import load_lock
+    from .rescore import rescore
+
+    if run is not None and len(entry) > 1:
+        raise ValueError("--from is the run of one model: give one entry")
+    for path in entry:
+        loaded = _entry(path)
+        version = to or load_suite(loaded.report.suite).version
+        lock = load_lock(loaded.report.suite, version)
+        if lock is None:
+            raise ValueError(f"no lock of {loaded.report.suite} {version}: `ffbench leaderboard lock` first")
+        made, said = rescore(loaded, lock, None if run is None else _report(run), trust=trust, same=tuple(same or ()))
+        typer.echo("\n".join([f"{path}: {loaded.report.suite_version} -> {version}", *said]))
+        if not dry:
+            path.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _print(found) -> None:

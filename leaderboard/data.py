@@ -7,21 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffbench_eval.report import Report, TaskReport, same_theory
+from ffbench_eval.report import ModelCard, Report, TaskReport
 
 from .entry import ENTRIES, LIMIT, Entry, entry_paths
 from .lock import SUITES, SuiteLock, TaskLock, load_lock
-from .scoring import (
-    NO_THEORY,
-    Rank,
-    Score,
-    card_for,
-    lead_source,
-    metric_places,
-    rank,
-    score_task,
-    task_weights,
-)
+from .pairs import NO_THEORY, Place, places
+from .scoring import Rank, Score, card_for, headline, rank, score_task, task_weights
 from .strict_json import read
 from .trust import CHECKS, level
 
@@ -53,11 +44,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A metric that needs no level of theory, with every model's place (and whether it is shared) by entry key."""
+    """A metric that needs no level of theory, with every model's place by entry key."""
 
     task: str
     metric: str
-    places: dict[str, tuple[int, bool]]
+    places: dict[str, Place]
 
 
 @dataclass(frozen=True)
@@ -67,15 +58,27 @@ class SuiteBoard:
     rows: list[Row]  # most tasks first, then best first; without a rank last
     columns: list[Column]  # of any theory
 
+    @property
+    def groups(self) -> list[list[Row]]:
+        """The rows with a rank by the tasks they have, in the order of ``rows``: only these are ranked together."""
+        found: dict[tuple[str, ...], list[Row]] = {}
+        for row in self.rows:
+            if row.rank is not None:
+                found.setdefault(row.rank.tasks, []).append(row)
+        return list(found.values())
 
-def load_entries(entries: Path = ENTRIES) -> list[Entry]:
-    """Entries that already passed the check; ValueError names a file that does not even parse."""
-    out = []
+
+def load_entries(entries: Path = ENTRIES, aside: dict[str, str] | None = None) -> list[Entry]:
+    """Entries that are not in ``aside``, which takes the names and reasons of those that do not even parse."""
+    out, aside = [], {} if aside is None else aside
     for path in entry_paths(entries):
+        key = path.relative_to(entries).as_posix().removesuffix(".json")
+        if key in aside:
+            continue
         try:
             out.append(Entry.model_validate(read(path, LIMIT)))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; run `ffbench leaderboard check`") from None
+        except (ValueError, OSError, RecursionError) as error:
+            aside[key] = f"cannot be read: {str(error).splitlines()[0][:300]}"
     return out
 
 
@@ -104,15 +107,15 @@ def _suite(lock: SuiteLock, members: list[Entry], weights: dict[str, float], che
             task = entry.report.tasks.get(name)
             card = card_for(entry.report, locked.dataset.name, locked.dataset.config)
             blind = blind and not card.seen_test_data
-            mine[name] = Score(None, "not_run") if task is None else score_task(name, task, locked.theory, card)
+            mine[name] = Score(None, "not_run") if task is None else score_task(name, task, locked, card)
         scores[entry.key], seen[entry.key] = mine, not blind
-    places = rank({k: v for k, v in scores.items() if not seen[k]}, weights)
-    rows = [Row(e, scores[e.key], places.get(e.key), level(e, checks), seen[e.key]) for e in members]
+    ranks = rank({k: v for k, v in scores.items() if not seen[k]}, weights)
+    rows = [Row(e, scores[e.key], ranks.get(e.key), level(e, checks), seen[e.key]) for e in members]
 
     def order(row: Row):
         if row.rank is None:
             return (1, 0, 0, 0.0, row.name)
-        return (0, -len(row.rank.tasks), row.rank.rank, -row.rank.score, row.name)
+        return (0, -len(row.rank.tasks), row.rank.tasks, -row.rank.score, row.name)
 
     fair = {e.key: e.report for e in members if not seen[e.key]}
     return SuiteBoard(lock, weights, sorted(rows, key=order), list(_columns(lock, fair)))
@@ -120,21 +123,16 @@ def _suite(lock: SuiteLock, members: list[Entry], weights: dict[str, float], che
 
 def _columns(lock: SuiteLock, reports: dict[str, Report]) -> Iterator[Column]:
     for name, locked in lock.tasks.items():
-        done = {key: r.tasks[name] for key, r in reports.items() if name in r.tasks}
+        done: dict[str, tuple[TaskReport, ModelCard]] = {
+            key: (r.tasks[name], card_for(r, locked.dataset.name, locked.dataset.config))
+            for key, r in reports.items()
+            if name in r.tasks
+        }
         for metric in NO_THEORY.get(locked.kind, ()):
             if metric == "stable_time" and measures_drift(locked):
                 continue  # a few ps at constant energy say little about stability
-            fair = {key: t for key, t in done.items() if comparable(reports[key], locked, metric)}
-            if any(metric in t.metrics for t in fair.values()):
-                yield Column(name, metric, metric_places(name, metric, fair))
-
-
-def comparable(report: Report, locked: TaskLock, metric: str) -> bool:
-    """Whether a metric of `NO_THEORY` is this model's own doing: a liquid is stable while its g(r) is the reference's,
-    which that of another theory need not be."""
-    if metric != "stable_time" or "rdf" not in (locked.parameters.get("observables") or ()):
-        return True
-    return same_theory(card_for(report, locked.dataset.name, locked.dataset.config).theory, locked.theory)
+            if any(metric in t.metrics for t, _ in done.values()):
+                yield Column(name, metric, places(name, metric, locked, done))
 
 
 def measures_drift(locked: TaskLock) -> bool:
@@ -152,7 +150,7 @@ def main_metric(locked: TaskLock | TaskReport) -> list[str]:
 def slots(locked: TaskLock | TaskReport) -> list[str]:
     """What `main_metric` looks for, found or not. In selective classification the source is the model's own best."""
     names = list(locked.metrics)
-    lead = lead_source(locked)
+    lead = headline(locked) if isinstance(locked, TaskReport) else ""
     return {
         "accuracy": ["force_mae", "energy_mae_per_atom_aligned", "energy_mae_per_atom", "force_cosine"],
         "molecular_dynamics": [
@@ -181,8 +179,8 @@ def shown_metrics(task: TaskReport) -> list[str]:
         parts = ("_median", "_p90", "_compress", "_stretch", "_on_frames", "_of_reference", "scan_energy_mae")
         return [n for n in names if n == "fsd_stretch" or not (n.endswith(parts) or "-" in n)]
     if task.kind == "selective":
-        lead = lead_source(task)
+        lead = headline(task)
         of_test = (f"augrc.test.{lead}", "augrc.test.size_only", "augrc.test.oracle", f"auroc.test.{lead}")
         return [n for n in names if n in of_test or n in ("prevalence.test", f"accuracy_at_coverage.test.{lead}")
-                or (n.startswith("augrc.") and n.endswith(f".{lead}"))]  # fmt: skip
+                or (n.startswith("augrc.") and n.endswith(f".{lead}") and ".calibration." not in n)]  # fmt: skip
     return names

@@ -80,12 +80,15 @@ class Entry(Strict):
     def sealed(self) -> Entry:
         return self.model_copy(update={"content_sha256": self.hash()})
 
+    def text(self) -> str:
+        return self.sealed().model_dump_json(indent=1) + "\n"
+
     def write(self, entries: Path = ENTRIES) -> Path:
         """Write atomically to its place under ``entries``; returns the path."""
         path = entries / f"{self.key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        part.write_text(self.sealed().model_dump_json(indent=1) + "\n", encoding="utf-8")
+        part.write_text(self.text(), encoding="utf-8")
         os.replace(part, path)
         return path
 
@@ -98,6 +101,18 @@ class Checked(Strict):
     date: str
     by: Annotated[str, Field(max_length=200)] = ""
     what: list[Annotated[str, Field(max_length=500)]] = Field(default_factory=list)
+
+
+RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{k}" for name in ("com", "lpt") for k in range(1, 10))}
+
+
+def portable(part: str) -> bool:
+    """Whether a part of a path is a name on every system.
+
+    >>> portable("1.0"), portable("aux"), portable("nul.txt"), portable("1."), portable("console")
+    (True, False, False, False, True)
+    """
+    return part.split(".")[0] not in RESERVED and not part.endswith((".", " "))
 
 
 def slug(text: str) -> str:

@@ -20,7 +20,7 @@ def small(curve: Curve, label: str) -> Markup:
     >>> "svg" in small(Curve(x_label="r", y_label="g", x=[0, 1], series={"model": [1, 2]}), "g(r)")
     True
     """
-    xs, series = _thinned(curve)
+    xs, series = _thinned(_drawn(curve))
     values = [v for y in series.values() for v in y if v is not None]
     if len(xs) < 2 or not values or curve.kind != "line":
         return Markup("")
@@ -43,6 +43,26 @@ def small(curve: Curve, label: str) -> Markup:
         f"{escape(clean(curve.x_label)[:30])}</text>"
         f'<text x="0" y="9">{number(high)}</text></svg>'
     )
+
+
+def bar(value: float, interval: tuple[float, float]) -> Markup:
+    """A score from 0 to 1 as a dot on its 95 % interval.
+
+    >>> str(bar(0.5, (0.25, 0.75)))
+    '<svg class="bar" viewBox="0 0 80 8" aria-hidden="true"><path d="M20 4H60"/><circle cx="40" cy="4" r="3"/></svg>'
+    """
+    low, x, high = (round(80 * min(max(v, 0.0), 1.0)) for v in (interval[0], value, interval[1]))
+    drawn = f'<path d="M{low} 4H{high}"/><circle cx="{x}" cy="4" r="3"/>'
+    return Markup(f'<svg class="bar" viewBox="0 0 80 8" aria-hidden="true">{drawn}</svg>')
+
+
+FAR = 1e30  # beyond, a value is a gap: scales would overflow
+
+
+def _drawn(curve: Curve) -> Curve:
+    keep = [k for k, x in enumerate(curve.x) if abs(x) < FAR]
+    series = {n: [None if y[k] is None or abs(y[k]) >= FAR else y[k] for k in keep] for n, y in curve.series.items()}
+    return curve.model_copy(update={"x": [curve.x[k] for k in keep], "series": series})
 
 
 def _path(points: list[tuple[int, int | None]]) -> str:
@@ -98,7 +118,10 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 460, 320, 56, 42, 12, 14
 
 
 def scatter(dots: list[Dot], x_label: str, y_label: str, *, log_x: bool = False, log_y: bool = False) -> Markup:
-    """Models as linked points with their 95 % intervals; names beside them while there are few."""
+    """Models as linked points with their 95 % intervals; names beside them while there are few. Beyond `FAR`: none."""
+    dots = [d for d in dots if max(abs(v) for v in (d.x, d.y, *(d.x_range or ()), *(d.y_range or ()))) < FAR]
+    if not dots:
+        return Markup("")
     x_axis = _scale([v for d in dots for v in (d.x, *(d.x_range or ()))], log_x)
     y_axis = _scale([v for d in dots for v in (d.y, *(d.y_range or ()))], log_y)
     inner_w, inner_h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM

@@ -72,9 +72,7 @@ def dataset_side(lock: SuiteLock) -> dict[str, Any]:
 
 def _scores(entry: Entry, lock: SuiteLock) -> dict[str, Score]:
     return {
-        name: score_task(
-            name, task, lock.tasks[name].theory, card_for(entry.report, task.dataset.name, task.dataset.config)
-        )
+        name: score_task(name, task, lock.tasks[name], card_for(entry.report, task.dataset.name, task.dataset.config))
         for name, task in entry.report.tasks.items()
         if name in lock.tasks
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ffbench_eval import wording
 from ffbench_eval.report import TaskReport
 
-from .data import Row, SuiteBoard, comparable, measures_drift
+from .data import Row, SuiteBoard, measures_drift
 from .entry import Entry
 from .figures import Dot, scatter
-from .scoring import card_for, lead_source, same_theory
+from .scoring import card_for, headline, same_theory
 
 FORCE = (("accuracy", "force_mae"), ("bsct", "scan_force_mae"))  # the first that a suite has for a system
 COST, SPEED = (("cost", "cost"),), (("cost", "speed"),)
@@ -84,9 +84,13 @@ def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoar
         task = row.entry.report.tasks.get(task_name)
         if locked.dataset.name != system or locked.kind != kind or task is None or measures_drift(locked):
             continue
-        if not comparable(row.entry.report, locked, name):
-            continue
-        m = task.metrics.get(f"augrc.test.{lead_source(task)}" if name == "augrc" else name)
+        if (
+            name == "stable_time"
+            and "rdf" in (locked.parameters.get("observables") or ())
+            and not _same(row, board, system)
+        ):
+            continue  # stable means a g(r) like that of the data's theory
+        m = task.metrics.get(f"augrc.test.{headline(task)}" if name == "augrc" else name)
         if m is not None and m.value is not None:
             return m.value, None if m.interval is None else (max(m.interval[0], m.value / 5), m.interval[1])
     return None

@@ -18,7 +18,6 @@ from .entry import ROOM
 from .recompute import Scans
 
 SUITES = ROOM / "suites"
-OWN_TRIVIAL = {"distance_histogram_error"}  # the frozen frame is one of the model's own run
 SOURCES_OF_ALL = ("size_only", "composition_only", "gradient_boosting", "random", "oracle")
 
 
@@ -45,6 +44,7 @@ class TaskLock(Strict):
     metrics: dict[str, MetricLock] = Field(default_factory=dict)
     molecules: list[str] = Field(default_factory=list)  # of every bond scan, in order
     bond_types: list[str] = Field(default_factory=list)
+    no_forces: dict[str, list[float]] = Field(default_factory=dict)  # what no forces at all score, of every bond scan
 
     @property
     def scans(self) -> Scans | None:
@@ -73,11 +73,20 @@ def write_lock(lock: SuiteLock, folder: Path = SUITES) -> Path:
     return path
 
 
-def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None = None) -> SuiteLock:
+def make_lock(
+    suite: str,
+    trusted: Iterable[Report] = (),
+    old: SuiteLock | None = None,
+    previous: SuiteLock | None = None,
+    same: Iterable[str] = (),
+) -> SuiteLock:
     """The lock of a shipped suite (reads YAML, cards and manifests), with the metrics of trusted reports of it.
 
     Reports may hold some tasks only. What ``old``, a lock of the same version, knows of an unchanged task stays; a new
     report has to agree with it, and reports with each other. A metric that only some of them have is ``optional``.
+    ``previous``, a lock of an earlier version, gives the metrics of tasks with the same parameters, data and version,
+    of simulations also beside new runs, with anchors worked out from the data anew; ``same`` names tasks (or "all")
+    whose version rose although their members' values mean what they meant.
     """
     from ffbench_data.datacard import card
     from ffbench_data.load import NotBuilt, provenance
@@ -112,6 +121,9 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
         if before is not None and before.dataset != used:
             before = None
         parts = [("the lock", before.metrics)] if before and before.metrics else []
+        rerun = any(task.name in r.tasks and _usable(r.tasks[task.name]) for r in trusted)
+        if previous is not None and not parts and content and (task.kind == "molecular_dynamics" or not rerun):
+            parts += _carried(task, parameters, used, previous, {task.name, "all"} & set(same))
         for report in trusted:
             if task.name in report.tasks and _usable(report.tasks[task.name]):
                 if report.tasks[task.name].parameters != parameters or report.tasks[task.name].dataset != used:
@@ -123,7 +135,7 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
                 parts.append((report.model.name, _metrics(report.tasks[task.name])))
         scans = _scans(task, split) if task.kind == "bsct" and content else {}
         if not scans and before is not None:
-            scans = {"molecules": before.molecules, "bond_types": before.bond_types}
+            scans = {"molecules": before.molecules, "bond_types": before.bond_types, "no_forces": before.no_forces}
         metrics = _together(task.name, parts)
         if not metrics and not complete:  # nobody ran it, and what lies here may be a slice of the data
             used = used.model_copy(update={"version": "", "content_sha256": ""})
@@ -140,6 +152,35 @@ def make_lock(suite: str, trusted: Iterable[Report] = (), old: SuiteLock | None 
             **scans,
         )
     return SuiteLock(suite=found.name, version=found.version, description=found.description, tasks=tasks)
+
+
+def _carried(task, parameters, used, previous: SuiteLock, same) -> list[tuple[str, dict[str, MetricLock]]]:
+    """The metrics of an earlier version's task, with anchors worked out from the data."""
+    from ffbench_eval.evaluation import load_task_data
+
+    from .anchors import anchors
+
+    known = previous.tasks.get(task.name)
+    if known is None or not known.metrics or known.parameters != parameters or known.kind != task.kind:
+        return []
+    if known.dataset != used or (known.version != task.version and not same) or task.kind == "selective":
+        return []
+    fresh = anchors(task, load_task_data(task))
+    metrics = {
+        name: m.model_copy(update={"floor": fresh[name].floor, "trivial": fresh[name].trivial}) if name in fresh else m
+        for name, m in known.metrics.items()
+    }
+    return [(f"{previous.suite} {previous.version}", metrics)]
+
+
+def latest_before(suite: str, version: str, folder: Path = SUITES) -> SuiteLock | None:
+    """The lock of the highest version of a suite below ``version``."""
+    found = [lock for lock in all_locks(folder) if lock.suite == suite and _order(lock.version) < _order(version)]
+    return max(found, key=lambda lock: _order(lock.version), default=None)
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
 
 def not_locked(lock: SuiteLock, trusted: Iterable[Report]) -> list[str]:
@@ -199,12 +240,19 @@ def _alike(a: Any, b: Any) -> bool:
     return a == b
 
 
-def _scans(task, split: str) -> dict[str, list[str]]:
+def _scans(task, split: str) -> dict[str, Any]:
     from ffbench_data.load import load_frames
     from ffbench_eval.bsct.scans import find_scans
+    from ffbench_eval.bsct.scores import without_forces
 
     found = list(find_scans(load_frames(task.dataset, task.config, split)).values())
-    return {"molecules": [s.molecule for s in found], "bond_types": [s.bond_type for s in found]}
+    nothing = [without_forces([s]) for s in found]
+    names = nothing[0] if nothing and all(nothing) else ()
+    return {
+        "molecules": [s.molecule for s in found],
+        "bond_types": [s.bond_type for s in found],
+        "no_forces": {name: [float(f"{row[name]:.9g}") for row in nothing] for name in names},
+    }
 
 
 def _metrics(task: TaskReport) -> dict[str, MetricLock]:
@@ -215,17 +263,12 @@ def _metrics(task: TaskReport) -> dict[str, MetricLock]:
             aggregate=m.aggregate,
             version=m.version,
             floor=m.floor,
-            trivial=None if _own_trivial(task.kind, name) else m.trivial,
+            trivial=None if task.kind == "selective" else m.trivial,  # half the share that failed: the model's own
             n=(m.n or None) if _finished(task) else None,
             optional=not (_finished(task) and _of_every_model(task.kind, name)),
         )
         for name, m in task.metrics.items()
     }
-
-
-def _own_trivial(kind: str, name: str) -> bool:
-    """Of selective classification: half the share that failed, which is the model's own."""
-    return name in OWN_TRIVIAL or kind == "selective"
 
 
 def _of_every_model(kind: str, name: str) -> bool:

@@ -1,29 +1,32 @@
 """What the pull-request workflow runs: the base's code over the head's files, which are read and never executed.
 
-`validate(base, head, changed)` takes two checkouts and the list of changed paths. Only files below
-``leaderboard/entries`` are looked at; everything else in the pull request is for human review.
+`validate(base, head, changed)` takes two checkouts and the list of changed paths. It puts the base's entries and the
+head's changed ones together, as main will have them, checks the changed ones among all others and builds the site: what
+passes here cannot stop the site later. Everything outside ``leaderboard/entries`` is for human review.
 """
 
 from __future__ import annotations
 
-import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ffbench_eval.wording import clean
 
-from .check import CARD, GRAMMAR, Finding, check, check_card, compare_with_base, errors, known_entries
+from .check import CARD, GRAMMAR, Finding, check, check_card, compare_with_base, errors, known_entries, printable
 from .data import load_board
 from .entry import LIMIT, Entry
-from .strict_json import BadJson, read
+from .strict_json import read
 
 PLACE = "leaderboard/entries/"
 MAX_FILES = 50
 ESCAPED = {ord(c): f"&#{ord(c)};" for c in "|[]@`*\\"} | {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
 
 
-def validate(base: Path, head: Path, changed: Iterable[str]) -> tuple[list[Finding], str]:
-    """(findings, the job summary in Markdown). ``changed`` are paths from the repository's root."""
+def validate(base: Path, head: Path, changed: Iterable[str], *, lifted: bool = False) -> tuple[list[Finding], str]:
+    """(findings, the job summary in Markdown). ``changed`` are paths from the repository's root; ``lifted``: a
+    maintainer allows entries of the board to change."""
     changed = sorted({p for p in changed if p})
     ours = [p for p in changed if p.startswith(PLACE)]
     found: list[Finding] = []
@@ -32,35 +35,73 @@ def validate(base: Path, head: Path, changed: Iterable[str]) -> tuple[list[Findi
     for path in changed:
         if path.startswith("leaderboard/checks/"):
             found.append(Finding("error", path, "$", "trust records are written by maintainers", "leave it out"))
-    others = known_entries(base / PLACE)
     good: dict[str, Entry] = {}
-    for path in ours:
-        name = path.removeprefix(PLACE)
-        file = head / PLACE / name
-        if CARD.match(name):
-            found += check_card(file, head / PLACE) if file.exists() else []
-        elif not GRAMMAR.match(name):
-            found.append(Finding("error", name, "$", "lies at no place of an entry", "see CONTRIBUTING.md"))
-        elif not file.exists() and not file.is_symlink():
-            found.append(Finding("error", name, "$", "was removed", "entries stay; ask a maintainer to withdraw one"))
-        elif file.resolve() != head.resolve() / PLACE / name:
-            found.append(Finding("error", name, "$", "is a link or lies behind one", "submit the file itself"))
-        else:
-            one = _one(file, base, head, name, others)
+    with tempfile.TemporaryDirectory() as folder:
+        together = Path(folder) / "entries"
+        if (base / PLACE).is_dir():
+            shutil.copytree(base / PLACE, together, symlinks=True)
+        together.mkdir(exist_ok=True)
+        names = []
+        for path in ours:
+            name = path.removeprefix(PLACE)
+            fault = _placed(base / PLACE / name, head, name, together, lifted)
+            found += fault
+            if not errors(fault) and GRAMMAR.match(name) and (together / name).exists():
+                names.append(name)
+            elif not errors(fault) and CARD.match(name) and (together / name).exists():
+                found += check_card(together / name, together)
+        others = known_entries(together)
+        for name in names:
+            one = check(together / name, entries=together, suites=base / "leaderboard" / "suites", others=others)
             found += one
             if not errors(one):
-                good[name] = Entry.model_validate(read(file, LIMIT))
+                good[name] = Entry.model_validate(read(together / name, LIMIT))
+        if good and not errors(found):
+            found += _built(base, together, Path(folder) / "site", set(good))
     return found, summary(found, _entries(base), good, elsewhere=[p for p in changed if p not in ours])
 
 
-def _one(file: Path, base: Path, head: Path, name: str, others) -> list[Finding]:
-    suites = base / "leaderboard" / "suites"
-    found = check(file, entries=head / PLACE, suites=suites, others=others)
-    old = base / PLACE / name
-    if old.exists():
-        with contextlib.suppress(BadJson, OSError):  # the check above says it
-            found += compare_with_base(read(file, LIMIT), read(old, LIMIT), name)
-    return found
+def _placed(old: Path, head: Path, name: str, together: Path, lifted: bool) -> list[Finding]:
+    """Put a changed file of the head into its place, or say why not."""
+    file = head / PLACE / name
+    entry = GRAMMAR.match(name)
+    if not entry and not CARD.match(name):
+        return [Finding("error", name, "$", "lies at no place of an entry", "see CONTRIBUTING.md")]
+    there = file.exists() or file.is_symlink()
+    if there and file.resolve() != head.resolve() / PLACE / name:
+        return [Finding("error", name, "$", "is a link or lies behind one", "submit the file itself")]
+    small = there and file.is_file() and file.stat().st_size <= LIMIT
+    same = small and old.exists() and old.read_bytes() == file.read_bytes()
+    found = [] if lifted else compare_with_base(name, old.exists(), there, same)
+    if found:
+        return found
+    place = together / name
+    if not there:
+        place.unlink(missing_ok=True)
+        return []
+    if not small:
+        return [Finding("error", name, "$", f"is no file of at most {LIMIT} bytes", "shorten the curves")]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, place)
+    return []
+
+
+def _built(base: Path, together: Path, out: Path, names: set[str]) -> list[Finding]:
+    """Errors of building the site from base and head together, by the entries that cannot be drawn."""
+    from .build import build
+
+    fix = "tell us: the check should have found this"
+    checks = base / "leaderboard" / "checks"
+    try:
+        aside = build(out, entries=together, suites=base / "leaderboard" / "suites", checks=checks).aside
+    except Exception as error:
+        return [
+            Finding("error", PLACE, "$", printable(f"the site cannot be built: {type(error).__name__}: {error}"), fix)
+        ]
+    return [
+        Finding("error" if f"{key}.json" in names else "warning", f"{key}.json", "$", f"cannot be drawn: {why}", fix)
+        for key, why in aside.items()
+    ]
 
 
 def _entries(base: Path) -> dict[str, Entry]:
@@ -101,7 +142,9 @@ def _ranking(before: dict[str, Entry], after: dict[str, Entry], touched: set[str
         for row in board.rows:
             was = old.get(row.entry.key)
             mark = "**" if f"{row.entry.key}.json" in touched else ""
-            place = str(row.rank.rank) + (" tied" if row.rank.tied else "") if row.rank else "unranked"
+            place = (
+                f"{row.rank.rank} of {row.rank.of}" + (", tied" if row.rank.tied else "") if row.rank else "unranked"
+            )
             then = "new" if was is None else str(was.rank.rank) if was.rank else "unranked"
             score = f"{row.rank.score:.3f}" if row.rank else ""
             span = f"{row.rank.interval[0]:.2f} to {row.rank.interval[1]:.2f}" if row.rank else ""

@@ -23,6 +23,7 @@ from ffbench_eval.statistics import BLOCK, stable_fraction, stable_time, student
 from .faults import RELATIVE, Fault, close, same
 from .recompute_selective import selective_faults, selective_score
 
+MAX_WIDTH = 1e3  # of an interval that cannot be worked out again, in units of its value
 ROUNDED = 1e-7  # values of scans are written with nine digits
 UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
 SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
@@ -53,13 +54,11 @@ def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | No
     if bool(known) == (metric.aggregate in SAMPLELESS):
         yield ".values", f"{len(known)} samples for an aggregate {metric.aggregate!r}"
         return
-    rule = RULES.get(metric.aggregate)
-    if rule is None:
+    if metric.aggregate not in RULES:
         yield ".aggregate", f"unknown aggregate {metric.aggregate!r}; known: {', '.join(RULES)}"
         return
     try:
-        value, interval = rule(name, metric, known, task, scans)
-        interval = interval if interval is UNKNOWN else known_interval(name, value, interval)
+        value, interval = aggregate(name, metric, known, task, scans)
     except (KeyError, ValueError, OverflowError, FloatingPointError) as error:
         yield ".values", f"cannot be aggregated: {error}"
         return
@@ -94,7 +93,9 @@ def _interval(metric: Metric, expected: tuple[float, float] | None, tolerance: f
         assert metric.value is not None
         assert low is not None
         assert high is not None
-        if low > high or (not biased and not low - 1e-9 <= metric.value <= high + 1e-9):
+        if high - low > MAX_WIDTH * max(1.0, abs(metric.value)):
+            yield ".interval", f"is {metric.interval}, far too wide to mean anything"
+        elif low > high or (not biased and not low - 1e-9 <= metric.value <= high + 1e-9):
             yield ".interval", f"is {metric.interval}, which does not hold {metric.value!r}"
     elif (metric.interval is None) != (expected is None):
         yield ".interval", f"is {metric.interval}, its values give {expected}"
@@ -201,7 +202,7 @@ def _stated(name: str, metric: Metric, known: list[float], task: TaskReport, sca
 
 
 def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
-    if min(known) < 0:
+    if np.mean(known) < 0:  # samples of blocks may be: they are first-order terms of a weighted mean
         raise ValueError("a mean square is not negative")
     ends = student(known)
     return (
@@ -234,6 +235,12 @@ RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], 
 }
 
 
+def aggregate(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    """Value and interval of a metric from its samples; KeyError, ValueError where they make none."""
+    value, interval = RULES[metric.aggregate](name, metric, known, task, scans)
+    return value, interval if interval is UNKNOWN else known_interval(name, value, interval)
+
+
 def expected_score(name: str, metric: Metric, value: float, task: TaskReport | None = None) -> float | None:
     """1 at the floor's median (for AUGRC: the oracle's), 0 at the trivial baseline; the stable share is a score."""
     if task is not None and task.kind == "selective":
@@ -260,9 +267,11 @@ def task_faults(task: TaskReport) -> Iterator[Fault]:
         if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
             yield ".metrics.force_rmse.value", "is smaller than the mean absolute error, which cannot be"
     ran = any(s in ("ok", "unstable") for u in task.units for s in u.status)
-    if ran and not task.metrics:
+    some = ran or any(s == "model_error" for u in task.units for s in u.status)  # on some frames of a chunk
+    if ran and not task.metrics and task.kind != "selective":
         yield ".metrics", "is empty although members finished"
-    if not ran and any(m.value is not None for m in task.metrics.values()):
+    told = [m for k, m in task.metrics.items() if m.value is not None and k not in COUNTED]
+    if told and not (some if task.kind in ("accuracy", "selective") else ran):
         yield ".metrics", "has numbers although no member finished"
 
 
@@ -317,6 +326,7 @@ def _scan_faults(task: TaskReport) -> Iterator[Fault]:
                 yield f".metrics.fsd.values[{k}]", "is not the larger of its compressed and stretched sides"
 
 
+COUNTED = ("supported_share", "masked_labels")  # of the data and the states: there is a number without any answer
 EVERY_SCAN = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema")
 
 

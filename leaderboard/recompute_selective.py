@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ffbench_eval.report import Metric, TaskReport
+from ffbench_eval.selective.headline import ELIGIBLE, NEVER, best
 
 from .faults import RELATIVE, Fault, close
 
@@ -35,8 +36,9 @@ def selective_score(name: str, metric: Metric, value: float, task: TaskReport) -
 def selective_faults(task: TaskReport) -> Iterator[Fault]:
     """What the scores of one domain under one rule say about each other, with the share that failed, e, of n cases.
 
-    AUGRC = (1 - AUROC) e (1 - e) + e^2 / 2; the oracle's is e^2 / 2, chance is e / 2; E-AUGRC and E-AURC are AUGRC and
-    AURC without the oracle's e^2 / 2; AUROC counts pairs, shares count cases.
+    AUGRC = (1 - AUROC) e (1 - e) + e^2 / 2; the oracle's is e^2 / 2, chance is e / 2. E-AUGRC is AUGRC without the
+    oracle's e^2 / 2, E-AURC is AURC without the lowest possible, e + (1 - e) ln(1 - e) (Geifman et al. 2019). AUROC
+    counts pairs, shares count cases.
     """
     yield from _complete(task)
     counts: dict[tuple[str, str], int] = {}
@@ -44,6 +46,9 @@ def selective_faults(task: TaskReport) -> Iterator[Fault]:
     for name, metric in task.metrics.items():
         first, domain, source, rule = [*name.split("."), "", "", ""][:4]
         v, n = metric.value, metric.n
+        if source and not rule and source not in (*ELIGIBLE, *NEVER) and v is not None:
+            yield f".metrics.{name}", f"{source!r} is no confidence source"
+            continue
         if v is None or domain == "":
             continue
         if counts.setdefault((domain, rule), n) != n:
@@ -64,13 +69,16 @@ def selective_faults(task: TaskReport) -> Iterator[Fault]:
 
 
 def _complete(task: TaskReport) -> Iterator[Fault]:
-    """All scores of the headline source, for every domain that has any."""
-    domains = {n.split(".")[1] for n in task.metrics if n.startswith("prevalence.")}
+    """The headline source is the best on the calibration part, and all its scores are there for every domain."""
+    domains = {n.split(".")[1] for n in task.metrics if n.startswith("prevalence.")} - {"calibration"}
+    lead = task.headline
+    chosen = best({n.split(".")[2]: m.value for n, m in task.metrics.items() if n.startswith("augrc.calibration.")})
+    if domains and lead not in ELIGIBLE:
+        yield ".headline", f"is {lead!r}: name one of {', '.join(ELIGIBLE)}"
+        return
+    if domains and lead != chosen:
+        yield ".headline", f"is {lead!r}, the best source on the calibration part is {chosen!r}"
     for domain in domains:
-        lead = next((n.split(".")[2] for n in task.metrics if n.startswith(f"aurc.{domain}.")), None)
-        if lead is None:
-            yield ".metrics", f"has no headline source for {domain}"
-            continue
         for first in OF_THE_LEAD:
             if f"{first}.{domain}.{lead}" not in task.metrics:
                 yield ".metrics", f"{first}.{domain}.{lead} is missing: all scores of the headline source belong here"
@@ -79,11 +87,11 @@ def _complete(task: TaskReport) -> Iterator[Fault]:
 def _against_share(first, source, rule, v, metric, e, n, value, domain) -> Fault | None:
     if first == "majority_accuracy" and not close(v, max(e, 1 - e), 1.0):
         return "value", "is not the larger share"
-    best = e * e / 2
-    for excess, whole in (("excess_augrc", "augrc"), ("excess_aurc", "aurc")):
+    lowest = e * e / 2
+    for excess, whole, optimum in (("excess_augrc", "augrc", lowest), ("excess_aurc", "aurc", lowest_aurc(e))):
         base = value.get(f"{whole}.{domain}.{source}")
-        if first == excess and (base is None or not close(v, base - best, 1.0)):
-            return "value", f"is not {whole.upper()} minus its lowest possible value"
+        if first == excess and (base is None or not close(v, base - optimum, 1.0)):
+            return "value", f"is not {whole.upper()} minus its lowest possible value, {optimum!r}"
     if first == "auroc" and not _whole(v * 2 * _pairs(e, n)):
         return "value", f"{v!r} is no share of the pairs of {n} cases"
     if first != "augrc":
@@ -95,7 +103,7 @@ def _against_share(first, source, rule, v, metric, e, n, value, domain) -> Fault
     if source == "oracle" or e in (0.0, 1.0):
         rank = 1.0
     elif rule:
-        rank = 1 - (v - best) / (e * (1 - e))
+        rank = 1 - (v - lowest) / (e * (1 - e))
         if not -1e-9 <= rank <= 1 + 1e-9 or not _whole(rank * 2 * _pairs(e, n)):
             return "value", f"{v!r} is not possible for {n} cases of which {e:.4g} failed"
     else:
@@ -103,9 +111,18 @@ def _against_share(first, source, rule, v, metric, e, n, value, domain) -> Fault
         if found is None:
             return "value", "has no AUROC beside it"
         rank = found
-    if not close(v, (1 - rank) * e * (1 - e) + best, 1.0):
+    if not close(v, (1 - rank) * e * (1 - e) + lowest, 1.0):
         return "value", f"is {v!r}, AUROC {rank!r} and the share that failed {e!r} give another"
     return None
+
+
+def lowest_aurc(e: float) -> float:
+    """AURC of a confidence that puts all failures last, in the limit of many cases.
+
+    >>> lowest_aurc(0.0), round(lowest_aurc(0.5), 6), lowest_aurc(1.0)
+    (0.0, 0.153426, 1.0)
+    """
+    return e + (1 - e) * math.log1p(-e) if e < 1 else 1.0
 
 
 def _pairs(e: float, n: int) -> float:

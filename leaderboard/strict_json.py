@@ -90,9 +90,18 @@ def _walk(value: Any, path: str, depth: int) -> None:
         raise BadJson(f"key {twice!r} is given twice", f"{path}.{twice}", "keep one of them")
     if isinstance(value, dict):
         for k, v in value.items():
-            if isinstance(v, dict | list):
+            _text(k, path)
+            if isinstance(v, dict | list | str):
                 _walk(v, f"{path}.{k}", depth + 1)
     elif isinstance(value, list):
         for i, v in enumerate(value):
-            if isinstance(v, dict | list):
+            if isinstance(v, dict | list | str):
                 _walk(v, f"{path}[{i}]", depth + 1)
+    elif isinstance(value, str):
+        _text(value, path)
+
+
+def _text(value: str, path: str) -> None:
+    """Half a surrogate pair is no character: whatever writes UTF-8 later would fail on it."""
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise BadJson("holds half a surrogate pair", path.encode("ascii", "replace").decode(), "write it in UTF-8")

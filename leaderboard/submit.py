@@ -12,7 +12,7 @@ from ffbench_eval.wording import clean
 
 from .check import Finding, check
 from .entry import ENTRIES, About, Archive, Entry, slug
-from .lock import load_lock
+from .lock import SuiteLock, load_lock
 
 KEPT = re.compile(r"^[a-z0-9][a-z0-9_\-]*\.(parquet|npz|json)$")
 
@@ -36,19 +36,19 @@ def make_entry(
         model=slug(model or report.model.name),
         version=slug(version or report.model.version or "1"),
         about=about or About(),
-        command=_command(report),
+        command=command_of(report, load_lock(report.suite, report.suite_version)),
         archives=archives,
         report=report,
     ).sealed()
 
 
-def _command(report: Report) -> str:
+def command_of(report: Report, lock: SuiteLock | None) -> str:
     """The call that makes this report again, with its tasks where it is not of the whole suite."""
     spec = clean(report.model.spec).replace("\n", " ") or "path/to/model.py:function"
-    lock = load_lock(report.suite, report.suite_version)
-    partial = lock is not None and set(report.tasks) < set(lock.tasks)
+    names = [n for n in (lock.tasks if lock else ()) if n in report.tasks]
+    partial = lock is not None and len(names) < len(lock.tasks)
     words = ["ffbench", "evaluate", spec, "--suite", report.suite, "--seed", str(report.seed)]
-    return shlex.join(words + [w for name in report.tasks if partial for w in ("--task", name)])
+    return shlex.join(words + [w for name in names if partial for w in ("--task", name)])
 
 
 def list_archives(run: Path, report: Report, url: str) -> list[Archive]:
@@ -76,7 +76,15 @@ def list_archives(run: Path, report: Report, url: str) -> list[Archive]:
 
 
 def submit(entry: Entry, entries: Path = ENTRIES) -> tuple[Path, list[Finding]]:
-    """Write the entry and a card skeleton beside it, and check it. An existing card is left alone."""
+    """Write the entry and a card skeleton beside it, and check it. An existing card is left alone.
+
+    ValueError if another entry has this name: an entry is never replaced.
+    """
+    path = entries / f"{entry.key}.json"
+    if path.exists() and path.read_text(encoding="utf-8") != entry.text():
+        raise ValueError(
+            f"{path} is there already: give another --version, --model or --org; an entry is never replaced"
+        )
     path = entry.write(entries)
     card = path.with_name("card.md")
     if not card.exists():

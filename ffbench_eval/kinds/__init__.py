@@ -7,6 +7,7 @@
 - ``run_unit(task, inputs, data, model, folder, progress, compile) -> dict``: do the work; plain JSON plus files in
   ``folder``.
 - ``score(task, results, data) -> (metrics, curves)``: pure, from the finished units.
+- ``headline(results) -> str``, if there is one: which of several rows of the score stands for the model.
 """
 
 from types import ModuleType

@@ -311,7 +311,19 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """AUGRC and AUROC of every source, all scores of the headline source, per domain; the curves of the page."""
     from ..selective.rows import curves, metrics
 
-    folders = [r.folder for r in results if (r.folder / "about.json").exists()]
+    folders = _folders(results)
     if not folders:
         return {}, {}
     return metrics(folders[0], task.parameters), curves(folders[0], task.parameters)
+
+
+def headline(results) -> str:
+    """The source that stands for the model: the best on the calibration part; empty if nothing could be scored."""
+    from ..selective.headline import headline_source
+
+    folders = _folders(results)
+    return headline_source(folders[0]) if folders else ""
+
+
+def _folders(results) -> list:
+    return [r.folder for r in results if (r.folder / "about.json").exists()]

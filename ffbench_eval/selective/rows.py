@@ -12,9 +12,9 @@ from ffbench_metrics import normalised_score, reliability_diagram, risk_coverage
 
 from ..report import Curve, Metric, axis, rounded
 from .calibration import as_probability
+from .headline import calibration_scores, headline_source
 from .table import Scored, score_table
 
-HEADLINE = ("probe", "force_spread", "energy_spread", "own_uncertainty", "gradient_boosting", "size_only")
 EVERY_SOURCE = ("augrc", "auroc")
 OF_THE_DOMAIN = ("prevalence", "majority_accuracy")
 SHOWN = 200
@@ -28,25 +28,22 @@ SHORT = {  # the legend has little room
 }
 
 
-def headline_source(sources: list[str]) -> str:
-    return next((s for s in HEADLINE if s in sources), sources[0])
-
-
 def metrics(folder: Path, p: Any) -> dict[str, Metric]:
     """``score.domain.source`` under the first rule that could be scored, ``score.domain.source.rule`` under the others.
 
-    AUGRC and AUROC of every source, all scores of the headline source; prevalence and majority accuracy per domain.
+    AUGRC and AUROC of every source, all scores of the headline source; prevalence and majority accuracy per domain;
+    AUGRC and AUROC of the calibration part, by which the headline source is chosen.
     Under the other rules AUGRC alone, out of distribution of the headline source and the oracle only: `score_table`
     has the rest.
     """
     about = json.loads((folder / "about.json").read_text())
     table = score_table(folder, coverage=p.coverage, target_risk=p.target_risk)
     out: dict[str, Metric] = {}
+    lead = headline_source(folder)
     for rank, (rule, domains) in enumerate(table.items()):
         end = "" if rank == 0 else f".{rule}"
         for domain, sources in domains.items():
-            lead = headline_source(list(sources))
-            base = sources[lead]["prevalence"].value
+            base = next(iter(sources.values()))["prevalence"].value
             for name in EVERY_SOURCE if rank == 0 else EVERY_SOURCE[:1]:
                 for source, scores in sources.items():
                     if (name == "auroc" and source == "oracle") or (
@@ -55,10 +52,11 @@ def metrics(folder: Path, p: Any) -> dict[str, Metric]:
                         continue
                     bound = sources["oracle"][name].value if "oracle" in sources else None
                     out[f"{name}.{domain}.{source}{end}"] = _metric(name, scores[name], base, bound)
-            if rank == 0:
+            if rank == 0 and lead:
                 for name, scored in sources[lead].items():
                     key = f"{name}.{domain}" if name in OF_THE_DOMAIN else f"{name}.{domain}.{lead}"
                     out.setdefault(key, _metric(name, scored, base, None))
+    out |= calibration_scores(folder)
     for rule, facts in about["rules"].items():
         if facts.get("why_not"):
             out[f"augrc.test.{rule}"] = Metric(value=None, unit="1", not_scored=facts["why_not"])
@@ -104,7 +102,7 @@ def curves(folder: Path, p: Any) -> dict[str, Curve]:
     if rule is None:
         return {}
     facts = about["rules"][rule]
-    lead = headline_source(facts["sources"])
+    lead = headline_source(folder)
     out = {}
     with np.load(folder / "confidence.npz") as kept:
         for domain in facts["domains"]:
@@ -123,6 +121,8 @@ def curves(folder: Path, p: Any) -> dict[str, Curve]:
                 series=series,
                 note=f"{len(failed)} cases; failed: {_quantity(rule)} above {facts['threshold']:.3g} {facts['unit']}",
             )
+        if not lead:
+            return out
         calibration = kept[f"{rule}|calibration|{lead}"]
         score, failed = kept[f"{rule}|test|{lead}"], kept[f"{rule}|test|failed"]
         error = kept[f"{rule}|test|residual"]

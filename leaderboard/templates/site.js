@@ -111,7 +111,7 @@ function reweigh(rows, weights) { // normal approximation of what the build does
     if (!mine.has.length || mine.row.dataset.seen) {
       place.textContent = mine.row.dataset.seen ? "saw test data" : "unranked"; place.dataset.v = 99999; score.textContent = "–"; score.dataset.v = ""; continue;
     }
-    const peers = found.filter(p => !p.row.dataset.seen && mine.has.every(k => p.has.includes(k)));
+    const peers = found.filter(p => !p.row.dataset.seen && p.has.length === mine.has.length && mine.has.every(k => p.has.includes(k)));
     const on = p => { // the peer on my tasks
       const w = mine.has.map(k => weights[k]), total = w.reduce((a, b) => a + b, 0);
       return [mine.has.reduce((s, k, i) => s + w[i] * value(p.row.cells[k]), 0) / total,
@@ -125,12 +125,14 @@ function reweigh(rows, weights) { // normal approximation of what the build does
   }
 }
 
+const decoded = text => { try { return decodeURIComponent(text); } catch { return ""; } };
+
 // Comparing two to four models; the address keeps the choice.
 const pick = document.getElementById("pick");
 if (pick) {
   pick.hidden = false;
   const names = new Map(all("th[data-k]").map(th => [th.dataset.k, th.textContent]));
-  const start = decodeURIComponent(location.hash.slice(1)).split(",").filter(k => names.has(k));
+  const start = decoded(location.hash.slice(1)).split(",").filter(k => names.has(k));
   for (const k of names.keys()) if (start.length < 2 && !start.includes(k)) start.push(k);
   for (let i = 0; i < 4; i += 1) {
     const select = make("select", {}, make("option", { value: "", textContent: "–" }));

@@ -136,6 +136,34 @@ def test_a_model_without_embeddings_gets_the_plain_sources_and_a_sentence(tmp_pa
     assert task.metrics["brier.test.gradient_boosting"].value > 0  # the headline is what there is
 
 
+def test_the_headline_is_chosen_on_the_calibration_part(with_features):
+    """By a count of pairs with scikit-learn over the saved confidences, and never by the test part or a bound."""
+    from sklearn.metrics import roc_auc_score
+
+    report, run = with_features
+    task, folder = report.tasks["know"], next((run / "units").glob("know-*"))
+    kept = np.load(folder / "confidence.npz")
+    sources = json.loads((folder / "about.json").read_text())["rules"]["force_quantile"]["sources"]
+    failed = kept["force_quantile|calibration|failed"]
+    rank = {s: roc_auc_score(failed, -kept[f"force_quantile|calibration|{s}"]) for s in sources}
+    del rank["oracle"], rank["random"]
+    assert rank[task.headline] == max(rank.values())
+    for source, value in rank.items():
+        assert task.metrics[f"auroc.calibration.{source}"].value == pytest.approx(value)
+    assert f"ece.test.{task.headline}" in task.metrics
+    assert Report.load(run).tasks["know"].headline == task.headline
+
+
+def test_the_order_of_sources_means_nothing_and_bounds_never_stand_for_a_model():
+    from ffbench_eval.selective.catalogue import SOURCES
+    from ffbench_eval.selective.headline import ELIGIBLE, NEVER, best
+
+    assert {*ELIGIBLE, *NEVER} == set(SOURCES)
+    values = {"oracle": 0.0, "random": 0.01, "size_only": 0.2, "mahalanobis": 0.1, "probe": 0.1, "mixture": None}
+    assert best(values) == best(dict(reversed(values.items()))) == "probe"
+    assert best({"oracle": 0.0, "random": 0.0}) == ""
+
+
 def test_an_ensemble_is_scored_by_the_spread_of_energies_and_forces(tmp_path, suite):
     from reference_models.scaled import ensemble
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from ffbench_eval.cli import main
-from ffbench_eval.domains import known_interval
 
 FIXED = ("stable_fraction", "stable_time", "spurious_extrema", "sign_flips", "conservativeness_of_reference")
 FIXTURE = Path(__file__).parent / "fixture"
@@ -37,6 +36,16 @@ def real_entry(*, curves: bool = True) -> dict[str, Any]:
         for task in entry["report"]["tasks"].values():
             task["curves"] = {}
     return seal(entry)
+
+
+def with_command(entry: dict[str, Any]) -> dict[str, Any]:
+    """With the command that its report has."""
+    from leaderboard.entry import Entry
+    from leaderboard.lock import load_lock
+    from leaderboard.submit import command_of
+
+    report = Entry.model_validate(entry).report
+    return entry | {"command": command_of(report, load_lock(report.suite, report.suite_version, FIXTURE))}
 
 
 def seal(entry: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +73,7 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
     import numpy as np
 
     from leaderboard.entry import Entry
-    from leaderboard.recompute import RULES, expected_score
+    from leaderboard.recompute import aggregate, expected_score
 
     entry = copy.deepcopy(real_entry())
     rng = np.random.default_rng(seed)
@@ -111,8 +120,7 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
             known = [v for v in metric.values if v is not None]
             if not known:
                 continue
-            value, interval = RULES[metric.aggregate](name, metric, known, task, None)
-            interval = known_interval(name, value, interval)
+            value, interval = aggregate(name, metric, known, task, None)
             raw = report["tasks"][task_name]["metrics"][name]
             raw |= {"value": value, "interval": interval, "score": expected_score(name, metric, value, task)}
-    return seal(json.loads(json.dumps(entry)))
+    return seal(with_command(json.loads(json.dumps(entry))))

@@ -32,7 +32,10 @@ def test_results_round_trip_and_are_scores_where_higher_is_better(written):
     by_id = {r.task_id: r for r in rows}
     water = by_id["mini_water_accuracy"]
     expected = score_task(
-        "water_accuracy", ENTRY.report.tasks["water_accuracy"], "SPC/Fw", ENTRY.report.models["water"]
+        "water_accuracy",
+        ENTRY.report.tasks["water_accuracy"],
+        LOCK.tasks["water_accuracy"],
+        ENTRY.report.models["water"],
     )
     assert water.value == pytest.approx(100 * expected.value, abs=0.01)
     assert all(0 <= r.value <= 100 and r.source_url and r.dataset_id == "ffbench/ffbench" for r in rows)

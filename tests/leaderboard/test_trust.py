@@ -13,7 +13,7 @@ from ffbench_eval.report import Metric, Report
 from ffbench_eval.reproduce import Compared, compare, reproduce
 from leaderboard.archives import recompute
 from leaderboard.check import check, errors
-from leaderboard.entry import Entry
+from leaderboard.entry import About, Entry
 from leaderboard.lock import make_lock, write_lock
 from leaderboard.submit import make_entry, submit
 from leaderboard.trust import level, record, records
@@ -73,6 +73,75 @@ def test_files_that_are_missing_changed_or_of_another_entry_are_refused(run, ent
         recompute(Entry.model_validate(better), run / "units")
     with pytest.raises(ValueError, match="no archived files"):
         recompute(entry.model_copy(update={"archives": []}), run / "units")
+
+
+@pytest.mark.parametrize("field", ["trivial", "score", "value", "n"])
+def test_every_field_that_a_score_uses_is_recomputed(field, run, entry):
+    """A model with an honest 0.0 got 1.0 and the badge by a large trivial value."""
+    forged = entry.model_dump(mode="json")
+    m = forged["report"]["tasks"]["ethanol_accuracy"]["metrics"]["force_mae"]
+    m[field] = 2 * m[field] + 1
+    with pytest.raises(ValueError, match=f"{field} of force_mae"):
+        recompute(Entry.model_validate(forged), run / "units", ["ethanol_accuracy"])
+
+
+def test_a_metric_left_out_is_missed(run, entry):
+    less = entry.model_dump(mode="json")
+    del less["report"]["tasks"]["ethanol_bond_scans"]["metrics"]["fsd"]
+    with pytest.raises(ValueError, match="also give fsd"):
+        recompute(Entry.model_validate(less), run / "units", ["ethanol_bond_scans"])
+
+
+def exchanged(entry, path, change):
+    """The entry that names the changed file in place of the former one."""
+    import hashlib
+
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    change(path)
+    now = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    archives = [a.model_copy(update=now) if a.sha256 == before else a for a in entry.archives]
+    return entry.model_copy(update={"archives": archives})
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"status": 1}', '{"odd": 1}', '{"status": ["ok"], "detail": [], "x": 1}'])
+def test_odd_json_in_an_archive_is_said_and_no_crash(text, run, entry, tmp_path):
+    folder = tmp_path / "files"
+    shutil.copytree(run / "units", folder)
+    path = next(folder.glob("ethanol_bond_scans-*/result.json"))
+    odd = exchanged(entry, path, lambda p: p.write_text(text))
+    with pytest.raises(ValueError, match="is no result of a unit"):
+        recompute(odd, folder, ["ethanol_bond_scans"])
+
+
+def test_a_parquet_file_that_grows_is_refused(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from leaderboard import archives
+
+    path = tmp_path / "trajectory-0.parquet"
+    pq.write_table(pa.table({"x": pa.array(np.zeros(2_000_000))}), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    archives._parquet_fits(path)
+    monkeypatch.setattr(archives, "UNPACKED", 10_000_000)
+    with pytest.raises(ValueError, match="grows to 16000000 bytes"):
+        archives._parquet_fits(path)
+    pq.write_table(pa.table({"x": ["a" * 10] * 5}), path)
+    with pytest.raises(ValueError, match="holds text"):
+        archives._parquet_fits(path)
+    path.write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="is no Parquet file"):
+        archives._parquet_fits(path)
+
+
+def test_submit_never_replaces_an_entry(run, tmp_path):
+    made = make_entry(run, org="My Group++", model="PaiNN", version="1")
+    path, _ = submit(made, tmp_path)
+    before = path.read_text()
+    other = make_entry(run, org="my group", model="painn", version="1", about=About(summary="another"))
+    with pytest.raises(ValueError, match="is there already: give another --version"):
+        submit(other, tmp_path)
+    assert path.read_text() == before
 
 
 def test_predictions_of_other_frames_are_refused(run, entry, tmp_path):

@@ -1,6 +1,7 @@
 """The workflows' own commands, run here on folders; and the whole script of the check on two checkouts of git."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from leaderboard.build import build
 from tests.conftest import ROOT
 from tests.leaderboard.board import FIXTURE, put, real_entry, seal, varied
 
@@ -20,18 +22,20 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 def checkouts(tmp_path):
     """A base with this repository's board code and one entry, and a head to change."""
     base, head = tmp_path / "base", tmp_path / "head"
-    for part in ("ffbench_eval", "leaderboard"):
-        shutil.copytree(ROOT / part, base / part, ignore=shutil.ignore_patterns("entries", "checks", "__pycache__"))
+    for part in ("ffbench_eval", "ffbench_data", "ffbench_metrics", "leaderboard"):
+        shutil.copytree(
+            ROOT / part, base / part, ignore=shutil.ignore_patterns("entries", "checks", "embedded", "__pycache__")
+        )
     shutil.copyfile(FIXTURE / "mini-1.0.0.json", base / "leaderboard" / "suites" / "mini-1.0.0.json")
     put(real_entry(), base / PLACE)
     shutil.copytree(base / PLACE, head / PLACE)
     return base, head
 
 
-def run_check(base, head, changed):
+def run_check(base, head, changed, lifted="false"):
     """The last line of the workflow's script, with the workflow's own arguments."""
     (base.parent / "changed.txt").write_text("\0".join(changed))
-    command = [sys.executable, "-m", "leaderboard.ci_check", ".", "../head", "../changed.txt"]
+    command = [sys.executable, "-m", "leaderboard.ci_check", ".", "../head", "../changed.txt", lifted]
     return subprocess.run(command, cwd=base, capture_output=True, text=True)
 
 
@@ -60,15 +64,87 @@ def test_a_forged_removed_or_misplaced_entry_fails(checkouts):
         assert said in done.stdout
 
 
-def test_a_task_may_not_disappear(checkouts):
+@pytest.mark.parametrize("change", ["the entry", "its card", "the card removed"])
+def test_what_is_on_the_board_stays_as_it_is_unless_a_maintainer_says_so(checkouts, change):
     base, head = checkouts
-    less = real_entry()
-    del less["report"]["tasks"]["water_md"]
-    less["report"]["created"] = "2026-11-21T12:00:00+00:00"
-    put(seal(less), head / PLACE)
-    done = run_check(base, head, [f"{PLACE}/ffbench__painn/1/mini.json"])
+    for side in (base, head):
+        (side / PLACE / "ffbench__painn/1/card.md").write_text("# mine")
+    path = f"{PLACE}/ffbench__painn/1/{'mini.json' if change == 'the entry' else 'card.md'}"
+    if change == "the entry":
+        newer = real_entry()
+        newer["report"]["created"] = "2026-11-21T12:00:00+00:00"
+        put(seal(newer), head / PLACE)
+    elif change == "its card":
+        (head / path).write_text("# yours")
+    else:
+        (head / path).unlink()
+    done = run_check(base, head, [path])
     assert done.returncode == 1
-    assert "$.report.tasks.water_md" in done.stdout
+    assert "an entry or card of the board was" in done.stdout
+    lifted = run_check(base, head, [path], "true")
+    assert lifted.returncode == 0, lifted.stdout
+
+
+def test_two_equal_entries_in_one_pull_request_are_found(checkouts):
+    base, head = checkouts
+    names = []
+    for name in ("model-a", "model-b"):
+        entry = varied(3) | {"model": name, "org": "acme"}
+        put(seal(entry), head / PLACE, f"acme__{name}/1/mini")
+        names.append(f"{PLACE}/acme__{name}/1/mini.json")
+    done = run_check(base, head, names)
+    assert done.returncode == 1
+    assert "is the same report as" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda e: e["report"]["environment"].update(kernel_s=1e300),
+        lambda e: e["report"]["environment"].update(kernel_s=1e-300),
+        lambda e: [u.update(wall_s=1e308) for u in e["report"]["tasks"]["ethanol_md"]["units"]],
+        lambda e: [u.update(wall_s=1e-300) for u in e["report"]["tasks"]["ethanol_md"]["units"]],
+        lambda e: curve(e).update(series={"model": [1e308 * (-1) ** k for k in range(len(curve(e)["x"]))]}),
+        lambda e: curve(e).update(x=[1e308 * (-1) ** k for k in range(len(curve(e)["x"]))]),
+        lambda e: e["report"]["tasks"]["ethanol_selective"]["metrics"]["ece.test.linear_probe"].update(
+            interval=[-1.7e308, 1.7e308]
+        ),
+        lambda e: e["report"]["tasks"]["ethanol_selective"]["metrics"]["prevalence.test"].update(n=10**29),
+    ],
+)
+def test_what_passes_the_job_cannot_stop_the_site(checkouts, tmp_path, edit):
+    """Either the job refuses it, or the site is built with it: from the same files, as main will have them."""
+    base, head = checkouts
+    entry = varied(1)
+    edit(entry)
+    key = "institute__model-01/1/mini"
+    put(seal(entry), head / PLACE, key)
+    done = run_check(base, head, [f"{PLACE}/{key}.json"])
+    site = build(tmp_path / "out", entries=head / PLACE, suites=base / "leaderboard" / "suites")
+    assert "painn" in site.index.read_text()
+    assert done.returncode == 1 or not site.aside
+    if site.aside:
+        assert key in (tmp_path / "out" / "aside.html").read_text()
+
+
+def curve(entry):
+    return entry["report"]["tasks"]["ethanol_md"]["curves"]["distance_histogram"]
+
+
+def test_an_entry_that_cannot_be_read_is_set_aside_by_name(tmp_path):
+    put(real_entry(), tmp_path / "entries")
+    put("{", tmp_path / "entries", "acme__broken/1/mini")
+    site = build(tmp_path / "out", entries=tmp_path / "entries", suites=FIXTURE)
+    assert list(site.aside) == ["acme__broken/1/mini"]
+    assert "acme__broken/1/mini" in (tmp_path / "out" / "aside.html").read_text()
+    assert "set aside" in site.index.read_text()
+
+
+def test_actions_are_pinned_by_hash():
+    for path in WORKFLOWS:
+        used = re.findall(r"uses:\s*(\S+)", path.read_text())
+        ours = [u for u in used if path.name in ("entries.yml", "site.yml")]
+        assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", u) for u in ours), path.name
 
 
 def test_the_whole_script_finds_every_changed_file_whatever_its_name(checkouts, tmp_path):
@@ -88,7 +164,7 @@ def test_the_whole_script_finds_every_changed_file_whatever_its_name(checkouts, 
     odd = ("institute__modèl", 'institute__"model"', "institute__model\n")
     for k, name in enumerate(("institute__model-01", *odd)):
         put(varied(k + 1), head / PLACE, f"{name}/1/mini")
-    given = {"BASE": before, "HEAD": commit(), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    given = {"BASE": before, "HEAD": commit(), "LIFTED": "false", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
     given["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     script = yaml.safe_load((ROOT / ".github" / "workflows" / "entries.yml").read_text())["jobs"]["validate"]["steps"]
     done = subprocess.run(
@@ -159,5 +235,5 @@ def test_workflows_hold_no_secrets_and_run_no_code_of_a_pull_request(path):
 def test_the_workflow_calls_what_these_tests_call():
     flow = yaml.safe_load((ROOT / ".github" / "workflows" / "entries.yml").read_text())
     script = flow["jobs"]["validate"]["steps"][-1]["run"]
-    assert "python -m leaderboard.ci_check . ../head ../changed.txt" in script
+    assert 'python -m leaderboard.ci_check . ../head ../changed.txt "$LIFTED"' in script
     assert "cd base" in script
