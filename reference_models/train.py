@@ -164,7 +164,7 @@ def train(
     """
     for split, frames in (("training", training), ("validation", validation)):
         if np.isnan(frames.energy).all() and np.isnan(frames.forces).all():
-            raise ValueError(f"{family_name}: no {split} frame has an energy or forces (all are NaN): build the data anew")
+            raise ValueError(f"{family_name}: no {split} frame has an energy or forces: all are NaN")
     recipe = recipe or Recipe()
     own_rate = getattr(family(family_name)[1], "learning_rate", LEARNING_RATE)
     recipe = replace(recipe, learning_rate=recipe.learning_rate or own_rate)
