@@ -160,8 +160,11 @@ def train(
 
     ``folder`` gets ``best.safetensors``, ``curve.json`` (learning curve) and ``state.safetensors``; a killed training
     continues from the last validation. ``callbacks(step, model)`` run at every validation; what they return joins
-    the curve. ValueError if ``folder`` holds a training with another configuration.
+    the curve. ValueError if ``folder`` holds a training with another configuration, or no frame has labels.
     """
+    for split, frames in (("training", training), ("validation", validation)):
+        if np.isnan(frames.energy).all() and np.isnan(frames.forces).all():
+            raise ValueError(f"{family_name}: no {split} frame has an energy or forces: all are NaN")
     recipe = recipe or Recipe()
     own_rate = getattr(family(family_name)[1], "learning_rate", LEARNING_RATE)
     recipe = replace(recipe, learning_rate=recipe.learning_rate or own_rate)

@@ -116,19 +116,20 @@ def charge_and_spin(values: Mapping[str, Any], numbers: np.ndarray, where: str) 
     (1, 2)
     """
     names = {k: pick(values, k, where) for k in ("charge", "multiplicity", "unpaired", "spin")}
-    charge = whole(values[names["charge"]], names["charge"], where) if names["charge"] else None
+    name = names["charge"]
+    charge = whole(values[name], name, where) if name else None
     found = {}
     electrons = int(np.sum(numbers)) - (charge or 0)
     for kind in ("multiplicity", "unpaired", "spin"):
-        if names[kind]:
-            value = whole(values[names[kind]], names[kind], where)
+        if name := names[kind]:
+            value = whole(values[name], name, where)
             twice = kind == "unpaired" or (kind == "spin" and value % 2 == electrons % 2)
-            found[names[kind]] = value + 1 if twice else value
+            found[name] = value + 1 if twice else value
     if len(set(found.values())) > 1:
         raise ValueError(f"{where}: {' and '.join(map(repr, found))} state different spins; keep one")
-    for name, multiplicity in found.items():
+    for key, multiplicity in found.items():
         if multiplicity < 1:
-            raise ValueError(f"{where}: {name}={values[name]} is no spin multiplicity (2S+1, at least 1)")
+            raise ValueError(f"{where}: {key}={values[key]} is no spin multiplicity (2S+1, at least 1)")
         return charge, multiplicity
     return charge, None
 

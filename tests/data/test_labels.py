@@ -317,3 +317,12 @@ def test_a_build_reads_ref_labels_and_names_what_it_left(tmp_path, monkeypatch, 
     frames = load_frames("three_bpa", "300K_to_600K", "train")
     assert np.isfinite(frames.energy).all()
     assert np.isfinite(frames.forces).all()
+
+
+def test_training_on_frames_without_labels_names_the_labels(tmp_path):
+    from reference_models.train import train
+
+    x = np.random.default_rng(0).normal(size=(4, 2, 3))
+    frames = Frames(to_table([1, 1], x, np.full(4, np.nan), x * np.nan))
+    with pytest.raises(ValueError, match="no training frame has an energy or forces"):
+        train("schnet", None, frames, frames, folder=tmp_path)
