@@ -429,14 +429,15 @@ def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Itera
     least = most = locked.trivial
     if not clean and kind == "accuracy" and locked.n:  # of the frames that were answered, which the entry does not hold
         least, most = 0.0, locked.trivial * locked.n / max(1, metric.n)
-    if not clean and kind == "bsct":
-        least = most = _without_forces(name, metric, lock)
+    known = _without_forces(name, metric, lock) if not clean and kind == "bsct" else None
+    if known is not None:
+        least = most = known
     if not least - 1e-8 * abs(least) <= metric.trivial <= most + 1e-8 * abs(most):
         said = f"the task's is {most!r}" if least == most else f"at most {most!r} is possible"
         yield _error(f"{here}.trivial", f"is {metric.trivial!r}, {said}", RERUN)
 
 
-def _without_forces(name: str, metric, lock: TaskLock) -> float:
+def _without_forces(name: str, metric, lock: TaskLock) -> float | None:
     """What no forces score on the scans that an entry has."""
     rows = lock.no_forces.get(name, [])
     known = [v for v, mine in zip(rows, metric.values) if mine is not None]

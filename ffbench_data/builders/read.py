@@ -227,7 +227,8 @@ def _stresses(arrays, cell, pbc, frames: int, path: Path) -> tuple[np.ndarray | 
     if len(arrays[name]) != frames:
         raise ValueError(f"{path}: {name} {np.shape(arrays[name])} for {frames} frames")
     cells = np.broadcast_to(cell, (frames, 3, 3))
-    return np.stack([stress_of({name: s}, c, str(path))[0] for s, c in zip(arrays[name], cells)]), name
+    stresses = [stress_of({name: s}, c, str(path))[0] for s, c in zip(arrays[name], cells)]
+    return np.stack([s for s in stresses if s is not None]), name
 
 
 def _charges(arrays, numbers, frames: int, path: Path) -> tuple[list[int], list[int]]:

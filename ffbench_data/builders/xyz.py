@@ -79,7 +79,8 @@ def xyz_frames(
 ) -> XYZ:
     """What a file holds, frame by frame. ValueError naming the file (and frame) for what cannot be read, for a label
     of ``labels`` that no frame has, and for two labels under different names. What is not used is said."""
-    out, used, seen = XYZ(), {*also_used}, {}
+    out, used = XYZ(), {*also_used}
+    seen: dict = {}
     named: dict[str, str] = {}
     for t, atoms in enumerate(_images(path)):
         where = f"{path}: frame {t}"

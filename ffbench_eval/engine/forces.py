@@ -84,7 +84,9 @@ class ModelForces:
         energy = prediction.energy.detach()
         if self.raised:
             energy = torch.where(self._silent, torch.nan, energy)
-        answer = (energy, prediction.forces.detach().view_as(positions), *([] if cell is None else [prediction.stress]))
+        answer = [energy, prediction.forces.detach().view_as(positions)]
+        if cell is not None and prediction.stress is not None:
+            answer.append(prediction.stress)
         return tuple(part.to(positions.dtype) for part in answer)
 
     def _ask(self, batch: AtomsBatch, half: Tensor | None, shift: Tensor | None, positions: Tensor) -> Prediction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -248,7 +249,7 @@ def _conserved(got: Answers) -> dict[str, Metric]:
             continue
         kind = got.forces[0].dtype
         note = "" if any(values) else f"below {limits[name]:.1g} {unit}, what rounding in {kind} may leave"
-        out[name] = over_frames(values, lambda values=values: np.mean(values), unit=unit, note=note)
+        out[name] = over_frames(values, partial(np.mean, values), unit=unit, note=note)
     return out
 
 

@@ -32,13 +32,13 @@ def best(augrc: dict[str, float | None]) -> str:
     >>> best({"oracle": 0.0, "size_only": 0.2, "mixture": 0.1, "probe": 0.1})
     'probe'
     """
-    known = [s for s in ELIGIBLE if augrc.get(s) is not None]
-    return min(known, key=lambda s: augrc[s]) if known else ""
+    known = {s: value for s in ELIGIBLE if (value := augrc.get(s)) is not None}
+    return min(known, key=lambda s: known[s]) if known else ""
 
 
 def calibration_scores(folder: str | Path) -> dict[str, Metric]:
-    """``augrc.calibration.<source>`` and ``auroc.calibration.<source>`` under the first rule that could be scored, with
-    the share that failed: what the headline was chosen by. Sources with confidences that are not finite are left out."""
+    """What the headline was chosen by: ``augrc.calibration.<source>``, ``auroc.calibration.<source>`` and the share that
+    failed, under the first rule that could be scored. Sources with confidences that are not finite are left out."""
     from ffbench_metrics import augrc, auroc_failure
 
     folder = Path(folder)
