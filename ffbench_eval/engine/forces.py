@@ -239,12 +239,14 @@ def within(x: Tensor, index: Tensor, shift: Tensor | None, cutoff: float) -> tup
 
 
 def last_line(error: BaseException) -> str:
-    """What an error says in the end, in one line: of a traceback that was kept as text, its last one."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    """What an error says, in one line: of a traceback that was kept as text, the line after its last frame."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    kept = lines[0].startswith("Traceback")
-    return (lines[-1] if kept else f"{type(error).__name__}: {lines[0]}")[:300]
+    if not lines[0].startswith("Traceback"):
+        return f"{type(error).__name__}: {lines[0].strip()}"[:300]
+    frame = max((k for k, line in enumerate(lines) if line.startswith('  File "')), default=0)
+    return next((line for line in lines[frame + 1 :] if not line.startswith(" ")), lines[-1]).strip()[:300]
 
 
 def _alone(batch: AtomsBatch, half: Tensor | None, shift: Tensor | None, b: int, n: int) -> AtomsBatch:

@@ -105,7 +105,7 @@ def _number(text: str | None) -> float | None:
 
 def _once(path, hills: np.ndarray) -> np.ndarray:
     """Every hill once: a row equal to an earlier one in all but the clock was deposited by a restart that came late."""
-    rows = np.array([hills[name] for name in hills.dtype.names or () if name != "clock"]).T
+    rows = np.array([hills[name] for name in (hills.dtype.names or ()) if name != "clock"]).T
     if not len(rows):
         return hills
     first = np.sort(np.unique(rows, axis=0, return_index=True)[1])

@@ -37,8 +37,8 @@ def best(augrc: dict[str, float | None]) -> str:
 
 
 def calibration_scores(folder: str | Path) -> dict[str, Metric]:
-    """What the headline was chosen by: ``augrc.calibration.<source>``, ``auroc.calibration.<source>`` and the share that
-    failed, under the first rule that could be scored. Sources with confidences that are not finite are left out."""
+    """What the headline was chosen by: ``augrc.calibration.<source>``, ``auroc.calibration.<source>`` and the share
+    that failed, under the first rule that could be scored. Sources whose confidences are not finite are left out."""
     from ffbench_metrics import augrc, auroc_failure
 
     folder = Path(folder)
