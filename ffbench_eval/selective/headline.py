@@ -38,7 +38,7 @@ def best(augrc: dict[str, float | None]) -> str:
 
 def calibration_scores(folder: str | Path) -> dict[str, Metric]:
     """``augrc.calibration.<source>`` and ``auroc.calibration.<source>`` under the first rule that could be scored, with
-    the share that failed: what the headline was chosen by. Sources with confidences that are not finite are left out."""
+    the share that failed: what the headline was chosen by. Sources whose confidences are not finite are left out."""
     from ffbench_metrics import augrc, auroc_failure
 
     folder = Path(folder)
