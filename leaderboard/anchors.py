@@ -20,11 +20,14 @@ def anchors(task: Any, data: Any) -> dict[str, Metric]:
         return {name: Metric(value=None, unit=UNITS[name], trivial=v, not_scored="-") for name, v in found.items()}
     if task.kind != "molecular_dynamics":
         return {}
+    from ffbench_eval.engine.units import KJ_PER_MOL
     from ffbench_eval.observables import OBSERVABLES
 
     p = task.parameters
     stable = [_frames(data, p)]
-    hills = [data.reference.hills[0]] if "free_energy" in p.observables and data.reference is not None else []
+    hills = []
+    if "free_energy" in p.observables:
+        hills = [data.reference.hills[0] * np.array([1.0, 1.0, KJ_PER_MOL])]  # those of a run are in eV
     out: dict[str, Metric] = {}
     for name in p.observables:
         if name in ("distance_histogram", "rdf", "free_energy"):

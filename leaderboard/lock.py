@@ -122,7 +122,9 @@ def make_lock(
             before = None
         parts = [("the lock", before.metrics)] if before and before.metrics else []
         rerun = any(task.name in r.tasks and _usable(r.tasks[task.name]) for r in trusted)
-        if previous is not None and not parts and content and (task.kind == "molecular_dynamics" or not rerun):
+        if previous is not None and not parts and (task.kind == "molecular_dynamics" or not rerun):
+            if not content and not rerun and task.name in previous.tasks:
+                used = previous.tasks[task.name].dataset
             parts += _carried(task, parameters, used, previous, {task.name, "all"} & set(same))
         for report in trusted:
             if task.name in report.tasks and _usable(report.tasks[task.name]):
@@ -134,8 +136,9 @@ def make_lock(
                     )
                 parts.append((report.model.name, _metrics(report.tasks[task.name])))
         scans = _scans(task, split) if task.kind == "bsct" and content else {}
-        if not scans and before is not None:
-            scans = {"molecules": before.molecules, "bond_types": before.bond_types, "no_forces": before.no_forces}
+        known = before or (previous.tasks.get(task.name) if previous is not None and parts else None)
+        if not scans and known is not None and known.dataset == used:
+            scans = {"molecules": known.molecules, "bond_types": known.bond_types, "no_forces": known.no_forces}
         metrics = _together(task.name, parts)
         if not metrics and not complete:  # nobody ran it, and what lies here may be a slice of the data
             used = used.model_copy(update={"version": "", "content_sha256": ""})
@@ -156,6 +159,7 @@ def make_lock(
 
 def _carried(task, parameters, used, previous: SuiteLock, same) -> list[tuple[str, dict[str, MetricLock]]]:
     """The metrics of an earlier version's task, with anchors worked out from the data."""
+    from ffbench_data.load import NotBuilt
     from ffbench_eval.evaluation import load_task_data
 
     from .anchors import anchors
@@ -165,7 +169,12 @@ def _carried(task, parameters, used, previous: SuiteLock, same) -> list[tuple[st
         return []
     if known.dataset != used or (known.version != task.version and not same) or task.kind == "selective":
         return []
-    fresh = anchors(task, load_task_data(task))
+    try:
+        fresh = anchors(task, load_task_data(task))
+    except NotBuilt:
+        if task.kind == "molecular_dynamics":
+            return []  # its anchors may have changed: `not_locked` names it
+        fresh = {}
     metrics = {
         name: m.model_copy(update={"floor": fresh[name].floor, "trivial": fresh[name].trivial}) if name in fresh else m
         for name, m in known.metrics.items()

@@ -58,7 +58,7 @@ if (filter) {
       input.oninput = update;
       details.lastElementChild.append(make("label", {}, th.dataset.task.replaceAll("_", " ") + " ", input));
     }
-    for (const row of all("tbody tr", section)) row.initial = [row.cells[0].innerHTML, row.cells[0].dataset.v, row.cells[2].innerHTML, row.cells[2].dataset.v];
+    for (const row of all(".board tbody tr", section)) row.initial = [row.cells[0].innerHTML, row.cells[0].dataset.v, row.cells[2].innerHTML, row.cells[2].dataset.v];
   }
   filter.addEventListener("input", update);
   filter.addEventListener("reset", () => {
@@ -71,7 +71,7 @@ function update() {
   let shown = 0;
   for (const section of all("section.suite")) {
     section.hidden = Boolean(wanted.suite) && section.dataset.suite !== wanted.suite;
-    const heads = all("thead th", section);
+    const heads = all(".board thead th", section);
     const weights = heads.map(th => {
       if (!th.dataset.task) return 0;
       th.hidden = Boolean(wanted.system) && th.dataset.system !== wanted.system;
@@ -79,15 +79,15 @@ function update() {
       return th.hidden ? 0 : Math.max(0, +input.value || 0);
     });
     const usual = heads.every((th, k) => !th.dataset.task || weights[k] === +th.dataset.w);
-    for (const row of all("tbody tr", section)) {
+    for (const row of all(".board tbody tr", section)) {
       heads.forEach((th, k) => { if (th.dataset.task) row.cells[k].hidden = th.hidden; });
       const size = value(row.cells[heads.length - 4]);
       row.hidden = (wanted.text && !row.cells[1].textContent.toLowerCase().includes(wanted.text.toLowerCase()))
         || (wanted.forces && row.dataset.f !== wanted.forces) || (wanted.open && !row.dataset.o) || (wanted.size && !(size <= +wanted.size));
       if (!row.hidden && !section.hidden) shown += 1;
     }
-    if (usual) for (const row of all("tbody tr", section)) { [row.cells[0].innerHTML, row.cells[0].dataset.v, row.cells[2].innerHTML, row.cells[2].dataset.v] = row.initial; }
-    else reweigh(all("tbody tr", section), weights);
+    if (usual) for (const row of all(".board tbody tr", section)) { [row.cells[0].innerHTML, row.cells[0].dataset.v, row.cells[2].innerHTML, row.cells[2].dataset.v] = row.initial; }
+    else reweigh(all(".board tbody tr", section), weights);
     sortBy(section.querySelector("table"), 2, false); // equal ranks: by score
     sortBy(section.querySelector("table"), 0, true);
   }
