@@ -12,7 +12,7 @@ from typing import Any
 from ffbench_eval import wording
 from ffbench_eval.report import Metric, TaskReport
 from ffbench_eval.templating import environment, typeset
-from ffbench_eval.verdict import MEANING, verdict
+from ffbench_eval.verdict import MEANING, stated_theory, verdict
 
 from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
 from .entry import ENTRIES, ROOM, Entry
@@ -265,7 +265,7 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
                     "name": name,
                     "report": task,
                     "score": row.scores[name],
-                    "said": typeset(verdict(task).sentence),
+                    "said": typeset(verdict(task, stated_theory(row.entry.report, task)).sentence),
                     "metrics": [
                         _metric_row(k, m, scored=row.scores[name].state != "different_theory", loose=loose.get(k, ""))
                         for k in shown_metrics(task)

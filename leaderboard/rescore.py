@@ -106,7 +106,7 @@ def _kept(name: str, task: TaskReport, locked: TaskLock, same: tuple[str, ...]) 
             "values mean what they meant"
         )
     metrics = {k: _metric(name, k, m, task, locked) for k, m in task.metrics.items()}
-    dataset = locked.dataset if _numbers(task) else task.dataset
+    dataset = locked.dataset.model_copy(update={"theory": locked.theory}) if _numbers(task) else task.dataset
     update = {"version": locked.version, "dataset": dataset, "metrics": metrics, "curves": task.curves}
     return task.model_copy(update=update | _labels(locked))
 
