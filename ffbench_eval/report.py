@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer
 
 MAX_POINTS = 200  # per curve
 MAX_BYTES = 1_000_000
@@ -113,7 +113,8 @@ class TaskReport(Strict):
 
 
 class ModelCard(Strict):
-    """What the model states. ``fingerprint`` identifies its weights and answers."""
+    """What the model states. ``fingerprint`` and ``answers`` say who it is (`identity.same_model`): by data set, one row
+    per fixed frame with the energy, then the norm and two projections of the forces and of what else it gives."""
 
     name: str
     version: str = ""
@@ -130,6 +131,12 @@ class ModelCard(Strict):
     link: str = ""
     seen_test_data: bool | None = None
     fingerprint: str = ""
+    answers: dict[str, list[list[float]]] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler):
+        """Reports made before there were answers keep their hash."""
+        return {k: v for k, v in handler(self).items() if k != "answers" or v}
 
 
 class Environment(Strict):
