@@ -113,7 +113,7 @@ class TaskReport(Strict):
 
 
 class ModelCard(Strict):
-    """What the model states. ``fingerprint`` and ``answers`` say who it is (`identity.same_model`): by data set, one row
+    """What the model states. ``fingerprint`` and ``answers`` say who it is (`identity.same_model`): by data set, a row
     per fixed frame with the energy, then the norm and two projections of the forces and of what else it gives."""
 
     name: str

@@ -50,7 +50,7 @@ def _recent(torch_sim: Any) -> None:
     numbers = tuple(int(n) for n in re.findall(r"\d+", str(found))[:2])
     if numbers < OLDEST:
         raise ImportError(
-            f"TorchSim {found} is too old: 0.6 or newer is needed: pip install -U 'torch-sim-atomistic>=0.6' (Python 3.12)"
+            f"TorchSim {found} is too old: 0.6 or newer is needed, pip install -U 'torch-sim-atomistic>=0.6'"
         )
 
 
