@@ -112,7 +112,7 @@ def _results(calculator: Any, atoms: Any, wanted: list[str]) -> dict[str, Any]:
 
 def _plain(value: Any) -> np.ndarray:
     """A copy in float64: calculators reuse their arrays, and some hand over tensors with a graph."""
-    return np.array(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=float)
+    return np.array(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value, dtype=float)
 
 
 def _number(energy: Any) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import traceback
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,11 +108,17 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
     if not len(rows):
         raise ValueError(f"{where}: no frame has only elements the model covers")
     asked = [frames[int(r)] for r in rows]
+    raw: list[Any] = []
+
+    def spied(batch):
+        raw.append(model.fn(batch))
+        return raw[-1]
+
     try:
-        first = model(collate(asked[:1]))
+        kept = copied(replace(model, fn=spied)(collate(asked[:1])))
     except (Exception, SystemExit) as error:
         raise ModelRaised(where, error) from error
-    kept = copied(first)
+    first = [(v, v.detach().clone()) for v in _tensors(raw[0])]
     for field in ("energy", "forces"):
         if not bool(torch.isfinite(getattr(kept, field)).all()):
             what = "energy" if field == "energy" else "the forces"
@@ -120,7 +126,7 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
     answers = [kept, *(_asked(model, f) for f in asked[1:])]
     answers += [_asked(model, deformed(asked[0], scale)) for scale in SCALES]
     warnings = []
-    if any(not torch.equal(getattr(first, k), getattr(kept, k)) for k in ("energy", "forces")):
+    if any(not torch.equal(now.detach(), then) for now, then in first):
         warnings.append(
             "its answer is overwritten by the next call (a buffer of its own); it is copied here, elsewhere it may "
             "not be"
@@ -179,6 +185,11 @@ def chosen_rows(frames: Any, elements: Any = None) -> np.ndarray:
 def deformed(frame: Frame, scale: float) -> Frame:
     """The frame with all lengths multiplied by ``scale``."""
     return replace(frame, positions=frame.positions * scale, cell=frame.cell * scale)
+
+
+def _tensors(out: Any) -> list[torch.Tensor]:
+    values = out.values() if isinstance(out, Mapping) else vars(out).values() if isinstance(out, Prediction) else []
+    return [v for v in values if isinstance(v, torch.Tensor)]
 
 
 def _asked(model: ForceField, *frames: Frame) -> Prediction | None:

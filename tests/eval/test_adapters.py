@@ -82,7 +82,7 @@ class Single(Tether):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         Calculator.calculate(self, atoms, properties, system_changes)
         self.calls += 1
-        self.results.update({k: v for k, v in self.say(atoms).items() if k == list(properties)[0]})
+        self.results.update({k: v for k, v in self.say(atoms).items() if k == next(iter(properties))})
 
 
 class Old:
