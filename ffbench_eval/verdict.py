@@ -124,11 +124,11 @@ def _lost(task: TaskReport) -> str:
 
 
 def _why(task: TaskReport, state: str) -> str:
-    """What the first unit in this state said first, where that is a message of the model or of ours."""
-    if state not in ("model_error", "harness_error"):
+    """What the first unit in which the model failed said first."""
+    if state != "model_error":
         return ""
     said = next((d for unit in task.units if state in unit.status for d in unit.detail if d.strip()), "")
-    return _first_line(said)[:200].rstrip(".")
+    return "" if said.startswith("Traceback") else _first_line(said)[:200].rstrip(".")
 
 
 def _numbers(task: TaskReport) -> list[str]:
