@@ -177,3 +177,32 @@ def test_a_change_that_only_close_atoms_feel_is_seen(frames, network):
     same = [np.allclose(x, y, rtol=1e-9) for x, y in zip(a.answers, b.answers)]
     assert same[:5] == [True] * 5
     assert not same[5]
+
+
+def test_parts_of_an_edited_model_are_not_merged(tmp_path):
+    """Also where the two parts ran different tasks on different data: all parts ask about common frames."""
+    from ffbench_eval import evaluate
+    from ffbench_eval.runs import merge
+
+    path = tmp_path / "s.yaml"
+    rows = "\n".join(
+        f"  {n}: {{kind: accuracy, dataset: {d}, max_frames: 2}}"
+        for n, d in (("a", "ethanol_gfn2"), ("b", "alanine_dipeptide_obc"))
+    )
+    path.write_text(f"name: s\nversion: 1.0.0\ntasks:\n{rows}\n")
+
+    def part(scale, task):
+        def energy(batch):
+            e = scale * (batch.edge_vectors().norm(dim=-1) - 2) ** 2
+            return e.new_zeros(batch.n_systems).index_add(0, batch.system_index[batch.edge_index[0]], e)
+
+        model = ForceField.from_energy(energy, cutoff=4.0, card={"name": "m"})
+        return evaluate(model, path, tasks=task, out=tmp_path / f"{scale}{task}", quiet=True)
+
+    one, other, edited = part(1.0, "a"), part(1.0, "b"), part(1.01, "b")
+    assert one.model.fingerprint == other.model.fingerprint != edited.model.fingerprint
+    whole = merge([one, other])
+    assert set(whole.tasks) == {"a", "b"}
+    assert len(whole.model.answers) == 2
+    with pytest.raises(ValueError, match="different models"):
+        merge([one, edited])
