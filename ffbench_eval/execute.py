@@ -231,17 +231,27 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
 
 
 def _work(kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
-    out = kind.run_unit(unit.task, unit.inputs, data, model, part, progress, compile)
+    from .engine.checkpoint import OtherSimulation
+
+    inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
+    try:
+        out = kind.run_unit(*inputs)
+    except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
+        _emptied(part)
+        out = kind.run_unit(*inputs)
     after = getattr(kind, "after", None)
     return out | (after(unit.task, data, model, part, out) or {}) if after else out
 
 
 def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    from .engine.compiled import CannotCompile
     from .engine.memory import OutOfMemory
     from .first_answer import full_traceback
 
     try:
         return work()
+    except CannotCompile as reason:
+        return {"status": ["unsupported"] * members, "detail": [str(reason)]}
     except ModelFailure as error:
         return {"status": ["model_error"] * members, "detail": [str(error)]}
     except OutOfMemory as error:
@@ -269,6 +279,13 @@ def _begun(part: Path, unit: Unit) -> float:
         return float(json.loads((part / SPENT).read_text())["seconds"]) if kept else 0.0
     except (OSError, ValueError, KeyError):
         return 0.0
+
+
+def _emptied(part: Path) -> None:
+    """Throw away what was begun; the note of whose it is stays."""
+    for path in part.iterdir():
+        if path.name not in (SPENT, OWNER):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 class _Clock:

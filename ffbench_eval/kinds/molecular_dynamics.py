@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..criteria import Criterion, criterion, first_failure
 from ..engine.bias import MetadynamicsRule
-from ..engine.compiled import CannotCompile
 from ..engine.run import Protocol, Start, simulate
 from ..engine.trajectory import Trajectory, read_trajectories
 from ..engine.units import KJ_PER_MOL
@@ -160,10 +159,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     from ..seeds import task_seed
 
     rules, seed = protocol(task, data, inputs["replicas"][0]), task_seed(task.name)
-    try:
-        outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
-    except CannotCompile as reason:
-        return {"status": ["unsupported"] * len(inputs["replicas"]), "detail": [str(reason)]}
+    outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
     if outcome.hills is not None:
         np.savez(folder / "hills.npz", *outcome.hills)
     return {

@@ -337,3 +337,51 @@ def test_what_a_unit_cost_is_the_sum_over_the_processes_that_worked_on_it(tmp_pa
         (part / SPENT).write_text(json.dumps({"seconds": 12.5}))
         done = run_unit(unit, None, ForceField(lambda b: None, None), tmp_path)
     assert 12.5 <= done.wall_s < 13.5
+
+
+SIMULATED = """
+name: moved
+version: 1.0.0
+tasks:
+  md: {kind: molecular_dynamics, dataset: ethanol_gfn2, ensemble: nve, temperature_K: 300, time_step_fs: 0.5,
+       length_ps: 0.02, save_every_fs: 5, replicas: 1, observables: [energy_drift]}
+  fast: {kind: speed, dataset: ethanol_gfn2, ensemble: nve, temperature_K: 300, time_step_fs: 0.5, length_ps: 0.02,
+         save_every_fs: 5, replicas: 1, observables: []}
+"""
+
+
+@pytest.fixture
+def moved(tmp_path):
+    path = tmp_path / "moved.yaml"
+    path.write_text(SIMULATED)
+    return path
+
+
+def test_what_cannot_be_compiled_is_unsupported_in_every_kind(tmp_path, moved, network):
+    def untraceable(batch):
+        if float(batch.positions.sum()) == 12345.0:
+            raise RuntimeError
+        return network.fn(batch)
+
+    model = replace(network, fn=untraceable, card={"name": "untraceable"})
+    report = evaluate(model, str(moved), out=tmp_path / "run", compile="require", quiet=True)
+    for task in report.tasks.values():
+        assert task.statuses == {"unsupported": 1}, task.units
+        assert "require" in task.units[0].detail[0]
+
+
+def test_what_another_engine_began_is_begun_again(tmp_path, moved, network):
+    from ffbench_eval.engine import checkpoint
+
+    def run():
+        return evaluate(network, str(moved), tasks=["md"], out=tmp_path / "run", quiet=True)
+
+    whole = run()
+    (done,) = (tmp_path / "run" / "units").iterdir()
+    part = done.rename(done.with_name(done.name + ".part"))
+    (part / "address").write_text(whole.tasks["md"].units[0].address)
+    key = json.loads((part / checkpoint.KEY).read_text())
+    (part / checkpoint.KEY).write_text(json.dumps({**key, "engine": 1}))
+    report = run()
+    assert report.tasks["md"].statuses == {"ok": 1}
+    assert report.tasks["md"].metrics == whole.tasks["md"].metrics
