@@ -62,6 +62,17 @@ DOMAINS: dict[str, tuple[float, float]] = {
     "majority_accuracy": SHARE,
 }
 
+VERSIONS = {  # of definitions that changed; all others are the first
+    "force_cosine": "2",  # the mean over atoms, before of the 3N vector
+    "net_torque": "2",  # 0 below what rounding leaves
+    "excess_aurc": "2",  # subtracts e + (1 - e) ln(1 - e), before e^2 / 2
+}
+
+
+def with_versions(metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """Metrics of one task with the version of their definition."""
+    return {n: m.model_copy(update={"version": VERSIONS.get(n.split(".")[0], "1")}) for n, m in metrics.items()}
+
 
 def domain(name: str) -> tuple[float, float]:
     """(lowest, highest) value of a metric; infinite for one that is not known (a temperature deviation has a sign).
