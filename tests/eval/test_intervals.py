@@ -16,9 +16,9 @@ from ffbench_metrics import normalised_score
 
 def test_every_named_metric_of_a_report_has_a_domain_or_a_sign():
     without = {name for name in NAMES if domain(name) == (-np.inf, np.inf)}
-    # a deviation has a sign; timings are single numbers without an interval
+    # deviations have a sign; timings are single numbers without an interval
     speed = {"steps_per_second", "ns_per_day", "engine_over_call", "steps_per_kernel"}
-    assert without == {"temperature_deviation"} | speed
+    assert without == {"temperature_deviation", "internal_temperature_deviation"} | speed
 
 
 def test_domains_of_names_with_parts():
