@@ -161,7 +161,7 @@ def _systems(boards: list[SuiteBoard]) -> list[str]:
 
 def _order(boards: list[SuiteBoard]) -> dict[str, int]:
     """For sorting by place: groups one after the other, in each by rank."""
-    out = {}
+    out: dict[str, int] = {}
     for board in boards:
         for k, group in enumerate(board.groups):
             out |= {_key(board) + row.slug: 1000 * k + row.rank.rank for row in group if row.rank}

@@ -32,8 +32,8 @@ def best(augrc: dict[str, float | None]) -> str:
     >>> best({"oracle": 0.0, "size_only": 0.2, "mixture": 0.1, "probe": 0.1})
     'probe'
     """
-    known = [s for s in ELIGIBLE if augrc.get(s) is not None]
-    return min(known, key=lambda s: augrc[s]) if known else ""
+    known = {s: v for s in ELIGIBLE if (v := augrc.get(s)) is not None}
+    return min(known, key=lambda s: known[s]) if known else ""
 
 
 def calibration_scores(folder: str | Path) -> dict[str, Metric]:
