@@ -28,16 +28,15 @@ def errors_on_copies(model, frames, rows, seed: int = 0) -> dict[str, float]:
     rows = rng.permutation(np.asarray(rows))[:FRAMES]
     batch = collate(frames, indices=rows)
     truth = torch.as_tensor(np.concatenate([frames[int(r)].forces for r in rows])).double()
-    order = np.concatenate(
+    numbers = np.concatenate(
         [np.flatnonzero(batch.system_index.numpy() == k)[rng.permutation(int(n))] for k, n in enumerate(batch.n_atoms)]
     )
-    asked = {"frames": (batch, truth)}
-    order = torch.as_tensor(order)
+    order = torch.as_tensor(numbers)
     renumbered = replace(batch, positions=batch.positions[order], atomic_numbers=batch.atomic_numbers[order])
-    asked["renumbered"] = (renumbered, truth[order])
+    asked = {"frames": (batch, truth), "renumbered": (renumbered, truth[order])}
     if not bool(batch.pbc.any()):
-        turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-        turn = torch.as_tensor(turn * np.sign(np.linalg.det(turn)))
+        frame, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        turn = torch.as_tensor(frame * np.sign(np.linalg.det(frame)))
         shift = torch.as_tensor(rng.uniform(-1, 1, 3))
         asked["moved"] = (replace(batch, positions=batch.positions + shift.to(batch.positions.dtype)), truth)
         turned = (batch.positions.double() @ turn.T).to(batch.positions.dtype)
