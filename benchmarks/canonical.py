@@ -307,9 +307,9 @@ def no_rotation(runs, pooled, ethanol) -> dict:
         bins = np.clip((d / 0.02).astype(int), 0, 499)
         weighted = np.bincount(bins.ravel(), np.repeat(weight.ravel(), d.shape[-1]), 500)
         out[name] = {
-            "weighted_against_itself": round(l1(weighted, pooled[name].sum(0)), 4),
-            "weighted_against_nose_hoover": round(l1(weighted, pooled["nose_hoover"].sum(0)), 4),
-            "weighted_against_bussi": round(l1(weighted, pooled["bussi"].sum(0)), 4),
+            f"weighted_against_{other}": round(l1(weighted, pooled[other].sum(0)), 4)
+            for other in (name, "nose_hoover", "bussi")
+            if other in pooled
         }
     return out
 
