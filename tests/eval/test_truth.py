@@ -49,15 +49,13 @@ def scored(name, text, folder):
     return evaluate(from_ase(reference(name)), path, out=folder / "run", quiet=True).tasks
 
 
-def beyond_chance(error, spreads):
-    """A limit so many spreads (p95 - median, 1.6 standard deviations of one run) above the floor's median.
+def beyond_chance(error):
+    """A limit two spreads (p95 - median, 1.6 standard deviations of one run) above the floor's median.
 
-    A pass mark is exceeded by one truth in twenty; trajectories differ between processors, so a test may not use it.
-    It has teeth if it stays far below the trivial baseline.
+    For the mean of five runs or more that is 7 standard errors. A pass mark is exceeded by one truth in twenty and
+    trajectories differ between processors, so a test may not use it.
     """
-    limit = error.floor.median + spreads * (error.floor.p95 - error.floor.median)
-    assert limit < 0.5 * error.trivial
-    return limit
+    return error.floor.median + 2 * (error.floor.p95 - error.floor.median)
 
 
 def test_gfn2_ethanol(tmp_path):
@@ -66,7 +64,7 @@ def test_gfn2_ethanol(tmp_path):
     assert tasks["errors"].metrics["force_mae"].value < 1e-4
     assert tasks["dynamics"].statuses == {"ok": 5}
     error = tasks["dynamics"].metrics["distance_histogram_error"]
-    assert error.value < beyond_chance(error, 2)  # mean of five runs: 7 standard errors
+    assert error.value < beyond_chance(error) < 0.5 * error.trivial
     own = tasks["dynamics"].metrics
     assert own["on_trajectory_force_mae"].value < 1e-4
     assert own["energy_violation"].value < 1e-3
@@ -80,4 +78,4 @@ def test_amber_alanine_dipeptide(tmp_path):
     assert tasks["free_energy"].statuses == {"ok": 6}
     error = tasks["free_energy"].metrics["free_energy_error"]
     assert error.floor.runs == 24
-    assert error.value < beyond_chance(error, 4)  # one value: 6.6 standard deviations
+    assert error.value < beyond_chance(error)  # at 10 ps no better than a flat surface (4.06): the chain is tested
