@@ -15,7 +15,11 @@
 
 from types import ModuleType
 
-from . import accuracy, bsct, molecular_dynamics, selective, speed
+from .accuracy import work as accuracy
+from .bsct import work as bsct
+from .dynamics import work as molecular_dynamics
+from .selective import work as selective
+from .speed import work as speed
 
 KINDS: dict[str, ModuleType] = {
     "accuracy": accuracy,

@@ -117,8 +117,8 @@ def test_a_scan_with_one_frame_that_raises_costs_that_scan_and_names_the_frame(t
 
 
 def test_selective_loses_the_frame_that_raises_and_no_other(network, asked):
-    from ffbench_eval.execute import guarded
-    from ffbench_eval.selective.cases import ask
+    from ffbench_eval.kinds.selective.cases import ask
+    from ffbench_eval.run.execute import guarded
 
     frames, row = asked
     rows = np.arange(row - 3, row + 3)
@@ -264,7 +264,7 @@ def test_a_card_with_a_broken_text_still_makes_a_report(tmp_path, suite, network
 
 
 def test_parameters_that_nobody_knows_are_not_zero(network):
-    from ffbench_eval.models import card
+    from ffbench_eval.models.resolve import card
 
     def energy(batch):
         return batch.positions.square().sum()[None]
@@ -312,7 +312,7 @@ def test_labels_of_a_missing_package_are_made_up_for_later(tmp_path, network, mo
 
 
 def test_what_a_unit_cost_is_the_sum_over_the_processes_that_worked_on_it(tmp_path):
-    from ffbench_eval.execute import OWNER, SPENT, Unit, _begun, run_unit
+    from ffbench_eval.run.execute import OWNER, SPENT, Unit, _begun, run_unit
     from ffbench_eval.suite import Task
 
     unit = Unit(Task("t", "bsct", "1", "t", "d", None, None), {}, 0, "a" * 64)

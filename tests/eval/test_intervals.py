@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ffbench_eval.bsct.scores import over_molecules
-from ffbench_eval.domains import DOMAINS, domain, known_interval, with_known_intervals, with_versions
+from ffbench_eval.kinds.bsct.scores import over_molecules
+from ffbench_eval.kinds.domains import DOMAINS, domain, known_interval, with_known_intervals, with_versions
+from ffbench_eval.kinds.selective import resample
+from ffbench_eval.kinds.selective.table import score_source
+from ffbench_eval.kinds.statistics import block_samples, over_replicas, stable_fraction, stable_time, student
+from ffbench_eval.page.words import NAMES
 from ffbench_eval.report import Floor, Metric
-from ffbench_eval.selective import resample
-from ffbench_eval.selective.table import score_source
-from ffbench_eval.statistics import block_samples, over_replicas, stable_fraction, stable_time, student
-from ffbench_eval.wording import NAMES
 from ffbench_metrics import normalised_score
 
 
