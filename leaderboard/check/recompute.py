@@ -1,8 +1,8 @@
 """Every aggregate, interval and score of a report, worked out again from its per-member values.
 
 The same functions that wrote them (`ffbench_eval.kinds.statistics`, `ffbench_eval.kinds.bsct.scores`) say what they
-should be, so the tolerance is that of printing a double. `RULES` has one function per name of aggregate: a new one needs
-a line there before entries may use it.
+should be, so the tolerance is that of printing a double. `RULES` has one function per name of aggregate: a new one
+needs a line there before entries may use it.
 
 Scores of selective classification have no samples in a report: `recompute_selective` says what is checked.
 `not_recomputed` says of every number what is taken as reported.
