@@ -34,6 +34,7 @@ from ase.neighborlist import neighbor_list  # noqa: E402
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ffbench_data import collate, load_frames  # noqa: E402
 from ffbench_data.contract import AtomsBatch  # noqa: E402
+from ffbench_eval.kinds import KINDS  # noqa: E402
 from ffbench_eval.kinds.bsct import work as bsct  # noqa: E402
 from ffbench_eval.kinds.bsct.predict import batch_of, pack  # noqa: E402
 from ffbench_eval.kinds.bsct.scans import find_scans  # noqa: E402
@@ -77,7 +78,7 @@ def seconds(work) -> float:
 
 
 def task(fine_scans: int) -> Task:
-    return Task("scans", "bsct", "1", "", "bsct_spice", "all", bsct.Parameters(fine_scans=fine_scans))
+    return Task("scans", KINDS["bsct"], "1", "", "bsct_spice", "all", bsct.Parameters(fine_scans=fine_scans))
 
 
 def ours(model, data, fine_scans=0) -> dict:

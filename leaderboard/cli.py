@@ -108,8 +108,8 @@ def merge(
 
 def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
     """Say what a run folder holds: finished and stopped units, and how their members ended."""
-    from ffbench_eval.page.words import duration
     from ffbench_eval.run.folder import status as look
+    from ffbench_eval.words import duration
 
     for task in look(run):
         states = ", ".join(f"{count} {state}" for state, count in task.states.items())

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from ffbench_data.contract import ForceField
 from ffbench_data.datacard import known
 
-from ..page.words import clean
 from ..report import ModelCard
 from ..run.first_answer import ModelRaised
 from ..run.identity import fingerprint
+from ..words import clean
 from .ase import is_calculator
 from .inside import parameter_count
 

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .. import words as wording
+from ..kinds import all_kinds
 from ..report import ModelCard, Report, TaskReport
-from . import words as wording
 from .svg import charts as plots
 from .templating import environment
 from .verdict import MEANING, stated_theory, verdict
@@ -38,7 +39,7 @@ def render(report: Report) -> str:
                 "report": task,
                 "verdict": verdict(task, stated_theory(report, task)),
                 "charts": drawn,
-                "small": task.kind == "bsct",
+                "small": bool((kind := all_kinds().get(task.kind)) and kind.small_plots),
                 "statuses": [(s, task.statuses[s]) for s in MEANING if s in task.statuses],
                 "notes": _interval_notes(task),
                 "stories": _stories(task),

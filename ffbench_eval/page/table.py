@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..report import Metric, Report
+from ..words import clean, interval_text, metric_name, number, score_text, unit_name, value_text
 from .verdict import stated_theory, verdict
-from .words import clean, interval_text, metric_name, number, score_text, unit_name, value_text
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import words as wording
+from .. import words as wording
 
 
 @cache

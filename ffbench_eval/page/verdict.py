@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..kinds import all_kinds
 from ..report import Metric, Report, TaskReport, same_theory
-from .words import clean, interval_text, metric_name, number, unit_name, value_text
+from ..words import clean, many, metric_name, number, quantity, value_text
 
-MEMBER = {"molecular_dynamics": "replica", "bsct": "scan", "accuracy": "chunk of frames", "selective": "part"}
 MEANING = {
     "ok": "ran to its end",
     "unstable": "the simulation broke; how and when is said below",
@@ -53,7 +53,14 @@ def verdict(task: TaskReport, theory: str = "") -> Verdict:
     broken, ran = _unstable(task)
     strayed = _strayed(task)
     whole = _moves_as_a_whole(task)
-    parts = [_indicative(task), _other_theory(task, theory), _ran(task, broken, ran), strayed, whole, *_numbers(task)]
+    parts = [
+        _indicative(task),
+        _other_theory(task, theory),
+        _ran(task, broken, ran),
+        strayed,
+        whole,
+        *_said_of_numbers(task),
+    ]
     parts += [*_against_floor(task, broken), _lost(task), *_not_scored(task)]
     lost = "incomplete" if states & set(LOST) else ""
     label = "unstable" if broken else lost or ("astray" if strayed or whole else "finished")
@@ -68,7 +75,8 @@ def stated_theory(report: Report, task: TaskReport) -> str:
 
 def _other_theory(task: TaskReport, theory: str) -> str:
     data = task.dataset.theory
-    if task.kind == "speed" or not theory or not data or same_theory(theory, data):
+    kind = all_kinds().get(task.kind)
+    if (kind and not kind.theory) or not theory or not data or same_theory(theory, data):
         return ""
     return (
         f"the model's level of theory is {clean(theory)}, the data's {clean(data)}: differences from the data hold "
@@ -103,7 +111,8 @@ def _indicative(task: TaskReport) -> str:
 
 
 def _ran(task: TaskReport, broken: int, ran: int) -> str:
-    if task.kind != "molecular_dynamics" or not ran:
+    kind = all_kinds().get(task.kind)
+    if kind is None or not kind.simulation or kind.timed or not ran:
         return ""
     length = task.parameters.get("length_ps")
     whole = f"{length:g} ps" if isinstance(length, int | float) else "length"
@@ -117,7 +126,7 @@ def _ran(task: TaskReport, broken: int, ran: int) -> str:
         return f"{who} ran the full {whole} without breaking{made}"
     mean = f", stable for {value_text(time)} of {whole} on average" if time and known else ""
     rest = f"{mean}{made}; observables use the stable parts only"
-    return f"{broken} of {_many(ran, 'replica')} broke before the end{rest}"
+    return f"{broken} of {many(ran, 'replica')} broke before the end{rest}"
 
 
 def _strayed(task: TaskReport) -> str:
@@ -129,7 +138,7 @@ def _strayed(task: TaskReport) -> str:
     if not astray:
         return ""
     return (
-        f"{astray} of {_many(len(trusted.values), 'replica')} went where the truth disagrees and forces are no better "
+        f"{astray} of {many(len(trusted.values), 'replica')} went where the truth disagrees and forces are no better "
         f"than none, trusted for {value_text(trusted)} ps on average"
     )
 
@@ -157,14 +166,15 @@ def _moves_as_a_whole(task: TaskReport) -> str:
 
 def _lost(task: TaskReport) -> str:
     counts = task.statuses
-    member = MEMBER.get(task.kind, "unit")
+    kind = all_kinds().get(task.kind)
+    member = kind.member if kind else "unit"
     lost = [
-        f"{_many(counts[s], member)} ended in {s} ({_why(task, s) or MEANING[s]})"
+        f"{many(counts[s], member)} ended in {s} ({_why(task, s) or MEANING[s]})"
         for s in LOST
         if counts.get(s) and s != "not_run"
     ]
     if counts.get("not_run"):
-        lost.append(f"{_many(counts['not_run'], member)} not run")
+        lost.append(f"{many(counts['not_run'], member)} not run")
     return "; ".join(lost)
 
 
@@ -176,63 +186,9 @@ def _why(task: TaskReport, state: str) -> str:
     return "" if said.startswith("Traceback") else _first_line(said)[:200].rstrip(".")
 
 
-def _numbers(task: TaskReport) -> list[str]:
-    """The headline number of kinds that have no noise floor."""
-    m = task.metrics
-    if task.kind == "accuracy" and _known(m.get("force_mae")):
-        force = m["force_mae"]
-        text = f"force MAE {_quantity(force)}, 95 % interval {interval_text(force)}, on {_many(force.n, 'frame')}"
-        if force.trivial:
-            text += f" (predicting no forces gives {number(force.trivial)})"
-        aligned, given = m.get("energy_mae_aligned"), m.get("energy_mae")
-        if aligned is None or given is None or aligned.value is None or given.value is None:
-            return [text]
-        return [text, f"energy MAE {_quantity(aligned)} after alignment, {_quantity(given)} as the model gives them"]
-    if task.kind == "bsct" and _known(m.get("fsd")):
-        text = f"FSD {_quantity(m['fsd'])} over {_many(m['fsd'].n, 'scan')}"
-        if _known(m.get("scan_force_mae")):  # FSD mixes smoothness with accuracy: never alone
-            text += f" with a force MAE of {_quantity(m['scan_force_mae'])}"
-        return [text, *_no_better_than_none(m.get("scan_force_mae"))]
-    if task.kind == "selective":
-        return _selective(m, task.headline)
-    if task.kind == "speed" and _known(m.get("steps_per_second")):
-        return [f"{_quantity(m['steps_per_second'])}; compare machines by steps per reference kernel"]
-    if _known(m.get("energy_drift")):
-        return [f"energy drift {_quantity(m['energy_drift'])}"]
-    bare = [
-        f"{metric_name(n)} {_quantity(v)}"
-        for n, v in m.items()
-        if v.value is not None and v.floor is None and (n.endswith("_error") or n.startswith("rdf_error_"))
-    ]
-    return [f"{', '.join(bare)}, with no noise floor to hold against it"] if bare else []
-
-
-def _no_better_than_none(error: Metric | None) -> list[str]:
-    """Flat curves have no false extrema either: smoothness without accuracy says nothing."""
-    if error is None or error.value is None or error.trivial is None or error.value < error.trivial:
-        return []
-    return [f"forces along scans are no better than none ({number(error.trivial)}), so that smoothness says nothing"]
-
-
-def _selective(m: dict[str, Metric], lead: str) -> list[str]:
-    """The headline source against chance and against the size alone, then what its threshold was worth."""
-    if not lead or not _known(m.get(f"augrc.test.{lead}")):
-        return []
-    first = m[f"augrc.test.{lead}"]
-    parts = [f"{'PROBE' if lead == 'probe' else lead.replace('_', ' ')} has an AUGRC of {_quantity(first)}"]
-    if first.trivial is not None:
-        parts[0] += f" (chance {number(first.trivial)}"
-        bound = m.get("augrc.test.oracle")
-        parts[0] += f", perfect {number(bound.value)})" if bound and bound.value is not None else ")"
-    size = m.get("augrc.test.size_only")
-    if size and size.value is not None and lead != "size_only":
-        parts[0] += f", the number of atoms alone {number(size.value)}"
-    others = {n.split(".")[1] for n in m if n.startswith("auroc.")} - {"test", "calibration"}
-    for domain in ["test", *sorted(others)]:
-        risk, covered = m.get(f"realised_risk.{domain}.{lead}"), m.get(f"realised_coverage.{domain}.{lead}")
-        if risk and covered and risk.value is not None and covered.value is not None:
-            parts.append(f"on {domain} its threshold accepts {covered.value:.0%}, of which {risk.value:.0%} failed")
-    return parts
+def _said_of_numbers(task: TaskReport) -> list[str]:
+    kind = all_kinds().get(task.kind)
+    return kind.say(task) if kind else []
 
 
 def _against_floor(task: TaskReport, broken: int) -> list[str]:
@@ -244,7 +200,7 @@ def _against_floor(task: TaskReport, broken: int) -> list[str]:
             (halves if m.floor.runs < 2 else inside if m.value <= m.floor.p95 else outside).append((name, m))
     parts = []
     if halves:
-        times = [f"{metric_name(n)} {_quantity(m)}, {_times(m, 'the median of its noise floor')}" for n, m in halves]
+        times = [f"{metric_name(n)} {quantity(m)}, {_times(m, 'the median of its noise floor')}" for n, m in halves]
         parts.append(f"{', '.join(times)}; that floor is of halves of one trajectory, nothing passes or fails by it")
     if outside:
         times = [f"{metric_name(n)} ({_times(m)})" for n, m in outside]
@@ -261,23 +217,6 @@ def _times(metric: Metric, what: str = "its median") -> str:
     if metric.floor.median <= 0:
         return f"{number(metric.value)} against {number(metric.floor.p95)}"
     return f"{metric.value / metric.floor.median:.3g} times {what}"
-
-
-def _known(metric: Metric | None) -> bool:
-    return metric is not None and metric.value is not None
-
-
-def _quantity(metric: Metric) -> str:
-    return f"{value_text(metric)} {unit_name(metric.unit)}".strip()
-
-
-def _many(count: int, what: str) -> str:
-    """
-    >>> _many(1, "scan"), _many(2, "chunk of frames")
-    ('1 scan', '2 chunks of frames')
-    """
-    head, _, tail = what.partition(" ")
-    return f"{count} {head}{'' if count == 1 else 's'}{' ' + tail if tail else ''}"
 
 
 def _first_line(text: str) -> str:

@@ -14,18 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
 from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
 
-from ..kinds.domains import with_known_intervals, with_versions
+from ..kinds.domains import stated
 from ..models import resolve as model_room
-from ..page.words import clean
 from ..report import DatasetUsed, ModelCard, Report, Status, TaskReport, UnitReport
 from ..suite import Suite, Task, load_suite
+from ..words import clean
 from . import doors, first_answer
 from . import environment as machine
 from .execute import Result, Unit, complete, halves, load_result, make_unit, run_unit, singles, write_atomically
@@ -119,8 +118,6 @@ def evaluate(
 
 def _write_pages(report: Report, planned: list[Planned], results: dict[str, Result], run: Path) -> None:
     """The page and the files of kinds. The numbers are safe by now: what fails here is told and costs only itself."""
-    from ..kinds import KINDS
-
     try:
         report.to_html(run / "report.html")
     except Exception as error:
@@ -128,11 +125,10 @@ def _write_pages(report: Report, planned: list[Planned], results: dict[str, Resu
             f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
         )
     for p in planned:
-        write = getattr(KINDS[p.task.kind], "write_files", None)
-        if write and report.tasks[p.task.name].metrics:
+        if report.tasks[p.task.name].metrics:
             finished = [results[u.address] for u in p.units if u.address in results]
             try:
-                write(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
+                p.task.kind.write_files(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
             except Exception as error:
                 tell(f"files of task {p.task.name} could not be written ({type(error).__name__}: {error})")
 
@@ -150,12 +146,9 @@ def oddities(planned: list[Planned]) -> Iterator[str]:
 
 def missing_packages(planned: list[Planned]) -> list[str]:
     """One line for each missing package that a complete run, one that can be submitted, needs."""
-    from ..kinds import KINDS
-
     lacking: dict[str, list[str]] = {}
     for p in planned:
-        needs = getattr(KINDS[p.task.kind], "lacks", None)
-        why = needs(p.task) if needs and p.units else ""
+        why = p.task.kind.lacks(p.task) if p.units else ""
         if why:
             lacking.setdefault(why, []).append(p.task.name)
     return [
@@ -223,15 +216,13 @@ COMMON = (
 
 
 def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, device: str, compile: str) -> Planned:
-    from ..kinds import KINDS
-
-    data, kind = load_task_data(task), KINDS[task.kind]
+    data, kind = load_task_data(task), task.kind
     model = model_room.for_dataset(models, task.dataset, task.config)
     if model is None:
         name = f"{task.dataset}:{task.config}" if task.config else task.dataset
         return Planned(task, data, None, [], f"no model for dataset {name}")
-    if hasattr(kind, "sample_rows"):  # a part of the data set is enough for this kind
-        if not len(probe_rows(task, data, model, 1)):
+    if kind.covers_parts():
+        if not len(kind.sample_rows(data, model, 1)):
             return Planned(task, data, None, [], "unsupported elements in every frame")
     elif model.elements is not None:
         missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
@@ -240,7 +231,7 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     key = data_key(data.used)
     look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.dataset}")
     who = {key: look.identity}
-    for name, frames in getattr(kind, "other_frames", lambda task: {})(task).items():
+    for name, frames in kind.other_frames(task).items():
         with suppress(ValueError):  # frames that it cannot answer cost the task, not the run
             who[name] = asked.on(model, name, frames, task.name).identity
     marks = [asked.known.mark(name, one) for name, one in sorted(who.items())]
@@ -250,11 +241,9 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
         "ffbench": machine.version(),
         "device": torch.device(device).type,
     }
-    if compile != "auto" and task.kind in COMPILED:
+    if compile != "auto" and kind.compiled:
         made_by["compile"] = compile
-    rows = kind.plan(task, data, seed)
-    if hasattr(kind, "plan_for_model"):
-        rows = rows + kind.plan_for_model(task, model)
+    rows = kind.plan(task, data, seed, model)
     content = data.used.content_sha256
     units = [make_unit(task, inputs, seed=seed, data=content, model="+".join(marks), **made_by) for inputs in rows]
     if not model.batched:
@@ -270,9 +259,6 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     return Planned(task, data, model, units, identities=who, common=common, warnings=look.warnings)
 
 
-COMPILED = ("molecular_dynamics", "speed")  # kinds whose results the option compile changes
-
-
 def data_key(used: DatasetUsed) -> str:
     """A data set, config, split and content, as models are known by."""
     return f"{used.name}:{used.config}:{used.split}@{used.content_sha256[:8]}"
@@ -283,15 +269,6 @@ def _absent(task: Task, error: Exception) -> Planned:
         name=task.dataset, config=task.config or "", split=task.parameters.split, version="", content_sha256=""
     )
     return Planned(task, TaskData(None, None, used), None, [], str(error), absent=True)
-
-
-def probe_rows(task: Task, data: TaskData, model: ForceField, count: int) -> np.ndarray:
-    """Rows of frames to ask the model for once, or to time it on: the first ones unless the kind knows better."""
-    from ..kinds import KINDS
-
-    sample = getattr(KINDS[task.kind], "sample_rows", None)
-    rows = sample(data, model, count) if sample else np.arange(min(count, len(data.frames)))
-    return rows[np.arange(count) % len(rows)] if len(rows) else rows
 
 
 def load_task_data(task: Task) -> TaskData:
@@ -324,8 +301,6 @@ def estimate(planned: list[Planned], run: Path) -> None:
     """Fill in seconds per task from a few timed calls of this model on this machine; finished units cost nothing."""
     from ffbench_data.frames import collate
 
-    from ..kinds import KINDS
-
     timed: dict[tuple, float] = {}
     for p in planned:
         if p.model is None:
@@ -333,10 +308,10 @@ def estimate(planned: list[Planned], run: Path) -> None:
         for unit in p.units:
             if load_result(unit, run):
                 continue
-            systems, calls = KINDS[p.task.kind].calls(p.task, unit.inputs, p.data, p.model)
+            systems, calls = p.task.kind.module.calls(p.task, unit.inputs, p.data, p.model)
             key = (id(p.model), p.task.dataset, systems)
             if key not in timed:
-                rows = probe_rows(p.task, p.data, p.model, systems)
+                rows = p.task.kind.sample_rows(p.data, p.model, systems)
                 timed[key] = _call_seconds(p.model, collate(p.data.frames, indices=rows))
             seconds = 1.15 * calls * timed[key]
             p.seconds, p.longest = p.seconds + seconds, max(p.longest, seconds)
@@ -456,7 +431,7 @@ def assemble(
                 if r is None
                 else UnitReport(
                     address=u.address,
-                    status=_run_lengths(r.status) if p.task.kind == "accuracy" else r.status,
+                    status=_run_lengths(r.status) if p.task.kind.frames else r.status,
                     detail=r.detail,
                     wall_s=r.wall_s,
                     force_calls=r.force_calls,
@@ -470,7 +445,7 @@ def assemble(
             status: Status = "not_run" if p.absent else "unsupported"
             units = [UnitReport(address="", status=[status], detail=[p.why_not], wall_s=0.0)]
         tasks[p.task.name] = TaskReport(
-            kind=p.task.kind,
+            kind=p.task.kind.name,
             version=p.task.version,
             title=p.task.title,
             dataset=p.data.used,
@@ -499,15 +474,12 @@ def assemble(
 
 def _scored(p: Planned, finished: list[Result]) -> tuple[dict, dict, str, str]:
     """(metrics, curves, headline, ""), or nothing and why: scoring that fails costs its task, not the report."""
-    from ..kinds import KINDS
-
     if not finished:
         return {}, {}, "", ""
-    kind = KINDS[p.task.kind]
+    kind = p.task.kind
     try:
-        metrics, curves = kind.score(p.task, finished, p.data)
-        headline = kind.headline(finished) if hasattr(kind, "headline") else ""
-        return with_versions(with_known_intervals(metrics)), curves, headline, ""
+        metrics, curves = kind.module.score(p.task, finished, p.data)
+        return stated(metrics), curves, kind.headline(finished), ""
     except Exception as error:
         return {}, {}, "", clean(f"scoring failed: {first_answer.full_traceback(error)}")
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
-from ..page.words import clean
+from ..kinds import Kind
 from ..suite import Task
+from ..words import clean
 
 RETRIED = {"harness_error", "out_of_memory"}  # a finished unit with only these is run again on resume
 SPENT, OWNER = "spent.json", "address"  # in an unfinished unit: seconds of earlier processes, and whose it is
@@ -55,7 +56,7 @@ def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **m
     frames' content, ``made_by`` what else the result depends on: reference facts, version of ffbench, device."""
     what = {
         "task": task.name,  # its random numbers come from its name
-        "kind": task.kind,
+        "kind": task.kind.name,
         "version": task.version,
         "parameters": task.parameters.model_dump(mode="json"),
         "dataset": [task.dataset, task.config, data],
@@ -183,9 +184,7 @@ def run_unit(
     A killed unit leaves its ``.part`` with checkpoints, and the next call goes on from there. Errors of the model
     and of the harness become states; `KeyboardInterrupt` and a full disk are not swallowed.
     """
-    from ..kinds import KINDS
-
-    folder, kind = unit.folder(run), KINDS[unit.task.kind]
+    folder, kind = unit.folder(run), unit.task.kind
     part = folder.with_name(folder.name + ".part")
     clock = _Clock(_begun(part, unit), part)
 
@@ -193,7 +192,7 @@ def run_unit(
         clock.note()
         progress(done)
 
-    members = len(unit.inputs.get("rows") or unit.inputs.get("replicas") or unit.inputs.get("scans") or [0])
+    members = kind.count_members(unit.inputs)
     try:
         out = _outcome(unit, part, members, lambda: _work(kind, unit, data, guarded(model), part, moved, compile))
     finally:
@@ -219,28 +218,22 @@ def run_unit(
 
 def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result:
     """A finished unit with what an earlier run had to leave out, for want of a package that is here now."""
-    from ..kinds import KINDS
-
-    after = getattr(KINDS[unit.task.kind], "after", None)
-    if after is None:
-        return result
-    more = after(unit.task, data, guarded(model), result.folder, result.values)
+    more = unit.task.kind.after(unit.task, data, guarded(model), result.folder, result.values)
     if not more:
         return result
     return save_result(Result(**{**vars(result), "values": {**result.values, **more}}), result.folder)
 
 
-def _work(kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
+def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
     from ..engine.checkpoint import OtherSimulation
 
     inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
     try:
-        out = kind.run_unit(*inputs)
+        out = kind.module.run_unit(*inputs)
     except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
         _emptied(part)
-        out = kind.run_unit(*inputs)
-    after = getattr(kind, "after", None)
-    return out | (after(unit.task, data, model, part, out) or {}) if after else out
+        out = kind.module.run_unit(*inputs)
+    return out | kind.after(unit.task, data, model, part, out)
 
 
 def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

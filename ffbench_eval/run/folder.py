@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..page.words import interval_text, metric_name, unit_name, value_text
 from ..report import ModelCard, Report, TaskReport
+from ..words import interval_text, metric_name, unit_name, value_text
 from .identity import same_model
 
 

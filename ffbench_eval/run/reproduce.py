@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..kinds import Kind
 from ..models import resolve as models
 from ..report import Metric, ModelCard, Report
 from ..suite import load_suite
@@ -14,10 +15,8 @@ from . import evaluation
 from .execute import run_unit
 from .identity import same_model
 
-TOLERANCE = {"accuracy": 2e-3, "bsct": 2e-2, "selective": 2e-2}  # relative: other hardware rounds float32 differently
 ROUNDING = 1e-5  # absolute: a net force that should be zero is rounding and nothing else
 WIDTHS = 0.5  # of its interval, a score of selective classification: PROBE learns anew, from rounded embeddings
-TIMED = ("probe_cost",)  # a machine's own
 SIGMAS = 3.0  # molecular dynamics is chaotic: means over replicas, in combined standard errors
 
 
@@ -57,13 +56,13 @@ def reproduce(
         raise ValueError(f"suite {report.suite} is {suite.version} here, the report is of {report.suite_version}")
     planned = evaluation.plan(found, suite, report.seed)
     _same_models(report, evaluation._known_cards(planned, found, spec))
-    planned = [p for p in planned if p.units and p.task.kind != "speed"]
+    planned = [p for p in planned if p.units and not p.task.kind.timed]
     for p in planned:
         theirs = report.tasks[p.task.name].dataset
         if p.data.used != theirs:
             raise ValueError(f"task {p.task.name}: the data here are not the report's ({theirs.name} {theirs.version})")
-    pool = [(p, [u]) for p in planned if p.task.kind != "accuracy" for u in p.units]
-    pool += [(p, p.units) for p in planned if p.task.kind == "accuracy"]
+    pool = [(p, [u]) for p in planned if not p.task.kind.frames for u in p.units]
+    pool += [(p, p.units) for p in planned if p.task.kind.frames]
     pool = [(p, group) for p, group in pool if _ran(report, p.task.name)]
     if not pool:
         raise ValueError("the report has no finished unit to run again")
@@ -94,17 +93,15 @@ def _ran(report: Report, task: str) -> bool:
 
 
 def _rerun(report: Report, p, group, out: Path, compile: str) -> list[Compared]:
-    from ..kinds import KINDS
-
     results = [run_unit(u, p.data, p.model, out, compile=compile) for u in group]
-    metrics, _ = KINDS[p.task.kind].score(p.task, results, p.data)
+    metrics, _ = p.task.kind.module.score(p.task, results, p.data)
     theirs, whole = report.tasks[p.task.name].metrics, len(group) == len(p.units)
     rows = [
         compare(p.task.name, p.task.kind, name, theirs.get(name), m, whole)
         for name, m in metrics.items()
-        if name not in TIMED
+        if not ((found := p.task.kind.spec(name)) and found[0].timed)
     ]
-    if p.task.kind == "accuracy":
+    if p.task.kind.frames:
         rows += _copies(p, group)
     return [row for row in rows if row is not None]
 
@@ -124,16 +121,16 @@ def _copies(p, group) -> list[Compared]:
 
 
 def compare(
-    task: str, kind: str, name: str, reported: Metric | None, rerun: Metric, whole: bool = True
+    task: str, kind: Kind, name: str, reported: Metric | None, rerun: Metric, whole: bool = True
 ) -> Compared | None:
     """Hold a rerun metric against the reported one; ``whole``: every unit of the task ran again.
 
     Of a part, only the samples it has are compared; ``None`` if it has none.
 
     >>> one = Metric(value=1.0, unit="1", values=[0.9, 1.1])
-    >>> compare("t", "accuracy", "m", one, one).verdict
+    >>> compare("t", KINDS["accuracy"], "m", one, one).verdict
     'identical'
-    >>> compare("t", "bsct", "m", one, one.model_copy(update={"values": [None, 1.3]}), whole=False).reported
+    >>> compare("t", KINDS["bsct"], "m", one, one.model_copy(update={"values": [None, 1.3]}), whole=False).reported
     1.1
     """
     b = list(rerun.values)
@@ -146,7 +143,7 @@ def compare(
         kept = [k for k, v in enumerate(b) if v is not None]
         a, b = [a[k] for k in kept], [b[k] for k in kept]
     shown = (reported.value, rerun.value) if whole else (_mean(a), _mean(b))
-    if kind == "molecular_dynamics":
+    if kind.simulation:
         x, y = _known(a), _known(b)
         if len(x) and len(y) and not _same(x, y):
             return Compared(task, name, *shown, _statistically(name, x, y))
@@ -157,12 +154,12 @@ def compare(
     x, y = _known(a), _known(b)
     if _same(x, y):
         return Compared(task, name, *shown, "identical")
-    room = TOLERANCE.get(kind, 0.0) * np.maximum(np.maximum(np.abs(x), np.abs(y)), np.abs(x).mean()) + ROUNDING
-    if kind == "selective" and reported.interval:
+    room = kind.tolerance * np.maximum(np.maximum(np.abs(x), np.abs(y)), np.abs(x).mean()) + ROUNDING
+    if kind.learned and reported.interval:
         room = room + WIDTHS * (reported.interval[1] - reported.interval[0])
     if bool((np.abs(x - y) <= room).all()):
         return Compared(task, name, *shown, "agrees")
-    return Compared(task, name, *shown, "cannot tell" if kind == "selective" and not reported.interval else "differs")
+    return Compared(task, name, *shown, "cannot tell" if kind.learned and not reported.interval else "differs")
 
 
 def _known(values: list[float | None]) -> np.ndarray:

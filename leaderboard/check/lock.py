@@ -122,7 +122,7 @@ def make_lock(
             before = None
         parts = [("the lock", before.metrics)] if before and before.metrics else []
         rerun = any(task.name in r.tasks and _usable(r.tasks[task.name]) for r in trusted)
-        if previous is not None and not parts and (task.kind == "molecular_dynamics" or not rerun):
+        if previous is not None and not parts and (task.kind.simulation or not rerun):
             if not content and not rerun and task.name in previous.tasks:
                 used = previous.tasks[task.name].dataset
             parts += _carried(task, parameters, used, previous, {task.name, "all"} & set(same))
@@ -135,7 +135,7 @@ def make_lock(
                         "run it again, or build the same data"
                     )
                 parts.append((report.model.name, _metrics(report.tasks[task.name])))
-        scans = _scans(task, split) if task.kind == "bsct" and content else {}
+        scans = _scans(task, split) if task.kind.members == "scans" and content else {}
         known = before or (previous.tasks.get(task.name) if previous is not None and parts else None)
         if not scans and known is not None and known.dataset == used:
             scans = {"molecules": known.molecules, "bond_types": known.bond_types, "no_forces": known.no_forces}
@@ -143,7 +143,7 @@ def make_lock(
         if not metrics and not complete:  # nobody ran it, and what lies here may be a slice of the data
             used = used.model_copy(update={"version": "", "content_sha256": ""})
         tasks[task.name] = TaskLock(
-            kind=task.kind,
+            kind=task.kind.name,
             version=task.version,
             title=task.title,
             dataset=used,
@@ -162,17 +162,15 @@ def _carried(task, parameters, used, previous: SuiteLock, same) -> list[tuple[st
     from ffbench_data.load import NotBuilt
     from ffbench_eval.run.evaluation import load_task_data
 
-    from ..entry.anchors import anchors
-
     known = previous.tasks.get(task.name)
-    if known is None or not known.metrics or known.parameters != parameters or known.kind != task.kind:
+    if known is None or not known.metrics or known.parameters != parameters or known.kind != task.kind.name:
         return []
-    if known.dataset != used or (known.version != task.version and not same) or task.kind == "selective":
+    if known.dataset != used or (known.version != task.version and not same) or task.kind.learned:
         return []
     try:
-        fresh = anchors(task, load_task_data(task))
+        fresh = task.kind.anchors(task, load_task_data(task))
     except NotBuilt:
-        if task.kind == "molecular_dynamics":
+        if task.kind.simulation:
             return []  # its anchors may have changed: `not_locked` names it
         fresh = {}
     metrics = {

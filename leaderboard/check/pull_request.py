@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from ffbench_eval.page.words import clean
+from ffbench_eval.words import clean
 
 from ..entry.schema import LIMIT, Entry
 from ..site.data import load_board

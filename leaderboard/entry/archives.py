@@ -116,7 +116,7 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
             raise ValueError(f"task {name}: archived states of unit {unit.address[:12]} are not the entry's")
         results.append(result)
     try:
-        metrics, _ = KINDS[task.kind].score(suite.tasks[0], results, data)
+        metrics, _ = KINDS[task.kind].module.score(suite.tasks[0], results, data)
     except (KeyError, IndexError, TypeError, AttributeError, EOFError, OSError, ArithmeticError) as error:
         raise ValueError(f"task {name}: the archived files cannot be scored: {type(error).__name__}: {error}") from None
     checked = 0
@@ -131,9 +131,9 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
     missing = sorted(k for k, m in metrics.items() if m.value is not None and k not in task.metrics)
     if missing:
         raise ValueError(f"task {name}: the archived files also give {missing[0]}, which the entry leaves out")
-    choose = getattr(KINDS[task.kind], "headline", None)
-    if choose is not None and choose(results) != task.headline:
-        raise ValueError(f"task {name}: the headline is {task.headline!r}, the archived files give {choose(results)!r}")
+    headline = KINDS[task.kind].headline(results)
+    if headline != task.headline:
+        raise ValueError(f"task {name}: the headline is {task.headline!r}, the archived files give {headline!r}")
     lost = sum(s not in ("ok", "unstable") for u in task.units for s in u.status)
     word = f", {lost} lost by the submitter's word" if lost else ""
     return f"{name}: {len(task.metrics)} metrics, {checked} values{word}"

@@ -7,8 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-from ffbench_eval.page.words import clean
 from ffbench_eval.report import Report
+from ffbench_eval.words import clean
 
 from ..check.check import Finding, check
 from ..check.lock import SuiteLock, load_lock

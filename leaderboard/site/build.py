@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffbench_eval.page import words as wording
+from ffbench_eval import words as wording
+from ffbench_eval.kinds import find_metric
 from ffbench_eval.page.templating import environment, typeset
 from ffbench_eval.page.verdict import MEANING, stated_theory, verdict
 from ffbench_eval.report import Metric, TaskReport
@@ -296,7 +297,7 @@ def _stories(task: TaskReport) -> list[str]:
 
 def _charts(task: TaskReport) -> list[tuple[str, Any]]:
     wanted = [n for n in task.curves if not n.startswith(("temperature", "force_parity", "scan_force"))]
-    titles = [wording.metric_name(n) if n in wording.NAMES else wording.curve_title(n) for n in wanted]
+    titles = [wording.metric_name(n) if find_metric(n) else wording.curve_title(n) for n in wanted]
     drawn = [(title, small(task.curves[n], title)) for n, title in zip(wanted, titles)]
     return [(title, svg) for title, svg in drawn if svg]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from ffbench_eval.page.words import clean, number
 from ffbench_eval.report import Curve
+from ffbench_eval.words import clean, number
 
 POINTS = 26  # of a small curve
 LINES = 5

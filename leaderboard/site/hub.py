@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ffbench_eval.page.words import clean, interval_text, metric_name, unit_name, value_text
 from ffbench_eval.report import TaskReport
+from ffbench_eval.words import clean, interval_text, metric_name, unit_name, value_text
 
 from ..check.lock import SuiteLock
 from ..entry.schema import Entry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ffbench_eval.page import words as wording
+from ffbench_eval import words as wording
 from ffbench_eval.report import TaskReport
 
 from ..entry.schema import Entry

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ffbench_eval.engine.trajectory import Trajectory
+from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.accuracy import work as accuracy
 from ffbench_eval.kinds.dynamics import work as molecular_dynamics
 from ffbench_eval.kinds.dynamics.floors import floor, levels
@@ -163,7 +164,7 @@ def test_failed_frames_of_an_accuracy_task_are_not_scored(tmp_path):
     np.savez(folder / "predictions.npz", rows=np.arange(40), energy=np.zeros(40), forces=forces)
     status = ["ok"] * 40
     status[10] = status[11] = "model_error"
-    wanted = Task("made", "accuracy", "1", "made", "water", None, accuracy.Parameters())
+    wanted = Task("made", KINDS["accuracy"], "1", "made", "water", None, accuracy.Parameters())
     metric = accuracy.score(wanted, [Result(folder, status, [], 0.0, 0, {})], made)[0]["force_mae"]
     assert metric.value == pytest.approx(0.25 * 38 / 40)
 

@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from ffbench_eval import words as wording
 from ffbench_eval.kinds.statistics import stable_time
-from ffbench_eval.page import words as wording
 from ffbench_eval.page.page import render
 from ffbench_eval.page.svg import charts as plots
 from ffbench_eval.page.table import print_table

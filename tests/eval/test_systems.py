@@ -8,6 +8,7 @@ import torch
 
 from ffbench_data import build, load_frames
 from ffbench_eval.engine.trajectory import read_trajectories
+from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.dynamics import work as molecular_dynamics
 from ffbench_eval.kinds.dynamics.systems import alike, systems_of
 from ffbench_eval.kinds.speed import work as speed
@@ -142,7 +143,7 @@ def test_speed_of_several_systems_counts_all_of_them(tmp_path):
     done = [Result(tmp_path, ["ok"] * n, [], 0.0, 0, values) for n in (3, 1)]
     lost = Result(tmp_path, ["harness_error"] * 2, [], 0.0, 0, {})
     p = speed.Parameters(**task(replicas=6).parameters.model_dump())
-    metrics, _ = speed.score(Task("s", "speed", "1", "s", "water", None, p), [lost, *done], None)
+    metrics, _ = speed.score(Task("s", KINDS["speed"], "1", "s", "water", None, p), [lost, *done], None)
     assert metrics["steps_per_second"].value == pytest.approx(4 / 0.02)
     assert metrics["steps_per_kernel"].value == pytest.approx(4 * 0.002 / 0.02)
     assert metrics["engine_over_call"].value == pytest.approx(2)

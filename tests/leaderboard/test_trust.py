@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ffbench_eval import evaluate
+from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.bsct import work as bsct
 from ffbench_eval.report import Metric, Report
 from ffbench_eval.run.reproduce import Compared, compare, reproduce
@@ -229,14 +230,16 @@ def score(value, interval=None):
     ],
 )
 def test_scores_without_samples_stand_for_themselves(theirs, mine, verdict):
-    assert compare("t", "selective", "augrc.test.probe", theirs, mine).verdict == verdict
+    assert compare("t", KINDS["selective"], "augrc.test.probe", theirs, mine).verdict == verdict
 
 
 def test_a_scan_that_failed_in_one_of_the_runs_differs():
     theirs = Metric(value=1.0, unit="1/Å", values=[1.0, None, 1.0])
     mine = Metric(value=1.0, unit="1/Å", values=[1.0, 1.0, None])
-    assert compare("t", "bsct", "fsd", theirs, mine, whole=False).verdict == "differs"
-    assert compare("t", "bsct", "fsd", theirs, mine.model_copy(update={"values": [None] * 3}), whole=False) is None
+    assert compare("t", KINDS["bsct"], "fsd", theirs, mine, whole=False).verdict == "differs"
+    assert (
+        compare("t", KINDS["bsct"], "fsd", theirs, mine.model_copy(update={"values": [None] * 3}), whole=False) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,7 +253,7 @@ def test_a_scan_that_failed_in_one_of_the_runs_differs():
     ],
 )
 def test_simulations_are_compared_as_samples(name, theirs, mine, verdict):
-    assert compare("t", "molecular_dynamics", name, samples(theirs), samples(mine)).verdict == verdict
+    assert compare("t", KINDS["molecular_dynamics"], name, samples(theirs), samples(mine)).verdict == verdict
 
 
 def test_reproduce_as_typed_records_what_it_could_tell(run, entry, tmp_path, monkeypatch):

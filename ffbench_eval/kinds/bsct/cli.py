@@ -35,7 +35,7 @@ def scan(
     from rich.console import Console
     from rich.table import Table
 
-    from ...page.words import metric_name, unit_name
+    from ...words import metric_name, unit_name
     from . import custom
     from .pictures import cell
     from .scores import UNITS

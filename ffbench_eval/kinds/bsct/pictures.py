@@ -12,8 +12,8 @@ import numpy as np
 from ...page.page import TEMPLATES
 from ...page.svg import charts as plots
 from ...page.templating import environment
-from ...page.words import clean, metric_name, number
 from ...report import MAX_POINTS, Curve, axis, rounded
+from ...words import clean, metric_name, number
 from .scans import LabelledScan
 from .scores import UNITS, deviations, worst_step
 

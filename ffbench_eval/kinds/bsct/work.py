@@ -178,6 +178,12 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, curves
 
 
+def anchors(task, data) -> dict[str, Metric]:
+    """What no forces score on all scans."""
+    found = scores.without_forces(list(find_scans(data.frames).values()))
+    return {name: Metric(value=None, unit=scores.UNITS[name], trivial=v, not_scored="-") for name, v in found.items()}
+
+
 def per_scan(found, got) -> dict[str, dict[str, float | None] | None]:
     """{scan: its numbers, or ``None`` without predictions}, in the data set's order."""
     rows: dict[str, dict[str, float | None] | None] = {}

@@ -13,6 +13,7 @@ from ...engine.trajectory import Trajectory, read_trajectories
 from ...engine.units import KJ_PER_MOL
 from ...report import Curve, Metric, axis, rounded, same_theory
 from ..statistics import stable_fraction, stable_time
+from .anchors import anchors as anchors  # of the kind, beside the functions below
 from .criteria import Criterion, criterion, first_failure
 from .observables import OBSERVABLES
 from .systems import alike, system_of, systems_of

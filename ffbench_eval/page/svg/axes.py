@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from ...report import Curve
-from ..words import clean, curve_title
+from ...words import clean, curve_title
 
 WIDTH, HEIGHT = 400, 264
 NARROW = 300  # scans come in pairs, four drawings to a row

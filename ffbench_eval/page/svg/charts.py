@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from ...report import Curve, Metric
-from ..words import clean, curve_title, number
+from ...words import clean, curve_title, number
 from .axes import MAX_SERIES, NARROW, WIDTH, Axis, Frame, empty, path, tame
 from .selective import molecule
 from .style import STYLE

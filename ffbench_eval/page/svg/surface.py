@@ -9,7 +9,7 @@ from typing import Any, cast
 from markupsafe import Markup
 
 from ...report import Curve
-from ..words import clean, curve_title, number
+from ...words import clean, curve_title, number
 from .axes import BAR, BOTTOM, HEIGHT, WIDTH, Axis, Frame, empty, polygon
 from .style import BANDS
 

@@ -4,70 +4,10 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from typing import TypeGuard
 
-from ..report import Metric
-
-NAMES = {
-    "force_mae": "force MAE",
-    "force_rmse": "force RMSE",
-    "force_cosine": "force cosine",
-    "net_force": "net force, per atom",
-    "net_torque": "net torque of the forces",
-    "on_trajectory_force_mae": "force MAE on its own trajectory",
-    "force_violation": "force violation",
-    "energy_violation": "energy violation",
-    "steps_per_second": "speed",
-    "ns_per_day": "simulated time",
-    "engine_over_call": "engine step over model call",
-    "steps_per_kernel": "steps per reference kernel",
-    "energy_mae": "energy MAE",
-    "energy_mae_per_atom": "energy MAE per atom",
-    "energy_mae_aligned": "energy MAE, aligned",
-    "energy_mae_per_atom_aligned": "energy MAE per atom, aligned",
-    "stable_fraction": "stable replicas",
-    "stable_time": "stable time",
-    "trusted_time": "trusted time",
-    "distance_histogram_error": "h(r) error",
-    "temperature_deviation": "temperature minus target",
-    "internal_temperature_deviation": "temperature of internal motion minus target",
-    "energy_drift": "energy drift",
-    "energy_fluctuation": "energy fluctuation",
-    "diffusivity": "diffusivity",
-    "free_energy_error": "F(phi, psi) error",
-    "free_energy_integral_error_phi": "F(phi) integral error",
-    "free_energy_integral_error_psi": "F(psi) integral error",
-    "fsd": "FSD",
-    "scan_force_mae": "force MAE along scans",
-    "scan_energy_mae_aligned": "energy MAE along scans, aligned",
-    "scan_energy_mae": "energy MAE along scans, absolute",
-    "spurious_extrema": "spurious extrema",
-    "probe_cost": "PROBE over one model evaluation",
-    "conservativeness": "conservativeness",
-    "conservativeness_on_frames": "conservativeness on the frames alone",
-    "conservativeness_of_reference": "conservativeness of the reference, on the frames",
-    "supported_share": "share of scans with known elements",
-    "masked_labels": "frames without labels",
-}
-SELECTIVE = {  # score.domain.source.rule
-    "augrc": "AUGRC",
-    "auroc": "AUROC of failures",
-    "excess_augrc": "E-AUGRC",
-    "aurc": "AURC",
-    "excess_aurc": "E-AURC",
-    "residual_augrc": "AUGRC of the error",
-    "auprc": "AUPRC of failures",
-    "accuracy_at_coverage": "accuracy at coverage",
-    "accuracy": "accuracy",
-    "ece": "ECE, 15 equal-mass bins",
-    "brier": "Brier score",
-    "spearman": "Spearman with the error",
-    "realised_risk": "realised risk",
-    "realised_coverage": "realised coverage",
-    "prevalence": "share that failed",
-    "majority_accuracy": "accuracy of the majority",
-}
-
-PARTS = {"compress": "compressed side", "stretch": "stretched side", "p90": "90th percentile"}
+from .kinds import find_metric
+from .report import Metric
 
 
 def clean(text: str) -> str:
@@ -86,15 +26,8 @@ def metric_name(key: str) -> str:
     >>> metric_name("auroc.test.linear_probe")
     'AUROC of failures, test, linear probe'
     """
-    if key.startswith("rdf_error_"):
-        return clean("g(r) error " + key.removeprefix("rdf_error_"))
-    if key.partition(".")[0] in SELECTIVE:
-        first, *rest = key.split(".")
-        return clean(", ".join([SELECTIVE[first], *(part.replace("_", " ") for part in rest)]))
-    head, _, tail = key.rpartition("_")
-    if head in NAMES and key not in NAMES:  # one part of a number: a bond type, a branch, a quantile
-        return clean(f"{NAMES[head]}, {PARTS.get(tail, tail)}")
-    return NAMES.get(key) or clean(key.replace("_", " "))
+    found = find_metric(key)
+    return clean(found[0].label_of(found[1]) if found else key.replace("_", " "))
 
 
 def curve_title(name: str) -> str:
@@ -216,3 +149,20 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.2g} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def known(metric: Metric | None) -> TypeGuard[Metric]:
+    return metric is not None and metric.value is not None
+
+
+def quantity(metric: Metric) -> str:
+    return f"{value_text(metric)} {unit_name(metric.unit)}".strip()
+
+
+def many(count: int, what: str) -> str:
+    """
+    >>> many(1, "scan"), many(2, "chunk of frames")
+    ('1 scan', '2 chunks of frames')
+    """
+    head, _, tail = what.partition(" ")
+    return f"{count} {head}{'' if count == 1 else 's'}{' ' + tail if tail else ''}"

@@ -6,23 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_eval.report import Metric
+from ...engine.trajectory import Trajectory
+from ...engine.units import KJ_PER_MOL
+from ...report import Metric
+from .observables import OBSERVABLES
 
 
 def anchors(task: Any, data: Any) -> dict[str, Metric]:
     """The metrics of a task that have a floor or a trivial baseline, as the evaluator gives them for frames of the data
-    set itself: everything but their values is the task's. ``task`` and ``data`` as in `ffbench_eval.run.evaluation`."""
-    if task.kind == "bsct":
-        from ffbench_eval.kinds.bsct.scans import find_scans
-        from ffbench_eval.kinds.bsct.scores import UNITS, without_forces
-
-        found = without_forces(list(find_scans(data.frames).values()))
-        return {name: Metric(value=None, unit=UNITS[name], trivial=v, not_scored="-") for name, v in found.items()}
-    if task.kind != "molecular_dynamics":
-        return {}
-    from ffbench_eval.engine.units import KJ_PER_MOL
-    from ffbench_eval.kinds.dynamics.observables import OBSERVABLES
-
+    set itself: everything but their values is the task's."""
     p = task.parameters
     stable = [_frames(data, p)]
     hills = []
@@ -37,8 +29,6 @@ def anchors(task: Any, data: Any) -> dict[str, Metric]:
 
 def _frames(data: Any, p: Any):
     """The first frames of the data as a trajectory that lasts the whole run."""
-    from ffbench_eval.engine.trajectory import Trajectory
-
     first = data.frames[0]
     positions = np.stack([data.frames[k].positions for k in range(min(20, len(data.frames)))])
     zeros = np.zeros(len(positions))
