@@ -23,6 +23,7 @@ from ffbench_data.load import NotBuilt
 
 from . import doors, first_answer, machine
 from . import models as model_room
+from .coverage import lacking
 from .domains import with_known_intervals
 from .execute import (
     Result,
@@ -241,11 +242,9 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
         return Planned(task, data, None, [], f"no model for dataset {name}")
     if hasattr(kind, "sample_rows"):  # a part of the data set is enough for this kind
         if not len(probe_rows(task, data, model, 1)):
-            return Planned(task, data, None, [], "unsupported elements in every frame")
-    elif model.elements is not None:
-        missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
-        if missing:
-            return Planned(task, data, None, [], f"unsupported elements: {missing}")
+            return Planned(task, data, None, [], "unsupported elements, charge or spin in every frame")
+    elif why_not := lacking(model, data.frames):
+        return Planned(task, data, None, [], why_not)
     key = data_key(data.used)
     look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.dataset}")
     who = {key: look.identity}

@@ -152,6 +152,8 @@ def start(inputs, data) -> Start:
         cell=first.cell.copy(),  # columns of Arrow tables are read-only
         pbc=first.pbc.copy(),
         replica_ids=tuple(inputs["ids"]) if "ids" in inputs else None,
+        charge=first.charge,
+        spin_multiplicity=first.spin_multiplicity,
     )
 
 
