@@ -1,5 +1,7 @@
 """Answers worked out by hand for the readers, frames, splits and seals: one planted fault each would pass elsewhere."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,13 +11,16 @@ from ase import units
 from ffbench_data import collate, load_frames
 from ffbench_data.builders.read import read_xyz, table_of
 from ffbench_data.builders.splits import _tau, blocked_by_correlation, blocked_split, published_split
+from ffbench_data.croissant import croissant, eval_yaml
 from ffbench_data.datacard import card
 from ffbench_data.frames import Frames
+from ffbench_data.geometry import minimum_image
 from ffbench_data.load import EMBEDDED, NotBuilt
-from ffbench_data.magnitudes import bond_stiffness, energy_spread, force_size, total_energy
+from ffbench_data.magnitudes import atom_energy, bond_stiffness, energy_spread, force_size, total_energy
 from ffbench_data.schema import configuration_id, content_hash, to_table
-from ffbench_data.store import write_dataset
+from ffbench_data.store import readme, write_dataset
 from ffbench_data.theory import same_theory, theory
+from ffbench_data.validate import check_overlap, validate
 
 Z = [[1], [1, 8], [6, 1, 1], [9]]
 
@@ -208,3 +213,42 @@ def test_water_in_hartree_is_an_error_and_iron_a_doubt():
         x = np.arange(len(z))[:, None] * np.array([[1.0, 0, 0]])
         found = total_energy(Frames(to_table(z, [x], [energy], [x])), "a")
         assert [(g.check, g.level) for g in found] == [("total_energy", level)]
+
+
+@pytest.mark.parametrize("name", ["water", "alanine_dipeptide_obc", "ethanol_gfn2"])
+def test_what_is_shipped_says_what_its_card_says(name):
+    folder = EMBEDDED / name
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert (folder / "README.md").read_text(encoding="utf-8") == readme(card(name), manifest)
+    assert json.loads((folder / "croissant.json").read_text(encoding="utf-8")) == croissant(card(name), manifest)
+    assert yaml.safe_load((folder / "eval.yaml").read_text(encoding="utf-8")) == eval_yaml(card(name), manifest)
+
+
+def test_the_energy_of_krypton():
+    """Hartree-Fock -2752.05 Hartree (Clementi and Roetti 1974); correlation adds a thousandth."""
+    assert atom_energy(36) / units.Hartree == pytest.approx(-2752.05, rel=0.01)
+
+
+def test_nearest_images():
+    cell, pbc = np.array(SLAB), np.array([True, True, False])
+    d = np.array([[0.3, 0.2, 0.1], [0, 0, 9.0]])
+    away = d + 2 * cell[0] - cell[1]
+    assert minimum_image(away, cell * pbc[:, None], pbc) == pytest.approx(d)
+    assert minimum_image(np.array([[0.6, 0.4, -0.6]]), np.eye(3), np.full(3, True)) == pytest.approx(
+        np.array([[-0.4, 0.4, 0.4]])
+    )
+
+
+def test_shared_frames_net_forces_and_outliers_of_either_sign():
+    rng = np.random.default_rng()
+    x, e, f = rng.normal(size=(300, 1, 3)), rng.uniform(-1, 1, 300), np.zeros((300, 1, 3))
+    e[0], f[0, 0, :2] = -100, 0.04  # a net force of 0.057
+    table = to_table([6], x, e, f)
+    found = {g.check: g for g in validate({"a": {"test": table}})}
+    assert found["energy_outliers"].value == 1
+    assert found["net_force"].level == "warning"
+    assert found["net_force"].value == pytest.approx(0.04 * 2**0.5)
+    shared = {"train": Frames(table.slice(0, 105)), "test": Frames(table.slice(100, 100))}
+    assert [g.level for g in check_overlap(shared, "a")] == ["error"]  # 5 of 100
+    shared = {"train": Frames(table.slice(0, 101)), "test": Frames(table.slice(100, 200))}
+    assert [g.level for g in check_overlap(shared, "a")] == ["warning"]
