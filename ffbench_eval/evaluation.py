@@ -24,7 +24,7 @@ from ffbench_data.load import NotBuilt
 from . import doors, first_answer, machine
 from . import models as model_room
 from .coverage import lacking
-from .domains import with_known_intervals
+from .domains import with_known_intervals, with_versions
 from .execute import (
     Result,
     Unit,
@@ -515,7 +515,7 @@ def _scored(p: Planned, finished: list[Result]) -> tuple[dict, dict, str, str]:
     try:
         metrics, curves = kind.score(p.task, finished, p.data)
         headline = kind.headline(finished) if hasattr(kind, "headline") else ""
-        return with_known_intervals(metrics), curves, headline, ""
+        return with_versions(with_known_intervals(metrics)), curves, headline, ""
     except Exception as error:
         return {}, {}, "", clean(f"scoring failed: {first_answer.full_traceback(error)}")
 

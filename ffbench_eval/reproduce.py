@@ -103,7 +103,23 @@ def _rerun(report: Report, p, group, out: Path, compile: str) -> list[Compared]:
         for name, m in metrics.items()
         if name not in TIMED
     ]
+    if p.task.kind == "accuracy":
+        rows += _copies(p, group)
     return [row for row in rows if row is not None]
+
+
+def _copies(p, group) -> list[Compared]:
+    """The model's errors on moved, renumbered and turned copies of frames of the task."""
+    from .copies import errors_on_copies, verdict
+
+    rows = [r for u in group if "fit_offsets_on" not in u.inputs for r in u.inputs["rows"]]
+    found = errors_on_copies(p.model, p.data.frames, rows) if rows else {}
+    plain = found.pop("frames", None)
+    return [
+        Compared(p.task.name, f"force MAE on {name} copies", plain, value, verdict(name, plain, value))
+        for name, value in found.items()
+        if plain is not None
+    ]
 
 
 def compare(
