@@ -21,6 +21,7 @@ class AtomsBatch:
       `ffbench_data.neighbors.with_edges` adds them.
     - ``paired``: the second half of the edges is the reverse of the first, edge by edge, so that what depends on the
       distance only needs to be computed for the first half. The MD engine gives such lists.
+    - ``charge`` [B] (elementary charges) and ``spin_multiplicity`` [B] (2S+1), integers; neutral singlets if not given.
     """
 
     positions: Tensor
@@ -31,6 +32,17 @@ class AtomsBatch:
     edge_index: Tensor | None = None
     edge_shift: Tensor | None = None
     paired: bool = False
+    charge: Tensor = None  # type: ignore[assignment]
+    spin_multiplicity: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self):
+        for name, usual in (("charge", 0), ("spin_multiplicity", 1)):
+            value = getattr(self, name)
+            if value is None:
+                value = torch.full((self.n_systems,), usual, dtype=torch.int64, device=self.cell.device)
+                object.__setattr__(self, name, value)
+            elif value.shape != (self.n_systems,):
+                raise ValueError(f"{name} {list(value.shape)} for {self.n_systems} systems: give one for each")
 
     @property
     def n_systems(self) -> int:
@@ -90,7 +102,9 @@ class ForceField:
     supports (``None``: any). Floating inputs arrive in ``dtype``. ``conservative`` says whether the forces are the
     gradient of the energy. ``card`` is free text for the report: name, version, parameters, training_data, theory.
     ``batched`` says whether a batch costs less than its structures alone; if not, the evaluator makes every replica
-    a unit of its own, which worker processes can share.
+    a unit of its own, which worker processes can share. ``uses_charge`` and ``uses_spin`` say whether its energy
+    depends on the batch's ``charge`` and ``spin_multiplicity``; a model without them is asked about neutral singlets
+    only, and a charged or open-shell structure raises ValueError (``unsupported`` in a report).
 
     Calling it adds missing edges (made in the precision given), casts the batch to its dtype and checks the answer.
     Where the cast loses digits, systems without edges are first moved near the origin
@@ -118,6 +132,8 @@ class ForceField:
     card: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batched: bool = True
+    uses_charge: bool = False
+    uses_spin: bool = False
 
     def __post_init__(self):
         if not callable(self.fn):
@@ -142,12 +158,18 @@ class ForceField:
     def name(self) -> str:
         return str(self.card.get("name", "unnamed"))
 
+    def takes(self, charge: Any, spin_multiplicity: Any) -> Any:
+        """Whether the model can be asked about structures of these charges and multiplicities (numbers or arrays)."""
+        return ((charge == 0) | self.uses_charge) & ((spin_multiplicity == 1) | self.uses_spin)
+
     def to(self, device: Any) -> ForceField:
         """The same model on another device (its ``fn`` must have ``.to`` or hold no tensors)."""
         fn = self.fn.to(device) if hasattr(self.fn, "to") else self.fn
         return replace(self, fn=fn, device=torch.device(device))
 
     def __call__(self, batch: AtomsBatch) -> Prediction:
+        if not (self.uses_charge and self.uses_spin) and batch.charge.device.type == "cpu":
+            self._refuse(batch)  # on a GPU the question would wait for the device in every call
         if batch.edge_index is None:
             from .neighbors import near_origin, with_edges
 
@@ -165,6 +187,17 @@ class ForceField:
         prediction = as_prediction(out, batch)
         training = isinstance(self.fn, torch.nn.Module) and self.fn.training
         return prediction if training else settled(prediction)
+
+    def _refuse(self, batch: AtomsBatch) -> None:
+        taken = self.takes(batch.charge, batch.spin_multiplicity)
+        if not bool(taken.all()):
+            b = int((~taken).nonzero()[0])
+            lacks = " and ".join(k for k in ("charge", "spin") if not getattr(self, f"uses_{k}"))
+            raise ValueError(
+                f"unsupported: system {b} has charge {int(batch.charge[b])} and spin multiplicity "
+                f"{int(batch.spin_multiplicity[b])}, and model {self.name!r} does not use the {lacks} of a structure "
+                "(a model that does states ForceField(uses_charge=True, uses_spin=True))"
+            )
 
 
 class _Gradient(torch.nn.Module):

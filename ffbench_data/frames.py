@@ -119,7 +119,8 @@ class Frames:
 
 
 def collate(frames: Frames | Iterable[Frame], *, indices: Any = None) -> AtomsBatch:
-    """An `AtomsBatch` (positions in float64) from frames, or from the rows ``indices`` of a `Frames`.
+    """An `AtomsBatch` (positions in float64, charge and spin as the frames have them) from frames, or from the rows
+    ``indices`` of a `Frames`.
 
     Labels of the same rows: `collate_labels`.
     """
@@ -127,13 +128,16 @@ def collate(frames: Frames | Iterable[Frame], *, indices: Any = None) -> AtomsBa
 
     from .contract import AtomsBatch
 
-    z, x, n, cell, pbc = _gather(frames, indices, ("atomic_numbers", "positions"), ("cell", "pbc"))
+    per_frame = ("cell", "pbc", "charge", "spin_multiplicity")
+    z, x, n, cell, pbc, charge, spin = _gather(frames, indices, ("atomic_numbers", "positions"), per_frame)
     return AtomsBatch(
         positions=torch.from_numpy(x),
         atomic_numbers=torch.from_numpy(z.astype(np.int64, copy=False)),
         system_index=torch.from_numpy(np.repeat(np.arange(len(n)), n)),
         cell=torch.from_numpy(cell),
         pbc=torch.from_numpy(pbc),
+        charge=torch.from_numpy(charge.astype(np.int64)),
+        spin_multiplicity=torch.from_numpy(spin.astype(np.int64)),
     )
 
 

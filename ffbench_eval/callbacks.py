@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class SmoothnessMonitor:
     ) -> SmoothnessMonitor:
         """Scans of ``molecules`` (`ase.Atoms`, or files ASE reads) by the published rule, labelled once by
         ``reference`` (an ASE calculator or a `ForceField`). Other arguments as for the class."""
-        from .kinds.bsct.custom import Molecule, label_scans, make_scans, read_molecule
+        from .kinds.bsct.custom import Molecule, as_molecule, label_scans, make_scans, read_molecule
         from .models.resolve import resolve
 
         truth, _ = resolve(reference)
@@ -75,7 +76,8 @@ class SmoothnessMonitor:
         for k, molecule in enumerate(molecules):
             if not hasattr(molecule, "numbers"):
                 molecule = read_molecule(molecule)
-            one = Molecule(f"{k}", np.asarray(molecule.numbers), np.asarray(molecule.positions, float))
+            found_as = molecule if isinstance(molecule, Molecule) else as_molecule(molecule, f"{k}")
+            one = replace(found_as, name=f"{k}")
             found += label_scans(one, make_scans(one, bonds), truth).values()
         return cls(found, **options)
 
@@ -95,9 +97,11 @@ class SmoothnessMonitor:
 
     def measure(self, model: ForceField) -> dict[str, float]:
         """The numbers of one model, without a step."""
-        fitting = [s for s in self.scans if supported(s, model.elements)]
+        fitting = [s for s in self.scans if supported(s, model)]
         if not fitting:
-            raise ValueError(f"scans: none of the {len(self.scans)} has only elements that {model.name} covers")
+            raise ValueError(
+                f"scans: none of the {len(self.scans)} has only elements (charge, spin) that {model.name} covers"
+            )
         at = np.linspace(0, len(fitting) - 1, min(self.count, len(fitting))).round().astype(int)
         chosen = [fitting[k] for k in at]
         modes = {part: part.training for root in modules_in(model.fn) for part in root.modules()}
@@ -105,7 +109,9 @@ class SmoothnessMonitor:
             part.training = False
         try:
             with torch.random.fork_rng(devices=[]):
-                answers = predict(model, [(s.numbers, s.positions) for s in chosen], at_most=BATCH_ATOMS["cpu"])
+                sets = [(s.numbers, s.positions) for s in chosen]
+                states = [(s.charge, s.spin_multiplicity) for s in chosen]
+                answers = predict(model, sets, states=states, at_most=BATCH_ATOMS["cpu"])
         finally:
             for part, mode in modes.items():  # each as it was: parts of a network may be frozen in eval mode
                 part.training = mode

@@ -145,7 +145,7 @@ def table_of(
     if cell is not None:
         cell = np.where(pbc[..., :, None], cell, 0.0)  # a dummy box around a molecule is no cell
     stress, stress_name = _stresses(arrays, cell, pbc, frames, path)
-    charge, spin = _charges(arrays, z if z.ndim == 1 else z[0], frames, path)
+    charge, spin = _charges(arrays, np.broadcast_to(z, (frames, atoms)), frames, path)
     index = np.arange(frames) if "index" not in got else _indices(got["index"], frames, path)
     used = {n for n in (*names.values(), stress_name, "meta") if n}
     used |= {n for n in arrays for kind in ("charge", "multiplicity", "unpaired", "spin", "theory")
@@ -232,14 +232,15 @@ def _stresses(arrays, cell, pbc, frames: int, path: Path) -> tuple[np.ndarray | 
 
 
 def _charges(arrays, numbers, frames: int, path: Path) -> tuple[list[int], list[int]]:
-    """Charge and spin multiplicity of each frame: stated once, once a frame, or neutral singlets."""
+    """Charge and spin multiplicity of each frame of atomic ``numbers`` [frames, N]: stated once, once a frame, or
+    neutral singlets."""
     kinds = ("charge", "multiplicity", "unpaired", "spin")
     stated = {n: np.asarray(v).reshape(-1) for n, v in arrays.items() if any(plain(n) in NAMES[k] for k in kinds)}
     for name, values in stated.items():
         if len(values) not in (1, frames):
             raise ValueError(f"{path}: {name} has {len(values)} values for {frames} frames")
     rows = [{n: v[t if len(v) > 1 else 0] for n, v in stated.items()} for t in range(frames)] if stated else []
-    found = [charge_and_spin(row, numbers, f"{path}: frame {t}") for t, row in enumerate(rows)]
+    found = [charge_and_spin(row, numbers[t], f"{path}: frame {t}") for t, row in enumerate(rows)]
     return [c or 0 for c, _ in found] or [0] * frames, [s or 1 for _, s in found] or [1] * frames
 
 

@@ -35,7 +35,14 @@ class ModelForces:
 
     def __init__(self, model: ForceField, system: System, replicas: int):
         n = len(system.numbers)
-        self.model, self.system, self.replicas = model, system, replicas
+        if not model.takes(system.charge, system.spin_multiplicity):
+            raise ValueError(
+                f"unsupported: model {model.name!r} does not use the charge and spin of a structure, and these have "
+                f"charge {system.charge} and spin multiplicity {system.spin_multiplicity}"
+            )
+        # Asked once, here: a question about values in every call could not be traced.
+        self.model = replace(model, uses_charge=True, uses_spin=True)
+        self.system, self.replicas = system, replicas
         self.periodic = bool(system.pbc.any())
         self.compiled: Callable[..., tuple[Tensor, ...] | None] | None = None
         self.calls = 0
@@ -49,6 +56,8 @@ class ModelForces:
             system_index=torch.arange(replicas, device=device).repeat_interleave(n),
             cell=system.cell.expand(replicas, 3, 3),
             pbc=system.pbc.expand(replicas, 3),
+            charge=torch.full((replicas,), system.charge, device=device),
+            spin_multiplicity=torch.full((replicas,), system.spin_multiplicity, device=device),
         )
         self.pairs: Tensor | None = None
         self._reference: Tensor | None = None
@@ -258,6 +267,8 @@ def _alone(batch: AtomsBatch, half: Tensor | None, shift: Tensor | None, b: int,
         torch.zeros_like(batch.system_index[atoms]),
         batch.cell[b : b + 1],
         batch.pbc[b : b + 1],
+        charge=batch.charge[b : b + 1],
+        spin_multiplicity=batch.spin_multiplicity[b : b + 1],
     )
     if half is None:
         return one

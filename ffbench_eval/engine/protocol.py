@@ -82,7 +82,7 @@ class Start:
     """``positions`` [B, N, 3] Angstrom, ``numbers`` [N], ``masses`` [N] amu, ``cell`` [3, 3], ``pbc`` [3].
 
     ``replica_ids`` [B] choose the random numbers (default 0..B-1), so that a part of a batch, run alone, draws what
-    it would have drawn in the whole.
+    it would have drawn in the whole. ``charge`` and ``spin_multiplicity`` (2S+1) are those of every replica.
     """
 
     positions: np.ndarray
@@ -91,6 +91,8 @@ class Start:
     cell: np.ndarray
     pbc: np.ndarray
     replica_ids: tuple[int, ...] | None = None
+    charge: int = 0
+    spin_multiplicity: int = 1
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -345,6 +345,8 @@ def make_system(start: Start, protocol: Protocol, integrator: Integrator, device
         temperature=torch.as_tensor(np.broadcast_to(protocol.temperature_K, replicas).copy(), **f64),
         dof=integrator.dof(n, bool(pbc.any()), rotations),
         rotations=rotations,
+        charge=start.charge,
+        spin_multiplicity=start.spin_multiplicity,
     )
 
 

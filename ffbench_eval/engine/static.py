@@ -33,6 +33,8 @@ def haunted(batch: AtomsBatch, cutoff: float) -> tuple[AtomsBatch, Tensor]:
         system_index=torch.cat([batch.system_index, torch.full((2,), systems, device=device)]),
         cell=torch.cat([batch.cell, batch.cell[:1]]),
         pbc=torch.cat([batch.pbc, batch.pbc[:1]]),
+        charge=torch.cat([batch.charge, batch.charge[:1]]),
+        spin_multiplicity=torch.cat([batch.spin_multiplicity, batch.spin_multiplicity[:1]]),
     )
     return with_ghosts, ghosts
 

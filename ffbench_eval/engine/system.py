@@ -20,6 +20,7 @@ class System:
     ``numbers`` [N], ``masses`` [N, 1] amu, ``cell`` [3, 3] Angstrom (fixed; zeros when open), ``pbc`` [3] bool,
     ``temperature`` [B] K (target), ``dof`` degrees of freedom (see `degrees_of_freedom`), ``rotations`` how many
     components of the angular momentum are conserved and so removed at the start (``None``: found where needed).
+    ``charge`` and ``spin_multiplicity`` (2S+1) of each replica.
     """
 
     numbers: Tensor
@@ -29,6 +30,8 @@ class System:
     temperature: Tensor
     dof: int
     rotations: int | None = None
+    charge: int = 0
+    spin_multiplicity: int = 1
 
     @property
     def kt(self) -> Tensor:

@@ -15,7 +15,15 @@ def is_calculator(thing: Any) -> bool:
     return hasattr(thing, "get_potential_energy") and not hasattr(thing, "get_positions")
 
 
-def from_ase(calculator: Any, *, elements=None, conservative: bool = True, card=None) -> ForceField:
+def from_ase(
+    calculator: Any,
+    *,
+    elements=None,
+    conservative: bool = True,
+    card=None,
+    uses_charge: bool = False,
+    uses_spin: bool = False,
+) -> ForceField:
     """A model from an ASE calculator, one structure after the other: correct, and the slow road.
 
     Give the calculator, its class, or a function without arguments that makes one: worker processes (``workers=``,
@@ -24,6 +32,9 @@ def from_ase(calculator: Any, *, elements=None, conservative: bool = True, card=
     The energy is the force-consistent one (``free_energy``) where the calculator has it, else ``energy``: electronic
     structure codes report as ``energy`` the value extrapolated to zero smearing, whose gradient the forces are not.
     ``stress`` of periodic systems is handed on where one calculation gives it too.
+
+    ``uses_charge`` and ``uses_spin`` say that the calculator reads the total charge and spin of the atoms it gets:
+    there they are under every name in use (`handed_over`). Without them, only neutral singlets are asked about.
 
     >>> from ase.calculators.lj import LennardJones
     >>> from_ase(LennardJones()).name
@@ -41,15 +52,17 @@ def from_ase(calculator: Any, *, elements=None, conservative: bool = True, card=
         )
     card = {"name": type(made).__name__, **(card or {})}
     call = _AseCall(made, None if ready else calculator)
-    return ForceField(call, None, elements, torch.float64, conservative, card, batched=False)
+    return ForceField(call, None, elements, torch.float64, conservative, card, batched=False,
+                      uses_charge=uses_charge, uses_spin=uses_spin)  # fmt: skip
 
 
 class _AseCall:
     def __init__(self, calculator, make=None):
         self.calculator, self.make = calculator, make
+        self.state = (0, 1)  # charge and spin multiplicity of the last structure
 
     def __getstate__(self):
-        return self.__dict__ if self.make is None else {"calculator": None, "make": self.make}
+        return self.__dict__ if self.make is None else {"calculator": None, "make": self.make, "state": (0, 1)}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -69,6 +82,11 @@ class _AseCall:
                 cell=batch.cell[b].cpu().numpy().copy(),
                 pbc=batch.pbc[b].cpu().numpy().copy(),
             )
+            state = int(batch.charge[b]), int(batch.spin_multiplicity[b])
+            if state != self.state and hasattr(self.calculator, "reset"):
+                self.calculator.reset()  # what it keeps of the last structure is known by its atoms, not by ``info``
+            self.state = state
+            handed_over(self.calculator, atoms, *state)
             energy, force, stress = answer(self.calculator, atoms)
             energies.append(energy)
             forces.append(force)
@@ -80,6 +98,24 @@ class _AseCall:
             torch.from_numpy(np.concatenate(forces)),
             stress=torch.from_numpy(np.stack(known)) if known and len(known) == len(stresses) else None,
         )
+
+
+def handed_over(calculator: Any, atoms: Any, charge: int, multiplicity: int) -> None:
+    """State charge and spin of ``atoms`` where calculators look for them.
+
+    ``atoms.info``: charge and spin (fairchem, ORB), total_charge and total_spin (MACE), all spins as 2S+1; the methods
+    set_charge and set_mult of a calculator (AIMNet2); for others than neutral singlets, charges and magnetic moments of
+    the atoms with these sums (tblite, xtb, codes of electronic structure).
+    """
+    atoms.info |= {"charge": charge, "total_charge": charge}
+    atoms.info |= dict.fromkeys(("spin", "total_spin", "spin_multiplicity", "mult"), multiplicity)
+    for method, value in (("set_charge", charge), ("set_mult", multiplicity)):
+        if hasattr(calculator, method):
+            getattr(calculator, method)(value)
+    if charge:
+        atoms.set_initial_charges(np.full(len(atoms), charge / len(atoms)))
+    if multiplicity != 1:
+        atoms.set_initial_magnetic_moments(np.full(len(atoms), (multiplicity - 1) / len(atoms)))
 
 
 def answer(calculator: Any, atoms: Any) -> tuple[float, np.ndarray, np.ndarray | None]:

@@ -27,7 +27,7 @@ from torch import Tensor
 from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
 LIMIT = "FFBENCH_CALL_LIMIT_S"
-STATED = ("cutoff", "elements", "dtype", "conservative", "batched")
+STATED = ("cutoff", "elements", "dtype", "conservative", "batched", "uses_charge", "uses_spin")
 CUT_OFF = (EOFError, BrokenPipeError, ConnectionResetError, pickle.UnpicklingError)
 
 

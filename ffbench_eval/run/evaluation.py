@@ -22,6 +22,7 @@ from ffbench_data.load import NotBuilt
 
 from ..kinds.domains import stated
 from ..models import resolve as model_room
+from ..models.coverage import lacking
 from ..report import DatasetUsed, ModelCard, Report, Status, TaskReport, UnitReport
 from ..suite import Suite, Task, load_suite
 from ..words import clean
@@ -223,11 +224,9 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
         return Planned(task, data, None, [], f"no model for dataset {name}")
     if kind.covers_parts():
         if not len(kind.sample_rows(data, model, 1)):
-            return Planned(task, data, None, [], "unsupported elements in every frame")
-    elif model.elements is not None:
-        missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
-        if missing:
-            return Planned(task, data, None, [], f"unsupported elements: {missing}")
+            return Planned(task, data, None, [], "unsupported elements, charge or spin in every frame")
+    elif why_not := lacking(model, data.frames):
+        return Planned(task, data, None, [], why_not)
     key = data_key(data.used)
     look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.dataset}")
     who = {key: look.identity}

@@ -21,6 +21,7 @@ import torch
 from ffbench_data.contract import ForceField, Prediction
 from ffbench_data.frames import Frame, collate
 
+from ..models.coverage import covered
 from ..models.inside import contents
 from . import identity as identities
 from .execute import copied
@@ -104,9 +105,9 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
 
     ValueError: it raised on the first one, or gave no finite number.
     """
-    rows = chosen_rows(frames, model.elements)
+    rows = chosen_rows(frames, covered(model, frames))
     if not len(rows):
-        raise ValueError(f"{where}: no frame has only elements the model covers")
+        raise ValueError(f"{where}: no frame has only elements the model covers, and charge and spin that it takes")
     asked = [frames[int(r)] for r in rows]
     raw: list[Any] = []
 
@@ -152,18 +153,18 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
 def stated(model: ForceField) -> str:
     """A hash of what the model states in fields, of its weights and calculator parameters; not of its card."""
     facts = (model.cutoff, str(model.dtype), model.conservative, model.elements)
+    uses = [name for name in ("uses_charge", "uses_spin") if getattr(model, name)]
     read = getattr(model.fn, "contents", None)  # it lives in another process, which worked it out
-    return identities._hash([*facts[:3], list(facts[3] or []), read if isinstance(read, str) else contents(model.fn)])
+    inside = read if isinstance(read, str) else contents(model.fn)
+    return identities._hash([*facts[:3], list(facts[3] or []), *uses, inside])
 
 
-def chosen_rows(frames: Any, elements: Any = None) -> np.ndarray:
+def chosen_rows(frames: Any, fine: np.ndarray | None = None) -> np.ndarray:
     """Rows of a few frames, the first, some evenly spaced, and one for every element and kind of cell; in order.
 
-    Frames with elements outside ``elements`` are left out.
+    Only frames that are ``fine`` [T] are taken (`coverage.covered`).
     """
-    fine = np.ones(len(frames), bool)
-    if elements is not None:
-        fine = np.logical_and.reduceat(np.isin(frames.atomic_numbers, list(elements)), frames.offsets[:-1])
+    fine = np.ones(len(frames), bool) if fine is None else fine
     usable = np.flatnonzero(fine)
     if not len(usable):
         return usable

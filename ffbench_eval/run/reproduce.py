@@ -108,7 +108,7 @@ def _rerun(report: Report, p, group, out: Path, compile: str) -> list[Compared]:
 
 def _copies(p, group) -> list[Compared]:
     """The model's errors on moved, renumbered and turned copies of frames of the task."""
-    from ..copies import errors_on_copies, verdict
+    from .copies import errors_on_copies, verdict
 
     rows = [r for u in group if "fit_offsets_on" not in u.inputs for r in u.inputs["rows"]]
     found = errors_on_copies(p.model, p.data.frames, rows) if rows else {}

@@ -12,6 +12,13 @@ from ffbench_data.datacard import card
 from ffbench_data.validate import report, validate
 
 SLICES = {"three_bpa": "3bpa", "acac": "acac", "lips": "lips", "lips20": "lips20", "gete": "gete"}
+CONTENT = {  # of the slices, by version: a reader that changes it must raise the version of the card
+    "three_bpa": ("1.0.0", "618fe48fc3868b67"),
+    "acac": ("1.0.0", "d7761b1846a33317"),
+    "lips": ("1.1.0", "a32f7322b34c94a9"),
+    "lips20": ("1.1.0", "0b5f93974ece2d1b"),
+    "gete": ("1.0.0", "ada2311607a4a03b"),
+}
 RNG = np.random.default_rng(1)
 
 
@@ -53,6 +60,8 @@ def test_slices_of_the_real_data(name, shared_data, tmp_path):
     assert len(frames) > 0
     assert np.isfinite(frames.energy).all()
     assert provenance(name, root=tmp_path)["version"] == card(name).version
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["version"], manifest["content_sha256"][:16]) == CONTENT[name]
 
 
 def test_md17_slices(shared_data, tmp_path):

@@ -6,7 +6,7 @@ import torch
 
 from ffbench_data.contract import ForceField, Prediction
 from ffbench_data.load import load_frames
-from ffbench_eval.copies import errors_on_copies, verdict
+from ffbench_eval.run.copies import errors_on_copies, verdict
 
 FRAMES = load_frames("ethanol_gfn2", split="test")
 ROWS = np.arange(100)

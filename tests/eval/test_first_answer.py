@@ -8,6 +8,7 @@ import torch
 
 import reference_models
 from ffbench_data import ForceField, Prediction, load_frames
+from ffbench_eval.models.coverage import covered
 from ffbench_eval.models.resolve import card, known_as
 from ffbench_eval.run.first_answer import chosen_rows, look
 from ffbench_eval.run.identity import Known, close, same_model
@@ -159,7 +160,7 @@ def test_frames_asked_about_show_every_element():
     rows = chosen_rows(frames)
     assert {50, 51} <= set(rows.tolist())
     assert {z for r in rows for z in frames[int(r)].atomic_numbers.tolist()} == {1, 6, 7, 8}
-    assert 50 not in chosen_rows(frames, (1, 6, 8))
+    assert 50 not in chosen_rows(frames, covered(ForceField(lambda batch: None, None, (1, 6, 8)), frames))
 
 
 def test_a_change_that_only_close_atoms_feel_is_seen(frames, network):

@@ -12,6 +12,8 @@ from torch import nn
 
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
+from ffbench_data.frames import Frames
+from ffbench_data.schema import to_table
 from ffbench_eval import evaluate
 from ffbench_eval.kinds.selective import work as selective
 from ffbench_eval.kinds.selective.groups import UNUSED, Groups, new_molecules
@@ -344,7 +346,17 @@ def test_the_guard_of_the_example_stops_after_three_low_scores():
 
 
 def test_frames_with_other_elements_are_left_out_and_counted():
-    frames = SimpleNamespace(atomic_numbers=np.array([1, 8, 1, 6, 1, 17, 6, 1]), offsets=np.array([0, 3, 5, 6, 8]))
-    assert selective._covered(frames, (1, 6, 8)).tolist() == [True, True, False, True]
-    assert selective.sample_rows(SimpleNamespace(frames=frames), SimpleNamespace(elements=(1, 6)), 5).tolist() == [1, 3]
-    assert not len(selective.sample_rows(SimpleNamespace(frames=frames), SimpleNamespace(elements=(9,)), 5))
+    sizes = [[1, 8, 1], [6, 1], [17], [6, 1]]
+    frames = Frames(
+        to_table([np.array(z) for z in sizes], [np.zeros((len(z), 3)) for z in sizes], np.zeros(4),
+                 [np.zeros((len(z), 3)) for z in sizes], charge=[0, 0, 0, -1], spin_multiplicity=[1, 1, 2, 1])
+    )  # fmt: skip
+
+    def rows(elements, **uses):
+        model = ForceField(lambda batch: None, None, elements, **uses)
+        return selective.sample_rows(SimpleNamespace(frames=frames), model, 5).tolist()
+
+    assert rows((1, 6, 8), uses_charge=True) == [0, 1, 3]
+    assert rows((1, 6, 8)) == rows(None) == [0, 1]
+    assert rows(None, uses_spin=True) == [0, 1, 2]
+    assert rows((9,), uses_charge=True, uses_spin=True) == rows(()) == []

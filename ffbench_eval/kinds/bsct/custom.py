@@ -23,11 +23,25 @@ LITE = {"spurious_extrema": "1", "energy_roughness": "eV", "conservativeness": "
 
 @dataclass(frozen=True)
 class Molecule:
-    """``numbers`` [N], ``positions`` [N, 3] in Angstrom, and a name for reports."""
+    """``numbers`` [N], ``positions`` [N, 3] in Angstrom, a name for reports, charge and spin multiplicity (2S+1)."""
 
     name: str
     numbers: np.ndarray
     positions: np.ndarray
+    charge: int = 0
+    spin_multiplicity: int = 1
+
+    @property
+    def state(self) -> tuple[int, int]:
+        return self.charge, self.spin_multiplicity
+
+
+def as_molecule(atoms: Any, name: str) -> Molecule:
+    """Of an `ase.Atoms`, with the charge and spin in its ``info`` (under any of the names in use)."""
+    from ffbench_data.builders.labels import charge_and_spin
+
+    charge, spin = charge_and_spin(getattr(atoms, "info", {}), np.asarray(atoms.numbers), f"molecule {name}")
+    return Molecule(name, np.array(atoms.numbers), np.array(atoms.positions, float), charge or 0, spin or 1)
 
 
 def read_molecule(path: str | Path) -> Molecule:
@@ -45,7 +59,7 @@ def read_molecule(path: str | Path) -> Molecule:
         raise ValueError(f"molecule: {path} is periodic; bond scans are of molecules in open space")
     if len(atoms) < 2:
         raise ValueError(f"molecule: {path} holds {len(atoms)} atom; a bond needs two")
-    return Molecule(path.stem, atoms.numbers.copy(), atoms.positions.copy())
+    return as_molecule(atoms, path.stem)
 
 
 def make_scans(molecule: Molecule, bonds: str = "auto") -> dict[str, Scan]:
@@ -90,13 +104,17 @@ def label_scans(molecule: Molecule, scans: dict[str, Scan], reference: ForceFiel
 
     ValueError if a scan gets no label at all.
     """
-    answers = predict(_tolerant(reference), [(molecule.numbers, s.positions) for s in scans.values()])
+    answers = predict(
+        _tolerant(reference),
+        [(molecule.numbers, s.positions) for s in scans.values()],
+        states=[molecule.state] * len(scans),
+    )
     out = {}
     for k, (name, s) in enumerate(scans.items()):
         forces = answers.forces[k].astype(np.float64)
         out[name] = LabelledScan(
             name, molecule.name, np.arange(len(s.bond_length)), np.asarray(molecule.numbers), s.positions,
-            answers.energy[k], forces, s.bond_length,
+            answers.energy[k], forces, s.bond_length, *molecule.state,
         )  # fmt: skip
         if out[name].labelled.sum() < 2:
             raise ValueError(f"reference: {reference.name} has no answer on scan {name} of {molecule.name}")
@@ -139,6 +157,7 @@ def _singly(batch):
         yield replace(
             batch, positions=batch.positions[rows], atomic_numbers=batch.atomic_numbers[rows],
             system_index=batch.system_index[rows] - b, cell=batch.cell[b : b + 1], pbc=batch.pbc[b : b + 1],
+            charge=batch.charge[b : b + 1], spin_multiplicity=batch.spin_multiplicity[b : b + 1],
             edge_index=edges, edge_shift=shift,
         )  # fmt: skip
         start += n
@@ -164,9 +183,16 @@ def scan_molecule(
             missing = sorted(set(molecule.numbers.tolist()) - set(what.elements))
             if missing:
                 raise ValueError(f"{who}: {what.name} does not cover the elements {missing} of {molecule.name}")
+        if what is not None and not what.takes(*molecule.state):
+            raise ValueError(
+                f"{who}: {what.name} does not use charge and spin, and {molecule.name} has charge {molecule.charge} "
+                f"and spin multiplicity {molecule.spin_multiplicity}"
+            )
     from ...run.execute import guarded
 
-    answers = predict(guarded(model), [(molecule.numbers, s.positions) for s in scans.values()])
+    answers = predict(
+        guarded(model), [(molecule.numbers, s.positions) for s in scans.values()], states=[molecule.state] * len(scans)
+    )
     labelled = label_scans(molecule, scans, reference) if reference is not None else {}
     rows: dict[str, dict[str, Any]] = {}
     for k, (name, s) in enumerate(scans.items()):

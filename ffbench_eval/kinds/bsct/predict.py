@@ -38,10 +38,12 @@ def predict(
     model: ForceField,
     sets: Sequence[Structures],
     *,
+    states: Sequence[tuple[int, int]] | None = None,
     at_most: int | None = None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Answers:
     """Ask ``model`` for every frame of every set, ``at_most`` atoms at a time (default: `batching.batch_atoms`).
+    ``states`` are charge and spin multiplicity of each set (default: neutral singlets).
 
     A frame on which a guarded model raises is a fault of its set alone, and named: the batch is taken apart to find it,
     down to single frames; the others keep their answers. A batch that does not fit into memory is halved. Exceptions of
@@ -57,7 +59,8 @@ def predict(
         pieces = [p for p in queue.popleft() if out.faults.get(p[0], ("",))[0] != "out_of_memory"]
         if not pieces:
             continue
-        batch = batch_of([(sets[s][0], sets[s][1][a:b]) for s, a, b in pieces], model.cutoff)
+        asked = None if states is None else [states[s] for s, _, _ in pieces]
+        batch = batch_of([(sets[s][0], sets[s][1][a:b]) for s, a, b in pieces], model.cutoff, asked)
         try:
             answer = model(batch)
             out.calls += 1
@@ -128,7 +131,9 @@ def _parts(pieces: list[Piece]) -> list[list[Piece]]:
     return []
 
 
-def batch_of(sets: Sequence[Structures], cutoff: float | None) -> AtomsBatch:
+def batch_of(
+    sets: Sequence[Structures], cutoff: float | None, states: Sequence[tuple[int, int]] | None = None
+) -> AtomsBatch:
     """One batch of open structures; the edge list is made for all frames of a set at once, each pair beside its
     reverse in the second half (``paired``)."""
     halves, start = [], 0
@@ -142,6 +147,7 @@ def batch_of(sets: Sequence[Structures], cutoff: float | None) -> AtomsBatch:
             halves.append(np.stack([base + i[pair], base + j[pair]]))
         start += frames * n
     counts = np.concatenate([np.full(len(x), len(numbers)) for numbers, x in sets])
+    charge, spin = np.repeat(np.array(states or [(0, 1)] * len(sets), np.int64), [len(x) for _, x in sets], axis=0).T
     edges = None
     if cutoff is not None:
         half = torch.from_numpy(np.concatenate(halves, axis=1))
@@ -154,4 +160,6 @@ def batch_of(sets: Sequence[Structures], cutoff: float | None) -> AtomsBatch:
         pbc=torch.zeros(len(counts), 3, dtype=torch.bool),
         edge_index=edges,
         paired=edges is not None,
+        charge=torch.from_numpy(charge.copy()),
+        spin_multiplicity=torch.from_numpy(spin.copy()),
     )

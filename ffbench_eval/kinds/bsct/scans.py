@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ffbench_data.contract import ForceField
+
 KEPT = "_bsct_scans"  # where a `Frames` keeps its scans once they were found
 
 
@@ -16,7 +18,8 @@ class LabelledScan:
     """One rigid bond scan of K frames in order of bond length; labels may hold NaN.
 
     ``numbers`` [N], ``positions`` and ``forces`` [K, N, 3] (Angstrom, eV/Angstrom, float64), ``energy`` [K] (eV),
-    ``bond_length`` [K] (Angstrom); ``molecule`` is equal for scans of the same molecule.
+    ``bond_length`` [K] (Angstrom); ``molecule`` is equal for scans of the same molecule. ``charge`` and
+    ``spin_multiplicity`` (2S+1) of all its frames.
     """
 
     name: str
@@ -27,6 +30,8 @@ class LabelledScan:
     energy: np.ndarray
     forces: np.ndarray
     bond_length: np.ndarray
+    charge: int = 0
+    spin_multiplicity: int = 1
 
     def __repr__(self) -> str:
         return f"LabelledScan({self.name}, {len(self.energy)} frames of {len(self.numbers)} atoms)"
@@ -105,9 +110,18 @@ def find_scans(frames: Any) -> dict[str, LabelledScan]:
             energy=frames.energy[rows].astype(np.float64),
             forces=_rows(forces, frames.offsets, rows, n),
             bond_length=length[rows],
+            charge=_one(frames.charge[rows], f"scan {name}: charge"),
+            spin_multiplicity=_one(frames.spin_multiplicity[rows], f"scan {name}: spin multiplicity"),
         )
     vars(frames)[KEPT] = found
     return found
+
+
+def _one(values: np.ndarray, what: str) -> int:
+    """The one value of all frames of a scan."""
+    if (values != values[0]).any():
+        raise ValueError(f"{what} changes along the scan")
+    return int(values[0])
 
 
 def _precise_forces(table) -> np.ndarray | None:
@@ -126,9 +140,10 @@ def _rows(column: np.ndarray, offsets: np.ndarray, rows: np.ndarray, n: int) -> 
     return block.reshape(len(rows), n, 3).astype(np.float64, copy=False)
 
 
-def supported(scan: LabelledScan, elements: Any) -> bool:
-    """Whether a model with these ``elements`` (``None``: any) covers the scan's molecule."""
-    return elements is None or bool(np.isin(scan.numbers, np.asarray(elements)).all())
+def supported(scan: LabelledScan, model: ForceField) -> bool:
+    """Whether the model covers the elements of the scan's molecule, and takes its charge and spin."""
+    known = model.elements is None or np.isin(scan.numbers, np.asarray(model.elements)).all()
+    return bool(known and model.takes(scan.charge, scan.spin_multiplicity))
 
 
 def refined(positions: np.ndarray, factor: int) -> np.ndarray:

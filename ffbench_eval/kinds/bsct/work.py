@@ -1,7 +1,4 @@
-"""Bond Smoothness Characterization Test: energy and forces along rigid bond scans, against the reference.
-
-Charges and spin are not in the model contract: every molecule is a neutral singlet.
-"""
+"""Bond Smoothness Characterization Test: energy and forces along rigid bond scans, against the reference."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ def plan(task, data, seed: int) -> list[dict]:
 def sample_rows(data, model, count: int) -> np.ndarray:
     """``count`` frames near equilibrium of scans that the model covers, to ask it once and to time it; none if it
     covers no scan."""
-    found = [s for s in find_scans(data.frames).values() if supported(s, model.elements) and s.labelled.any()]
+    found = [s for s in find_scans(data.frames).values() if supported(s, model) and s.labelled.any()]
     rows = np.array([s.rows[s.equilibrium] for s in found], int)
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)] if len(rows) else rows
 
@@ -60,15 +57,16 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     """Predictions on all frames, and on the finer grid where it is asked for."""
     found = find_scans(data.frames)
     fine, factor = _fine(task, found), task.parameters.fine_grid
-    chosen = [found[name] for name in inputs["scans"] if supported(found[name], model.elements)]
+    chosen = [found[name] for name in inputs["scans"] if supported(found[name], model)]
     finer = [s for s in chosen if s.name in fine]
     sets = [(s.numbers, s.positions) for s in chosen]
+    states = [(s.charge, s.spin_multiplicity) for s in [*chosen, *finer]]
     between = np.arange(1, factor)
     for s in finer:  # only the points that are new
         x = refined(s.positions, factor)
         new = (np.arange(len(s.energy) - 1)[:, None] * factor + between).ravel()
         sets.append((s.numbers, x[new]))
-    answers = predict(model, sets, at_most=task.parameters.batch_atoms, progress=progress)
+    answers = predict(model, sets, states=states, at_most=task.parameters.batch_atoms, progress=progress)
     faults = dict(answers.faults)
     between_faults = {}
     for k, s in enumerate(finer):
@@ -100,7 +98,9 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
                 detail.append(f"scan {s.name}: no conservativeness, on the finer grid {why}")
     missing = [name for name, what in state.items() if what == "unsupported"]
     if missing:
-        detail.append(f"{len(missing)} scans with elements the model does not cover, {missing[0]} the first")
+        detail.append(
+            f"{len(missing)} scans with elements, charge or spin the model does not cover, {missing[0]} the first"
+        )
     kind = np.float64 if model.dtype.itemsize > 4 else np.float32
     flat = [f.reshape(-1, 3) for f in answers.forces[: len(chosen)]]
     np.savez(

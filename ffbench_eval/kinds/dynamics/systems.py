@@ -61,7 +61,8 @@ def systems_of(data, trajectories: Sequence[Any]) -> list[System]:
 
 
 def alike(frames, rows: Sequence[int]) -> list[list[int]]:
-    """Places in ``rows`` by what one batch of replicas shares: the very same atoms, cell and periodicity."""
+    """Places in ``rows`` by what one batch of replicas shares: the very same atoms, charge, spin, cell and
+    periodicity."""
     groups: list[list[int]] = []
     for k, row in enumerate(rows):
         one = frames[int(row)]
@@ -70,6 +71,7 @@ def alike(frames, rows: Sequence[int]) -> list[list[int]]:
             if (
                 np.array_equal(one.atomic_numbers, other.atomic_numbers)
                 and np.array_equal(one.pbc, other.pbc)
+                and (one.charge, one.spin_multiplicity) == (other.charge, other.spin_multiplicity)
                 and (not one.pbc.any() or np.allclose(one.cell, other.cell, rtol=0, atol=1e-9))
             ):
                 group.append(k)

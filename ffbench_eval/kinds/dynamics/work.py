@@ -13,7 +13,6 @@ from ...engine.trajectory import Trajectory, read_trajectories
 from ...engine.units import KJ_PER_MOL
 from ...report import Curve, Metric, axis, rounded, same_theory
 from ..statistics import stable_fraction, stable_time
-from .anchors import anchors as anchors  # of the kind, beside the functions below
 from .criteria import Criterion, criterion, first_failure
 from .observables import OBSERVABLES
 from .systems import alike, system_of, systems_of
@@ -153,6 +152,8 @@ def start(inputs, data) -> Start:
         cell=first.cell.copy(),  # columns of Arrow tables are read-only
         pbc=first.pbc.copy(),
         replica_ids=tuple(inputs["ids"]) if "ids" in inputs else None,
+        charge=first.charge,
+        spin_multiplicity=first.spin_multiplicity,
     )
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ffbench_data.datacard import known
 
 from ...models.batching import batch_atoms
+from ...models.coverage import covered
 from ...report import Curve, Metric
 from .labels import RULES, UNITS, label, one_class, residual, threshold_of
 
@@ -101,14 +102,7 @@ def _load(task, other: Other) -> tuple[Any, str]:
 
 def sample_rows(data, model, count: int) -> np.ndarray:
     """``count`` frames whose elements the model covers, to ask it once and to time it; none if there are none."""
-    return np.flatnonzero(_covered(data.frames, model.elements))[:count]
-
-
-def _covered(frames, elements) -> np.ndarray:
-    """[T], true where the model covers all elements of the frame. Without a list it covers everything."""
-    if not elements:
-        return np.ones(len(frames), bool)
-    return np.logical_and.reduceat(np.isin(frames.atomic_numbers, list(elements)), frames.offsets[:-1])
+    return np.flatnonzero(covered(model, data.frames))[:count]
 
 
 def calls(task, inputs, data, model) -> tuple[int, float]:
@@ -134,9 +128,10 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     for part in inputs["parts"]:
         name, rows = part["name"], np.array(part["rows"])
         frames = data.frames if name == "test" else _load(task, others[name])[0]
-        asked_for, rows = len(rows), rows[_covered(frames, model.elements)[rows]]
+        asked_for, rows = len(rows), rows[covered(model, frames)[rows]]
         if len(rows) < asked_for:
-            detail.append(f"{name}: unsupported elements in {asked_for - len(rows)} of {asked_for} frames, left out")
+            what = f"{asked_for - len(rows)} of {asked_for} frames"
+            detail.append(f"{name}: unsupported elements, charge or spin in {what}, left out")
         if not len(rows):
             status.append("unsupported")
             continue
