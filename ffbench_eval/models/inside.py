@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,19 @@ def contents(fn: Any) -> str:
                 raw = value.detach().cpu().contiguous().flatten()
                 digest.update(raw.view(torch.uint8).numpy().tobytes())
     for thing in _reached(fn):
-        if hasattr(thing, "get_potential_energy") and isinstance(getattr(thing, "parameters", None), Mapping):
+        if _is_calculator(thing):
             stated = {str(k): _plain(v) for k, v in thing.parameters.items() if k not in PATHS}
             stated = {k: v for k, v in stated.items() if v is not None}
             any_ = any_ or bool(stated)
             digest.update(json.dumps(stated, sort_keys=True).encode())
     return digest.hexdigest()[:16] if any_ else ""
+
+
+def _is_calculator(thing: Any) -> bool:
+    try:
+        return hasattr(thing, "get_potential_energy") and isinstance(getattr(thing, "parameters", None), Mapping)
+    except Exception:  # an attribute may do anything
+        return False
 
 
 def _ready(parameter: torch.Tensor) -> bool:
@@ -79,7 +87,8 @@ def _reached(start: Any) -> Iterator[Any]:
                 continue
             seen.add(id(thing))
             yield thing
-            following += _held(thing)
+            with suppress(Exception):  # somebody's object may refuse to be looked into (a tuple without a length, ...)
+                following += _held(thing)
         layer = following
 
 
@@ -105,7 +114,7 @@ def _held(thing: Any) -> list[Any]:
 
 def _own(value: Any, function: Any) -> bool:
     """Globals of the function's file that may hold its numbers: modules, calculators, its other functions."""
-    if isinstance(value, torch.nn.Module) or hasattr(value, "get_potential_energy"):
+    if isinstance(value, torch.nn.Module) or _is_calculator(value):
         return not isinstance(value, type)
     return inspect.isfunction(value) and value.__module__ == function.__module__
 
