@@ -102,9 +102,9 @@ def draw_faults(path: Path, number: int, draw: random.Random) -> tuple[list[dict
     return [{"file": str(path.relative_to(ROOT)), **found[key]} for key in sorted(found)], len(possible)
 
 
-def planted(fault: dict) -> str:
-    """The text of the file with the fault; the line is looked for near its number, so that edits elsewhere are no harm."""
-    lines = (ROOT / fault["file"]).read_text().split("\n")
+def planted(fault: dict, text: str) -> str:
+    """The text of its file with the fault; the line is looked for near its number, so that edits elsewhere are no harm."""
+    lines = text.split("\n")
     places = [i for i, text in enumerate(lines) if text == fault["before"]]
     if not places:
         raise SystemExit(f"{fault['file']}: no line {fault['before']!r}. Draw a new sample or edit the fault.")
@@ -260,7 +260,7 @@ def run(path: Path, room: str, only: str | None, again: bool) -> None:
             names = tests_for(fault, known)
             target = folder / fault["file"]
             text = target.read_text()
-            write(target, planted(fault), next(clock))
+            write(target, planted(fault, text), next(clock))
             begin = time.monotonic()
             answer = apart(lambda: trial(folder, names), LIMIT_S) if names else (5, [])
             write(target, text, next(clock))
