@@ -14,6 +14,7 @@ from .batching import BATCH_ATOMS
 from .bsct import scores
 from .bsct.predict import predict
 from .bsct.scans import LabelledScan, find_scans, supported
+from .inside import modules_in
 
 KEYS = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema", "sign_flips")
 
@@ -99,16 +100,15 @@ class SmoothnessMonitor:
             raise ValueError(f"scans: none of the {len(self.scans)} has only elements that {model.name} covers")
         at = np.linspace(0, len(fitting) - 1, min(self.count, len(fitting))).round().astype(int)
         chosen = [fitting[k] for k in at]
-        module = model.fn if isinstance(model.fn, torch.nn.Module) else None
-        was_training = module is not None and module.training
-        if module is not None:
-            module.eval()
+        modes = {part: part.training for root in modules_in(model.fn) for part in root.modules()}
+        for part in modes:
+            part.training = False
         try:
             with torch.random.fork_rng(devices=[]):
                 answers = predict(model, [(s.numbers, s.positions) for s in chosen], at_most=BATCH_ATOMS["cpu"])
         finally:
-            if module is not None:
-                module.train(was_training)
+            for part, mode in modes.items():  # each as it was: parts of a network may be frozen in eval mode
+                part.training = mode
         rows = [
             scores.score_scan(s, e, f)
             for s, e, f in zip(chosen, answers.energy, answers.forces)

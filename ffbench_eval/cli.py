@@ -73,11 +73,12 @@ def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from . import evaluation, models
+    from . import doors, evaluation, models
     from .suite import load_suite
 
-    chosen, _ = models.resolve(model)
-    planned = evaluation.plan(chosen, load_suite(suite, tasks=task), seed)
+    chosen, spec = models.resolve(model)
+    models.cards(chosen, spec)
+    planned = evaluation.plan(chosen, load_suite(suite, tasks=task), doors.seed(seed))
     evaluation.estimate(planned, Path("-"))
     table = Table("task", "what", "units", "about")
     left_out: dict[str, list[str]] = {}
@@ -92,6 +93,8 @@ def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
     console.print(table)
     for why, names in left_out.items():
         console.print(f"Left out: {', '.join(names)}: {why}", markup=False)
+    for line in evaluation.oddities(planned):
+        console.print(f"Warning: {line}", markup=False)
 
 
 @app.command()
@@ -100,6 +103,8 @@ def show(run: Annotated[Path, typer.Argument(help="run folder or report.json")])
     from .report import Report
     from .table import print_table
 
+    if (run / "run.json").exists() and not (run / "report.json").exists():
+        raise ValueError(f"{run} is unfinished: give the command that made it again, and it goes on where it was")
     report = Report.load(run)
     print_table(report)
     page = (run if run.is_dir() else run.parent) / "report.html"
@@ -171,6 +176,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if debug:
             raise
+        frames = str(getattr(error, "frames", ""))  # of a user's model: its own lines of the traceback
+        if frames.count('File "') > 1:
+            typer.echo(frames, err=True)
         typer.echo(f"ffbench: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:

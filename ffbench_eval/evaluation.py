@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,25 @@ from filelock import FileLock, Timeout
 from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
 
-from . import machine
+from . import doors, first_answer, machine
 from . import models as model_room
-from .domains import with_known_intervals
-from .execute import Result, Unit, halves, load_result, make_unit, run_unit, singles
-from .report import DatasetUsed, Report, Status, TaskReport, UnitReport
+from .domains import with_known_intervals, with_versions
+from .execute import (
+    Result,
+    Unit,
+    complete,
+    halves,
+    load_result,
+    make_unit,
+    run_unit,
+    singles,
+    write_atomically,
+)
+from .identity import Identity, Known
+from .progress import tell
+from .report import DatasetUsed, ModelCard, Report, Status, TaskReport, UnitReport
 from .suite import Suite, Task, load_suite
+from .wording import clean
 
 
 @dataclass
@@ -49,6 +63,9 @@ class Planned:
     seconds: float = 0.0
     longest: float = 0.0  # unit of it, in seconds
     absent: bool = False  # the data is not on this machine: not run, which says nothing about the model
+    identities: dict[str, Identity] = field(default_factory=dict)  # who answers, by data set asked about
+    common: str = ""  # of these the one that every run of this model asks about
+    warnings: list[str] = field(default_factory=list)
 
 
 def evaluate(
@@ -61,18 +78,18 @@ def evaluate(
     workers: int = 0,
     resume: bool = True,
     compile: str = "auto",
-    tasks: list[str] | None = None,
+    tasks: list[str] | str | None = None,
     quiet: bool = False,
     isolate: bool | None = None,
 ) -> Report:
     """Score ``model`` on ``suite`` and write ``report.json`` and ``report.html`` into the run folder.
 
-    - ``model``: a `ForceField`, a mapping from dataset name to `ForceField`, an ASE calculator, or a spec string
-      (``reference_models:painn``, ``path/to/file.py:function``).
+    - ``model``: a `ForceField`, an ASE calculator or its class, a mapping from dataset name to one of these, or a spec
+      string (``reference_models:painn``, ``path/to/file.py:function``).
     - ``suite``: a shipped suite's name, a YAML file or a `Suite`; ``tasks`` keeps only the named tasks.
     - ``device``: ``"cuda"``, ``"cpu"``; default: a GPU if there is one.
-    - ``out``: the run folder, default ``runs/<model>-<suite>``. Finished units in it are kept (``resume``); a folder
-      of another model is refused.
+    - ``out``: the run folder, default ``runs/<model>-<suite>``. Finished units in it are kept (``resume``) as long as
+      the model answers as it did; one that was changed is run anew, one of another name is refused.
     - ``compile``: the engine compiles the MD step when that pays off (``auto``), never (``off``) or always
       (``require``); the report says what was used.
     - ``workers``: processes that work side by side (needs the extra ``dask``); 0 works in this one.
@@ -84,39 +101,95 @@ def evaluate(
     >>> report = evaluate(my_model, "mini")  # doctest: +SKIP
     >>> report.tasks["ethanol_accuracy"].metrics["force_mae"].value  # doctest: +SKIP
     """
-    from .kinds import KINDS
-
     begun = time.perf_counter()
+    device = doors.device(device)
+    seed, workers, compile = doors.seed(seed), doors.workers(workers), doors.compile(compile)
+    doors.spawned()
     models, spec = model_room.resolve(model, isolate)
-    suite = suite if isinstance(suite, Suite) else load_suite(suite, tasks=tasks)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model_room.cards(models, spec)  # a wrong type in a card is told now, not after the work
+    suite = suite if isinstance(suite, Suite) else load_suite(suite, tasks=doors.tasks(tasks))
     models = _on_device(models, device)
-    planned = plan(models, suite, seed)
     name = _name(models)
     run = Path(out) if out else Path("runs") / f"{_slug(name)}-{suite.name}"
-    with _claimed(run, models, spec, suite, resume):
+    known = _known(run) if resume else Known()
+    planned = plan(models, suite, seed, known=known, device=device, compile=compile)
+    with _claimed(run, models, spec, suite, resume, known):
+        for line in oddities(planned):
+            tell(f"warning: {line}")
         estimate(planned, run)
         if not quiet:
             _announce(planned, run, workers)
         results = _execute(planned, run, workers, compile, quiet)
         report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
         report.to_json(run / "report.json")
-        report.to_html(run / "report.html")
-        for p in planned:
-            write = getattr(KINDS[p.task.kind], "write_files", None)
-            if write and report.tasks[p.task.name].metrics:
-                finished = [results[u.address] for u in p.units if u.address in results]
-                write(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
+        _write_pages(report, planned, results, run)
     return report
 
 
-def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned]:
-    """Every task of the suite with its data, model and units. Asks each model once about each dataset."""
+def _write_pages(report: Report, planned: list[Planned], results: dict[str, Result], run: Path) -> None:
+    """The page and the files of kinds. The numbers are safe by now: what fails here is told and costs only itself."""
+    from .kinds import KINDS
+
+    try:
+        report.to_html(run / "report.html")
+    except Exception as error:
+        tell(
+            f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
+        )
+    for p in planned:
+        write = getattr(KINDS[p.task.kind], "write_files", None)
+        if write and report.tasks[p.task.name].metrics:
+            finished = [results[u.address] for u in p.units if u.address in results]
+            try:
+                write(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
+            except Exception as error:
+                tell(f"files of task {p.task.name} could not be written ({type(error).__name__}: {error})")
+
+
+def oddities(planned: list[Planned]) -> Iterator[str]:
+    """Each warning about a model once per data set; then the packages without which the report will lack numbers."""
+    said = set()
+    for p in planned:
+        for text in p.warnings:
+            if (id(p.model), p.task.dataset, text) not in said and p.model is not None:
+                said.add((id(p.model), p.task.dataset, text))
+                yield f"model {p.model.name!r} on {p.task.dataset}: {text}"
+    yield from missing_packages(planned)
+
+
+def missing_packages(planned: list[Planned]) -> list[str]:
+    """One line for each missing package that a complete run, one that can be submitted, needs."""
+    from .kinds import KINDS
+
+    lacking: dict[str, list[str]] = {}
+    for p in planned:
+        needs = getattr(KINDS[p.task.kind], "lacks", None)
+        why = needs(p.task) if needs and p.units else ""
+        if why:
+            lacking.setdefault(why, []).append(p.task.name)
+    return [
+        f"{', '.join(names)}: a complete run, one that can be submitted, {why}; the labels can be made up for later by "
+        "the same command"
+        for why, names in lacking.items()
+    ]
+
+
+def plan(
+    models: model_room.Models,
+    suite: Suite,
+    seed: int = 0,
+    *,
+    known: Known | None = None,
+    device: str = "cpu",
+    compile: str = "auto",
+) -> list[Planned]:
+    """Every task of the suite with its data, model and units. Asks each model a few times about each dataset; ``known``
+    are the models that a run folder has met, so that one of them keeps its addresses."""
+    asked = _Asked(Known() if known is None else known)
     planned = []
-    asked: set[tuple[int, str]] = set()
     for task in suite.tasks:
         try:
-            planned.append(_plan_task(task, models, seed, asked))
+            planned.append(_plan_task(task, models, seed, asked, device, compile))
         except NotBuilt as error:
             planned.append(_absent(task, error))
     if planned and all(p.absent for p in planned):
@@ -124,7 +197,41 @@ def plan(models: model_room.Models, suite: Suite, seed: int = 0) -> list[Planned
     return planned
 
 
-def _plan_task(task: Task, models: model_room.Models, seed: int, asked: set[tuple[int, str]]) -> Planned:
+class _Asked:
+    """What models answered on the frames of data sets, each asked once."""
+
+    def __init__(self, known: Known):
+        self.known = known
+        self.looks: dict[tuple[int, str], first_answer.Look | None] = {}
+
+    def on(self, model: ForceField, data: str, frames: Any, where: str) -> first_answer.Look:
+        key = (id(model), data)
+        if self.looks.get(key) is None:
+            self.looks[key] = first_answer.look(model, frames, where)
+        return self.looks[key]  # type: ignore[return-value]
+
+    def common(self, model: ForceField, dataset: str, config: str | None) -> tuple[str, Identity] | None:
+        """Who the model is on frames that every run of it asks about, whatever its tasks; ``None`` if it cannot say."""
+        from ffbench_data.load import load_frames
+
+        try:
+            data = data_key(used(dataset, config, "test"))
+            if (id(model), data) not in self.looks:
+                self.looks[id(model), data] = None
+                frames = load_frames(dataset, config, "test")
+                self.looks[id(model), data] = first_answer.look(model, frames, "", judge=False)
+        except (ValueError, OSError, KeyError):  # not built, no such split, or the model is not made for it
+            return None
+        look = self.looks[id(model), data]
+        return None if look is None else (data, look.identity)
+
+
+COMMON = (
+    "ethanol_gfn2"  # ships with the package, nine atoms: what a model for all data sets is asked about in every run
+)
+
+
+def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, device: str, compile: str) -> Planned:
     from .kinds import KINDS
 
     data, kind = load_task_data(task), KINDS[task.kind]
@@ -139,17 +246,45 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: set[tupl
         missing = sorted(set(data.frames.atomic_numbers.tolist()) - set(model.elements))
         if missing:
             return Planned(task, data, None, [], f"unsupported elements: {missing}")
-    if (id(model), task.dataset) not in asked:
-        _first_answer(model, data, task)
-        asked.add((id(model), task.dataset))
-    mark, used = model_room.fingerprint(model), data.used.content_sha256
+    key = data_key(data.used)
+    look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.dataset}")
+    who = {key: look.identity}
+    for name, frames in getattr(kind, "other_frames", lambda task: {})(task).items():
+        with suppress(ValueError):  # frames that it cannot answer cost the task, not the run
+            who[name] = asked.on(model, name, frames, task.name).identity
+    marks = [asked.known.mark(name, one) for name, one in sorted(who.items())]
+    facts = json.dumps(data.reference.facts if data.reference else {}, sort_keys=True, default=str)
+    made_by = {
+        "reference": hashlib.sha256(facts.encode()).hexdigest(),
+        "ffbench": machine.version(),
+        "device": torch.device(device).type,
+    }
+    if compile != "auto" and task.kind in COMPILED:
+        made_by["compile"] = compile
     rows = kind.plan(task, data, seed)
     if hasattr(kind, "plan_for_model"):
         rows = rows + kind.plan_for_model(task, model)
-    units = [make_unit(task, inputs, seed=seed, dataset_hash=used, fingerprint=mark) for inputs in rows]
+    content = data.used.content_sha256
+    units = [make_unit(task, inputs, seed=seed, data=content, model="+".join(marks), **made_by) for inputs in rows]
     if not model.batched:
         units = [single for unit in units for single in singles(unit)]
-    return Planned(task, data, model, units)
+    if isinstance(models, ForceField):
+        shared = asked.common(model, COMMON, None)
+    else:
+        shared = asked.common(model, task.dataset, task.config if f"{task.dataset}:{task.config}" in models else None)
+    who |= dict([shared] if shared else [])
+    if shared:
+        asked.known.mark(*shared)
+    common = shared[0] if shared else ""
+    return Planned(task, data, model, units, identities=who, common=common, warnings=look.warnings)
+
+
+COMPILED = ("molecular_dynamics", "speed")  # kinds whose results the option compile changes
+
+
+def data_key(used: DatasetUsed) -> str:
+    """A data set, config, split and content, as models are known by."""
+    return f"{used.name}:{used.config}:{used.split}@{used.content_sha256[:8]}"
 
 
 def _absent(task: Task, error: Exception) -> Planned:
@@ -170,36 +305,28 @@ def probe_rows(task: Task, data: TaskData, model: ForceField, count: int) -> np.
 
 def load_task_data(task: Task) -> TaskData:
     """The frames of a task's split, the reference that ships with the dataset, and their hashes."""
-    from ffbench_data.datacard import card
-    from ffbench_data.load import dataset_folder, load_frames, provenance
+    from ffbench_data.load import dataset_folder, load_frames
     from ffbench_data.observables import read_reference
 
     split = task.parameters.split
-    frames = load_frames(task.dataset, task.config, split)
-    source = provenance(task.dataset, task.config, split)
-    used = DatasetUsed(
-        name=task.dataset,
+    frames, source = load_frames(task.dataset, task.config, split), used(task.dataset, task.config, split)
+    return TaskData(frames, read_reference(dataset_folder(task.dataset), source.config), source)
+
+
+def used(dataset: str, config: str | None, split: str) -> DatasetUsed:
+    """Where frames come from, with the hash of their content."""
+    from ffbench_data.datacard import card
+    from ffbench_data.load import provenance
+
+    source = provenance(dataset, config, split)
+    return DatasetUsed(
+        name=dataset,
         config=source["config"],
         split=split,
         version=source["version"],
         content_sha256=source["splits"][split]["content_sha256"],
-        theory=card(task.dataset).theory,
+        theory=card(dataset).theory,
     )
-    return TaskData(frames, read_reference(dataset_folder(task.dataset), used.config), used)
-
-
-def _first_answer(model: ForceField, data: TaskData, task: Task) -> None:
-    """One call before any work: a wrong shape or a NaN is the user's to know now, not after an hour."""
-    from ffbench_data.frames import collate
-
-    where = f"model {model.name!r} on {task.dataset}"
-    try:
-        out = model(collate(data.frames, indices=probe_rows(task, data, model, 1)))
-    except Exception as error:
-        raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
-    for field in ("energy", "forces"):
-        if not bool(torch.isfinite(getattr(out, field)).all()):
-            raise ValueError(f"{where}: {field} of the first {data.used.split} frame are not finite")
 
 
 def estimate(planned: list[Planned], run: Path) -> None:
@@ -233,7 +360,7 @@ def _call_seconds(model: ForceField, batch) -> float:
             begun = time.perf_counter()
             float(model(batch).energy.sum())  # a GPU answers before it has finished
             best = min(best, time.perf_counter() - begun)
-    except Exception:
+    except (Exception, SystemExit):
         return 0.0
     return best
 
@@ -267,15 +394,20 @@ def _execute(planned: list[Planned], run: Path, workers: int, compile: str, quie
 
     todo = [(p, u) for p in planned for u in p.units]
     results = {}
+    reused: dict[str, int] = {}
     with Bars(planned, hidden=quiet) as bars:
         waiting = []
         for p, unit in todo:
             done = load_result(unit, run)
             if done:
-                results[unit.address] = done
+                assert p.model is not None
+                results[unit.address] = complete(done, unit, p.data, p.model)
+                reused[p.model.name] = reused.get(p.model.name, 0) + 1
                 bars.update(p, unit, 1.0)
             else:
                 waiting.append((p, unit))
+        for name, count in reused.items():
+            tell(f"{count} of {len(todo)} units are kept from an earlier run of model {name!r} in {run}")
         if workers > 1 and waiting:
             from .parallel import run_side_by_side
 
@@ -321,13 +453,10 @@ def assemble(
     wall_s: float,
 ) -> Report:
     """The report of finished units; units without a result are ``not_run``."""
-    from .kinds import KINDS
-
     tasks = {}
     for p in planned:
         finished = [results[u.address] for u in p.units if u.address in results]
-        metrics, curves = KINDS[p.task.kind].score(p.task, finished, p.data) if finished else ({}, {})
-        metrics = with_known_intervals(metrics)
+        metrics, curves, headline, fault = _scored(p, finished)
         units = []
         for u in p.units:
             r = results.get(u.address)
@@ -344,6 +473,8 @@ def assemble(
                     mode_note=r.values.get("mode_note", ""),
                 )
             )
+        if fault:
+            units.append(UnitReport(address="", status=["harness_error"], detail=[fault], wall_s=0.0))
         if p.why_not:
             status: Status = "not_run" if p.absent else "unsupported"
             units = [UnitReport(address="", status=[status], detail=[p.why_not], wall_s=0.0)]
@@ -358,22 +489,47 @@ def assemble(
             units=units,
             metrics=metrics,
             curves=curves,
-            headline=KINDS[p.task.kind].headline(finished) if hasattr(KINDS[p.task.kind], "headline") else "",
+            headline=headline,
         )
-    by_dataset = models if isinstance(models, Mapping) else {}
-    cards = {k: model_room.card(m, spec) for k, m in by_dataset.items()}
-    main = next(iter(cards.values())).model_copy(update={"name": _name(models)}) if cards else None
+    cards = _known_cards(planned, models, spec)
+    main = next(iter(cards.values()))
     return Report(
         suite=suite.name,
         suite_version=suite.version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
-        model=main or model_room.card(models, spec),
-        models=cards,
+        model=main.model_copy(update={"name": clean(_name(models))}),
+        models=cards if isinstance(models, Mapping) else {},
         environment=machine.environment(device),
         wall_s=round(wall_s, 1),
         tasks=tasks,
     ).sealed()
+
+
+def _scored(p: Planned, finished: list[Result]) -> tuple[dict, dict, str, str]:
+    """(metrics, curves, headline, ""), or nothing and why: scoring that fails costs its task, not the report."""
+    from .kinds import KINDS
+
+    if not finished:
+        return {}, {}, "", ""
+    kind = KINDS[p.task.kind]
+    try:
+        metrics, curves = kind.score(p.task, finished, p.data)
+        headline = kind.headline(finished) if hasattr(kind, "headline") else ""
+        return with_versions(with_known_intervals(metrics)), curves, headline, ""
+    except Exception as error:
+        return {}, {}, "", clean(f"scoring failed: {first_answer.full_traceback(error)}")
+
+
+def _known_cards(planned: list[Planned], models: model_room.Models, spec: str) -> dict[str, ModelCard]:
+    """The card of every model with what it answered, by the name it is given under (``""`` for the only one)."""
+    cards = {}
+    for key, model in (models if isinstance(models, Mapping) else {"": models}).items():
+        answers = {k: one.answers for p in planned if p.model is model for k, one in p.identities.items()}
+        stated = first_answer.stated(model)
+        common = next((p.common for p in planned if p.model is model), "")
+        cards[key] = model_room.known_as(model_room.card(model, spec), stated, answers, common)
+    return cards
 
 
 def _run_lengths(status: list[str]) -> list[str]:
@@ -381,14 +537,21 @@ def _run_lengths(status: list[str]) -> list[str]:
     return [s for s in dict.fromkeys(status) if s != "ok"] or ["ok"]
 
 
-@contextmanager
-def _claimed(run: Path, models: model_room.Models, spec: str, suite: Suite, resume: bool) -> Iterator[None]:
-    """Mark the run folder as this model's and hold it; refuse one that belongs to another model or process.
+def _known(run: Path) -> Known:
+    """The models that a run folder has met; none if it is new, or if its list was torn."""
+    try:
+        rows = json.loads((run / "run.json").read_text())["identities"]
+        return Known([r for r in rows if {"data", "stated", "answers", "mark"} <= r.keys()])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Known()
 
-    A model for more data sets than before is still the same; one with other weights for a known data set is not.
-    """
-    by_dataset = models if isinstance(models, Mapping) else {"": models}
-    mark = {k: model_room.fingerprint(m) for k, m in by_dataset.items()}
+
+@contextmanager
+def _claimed(
+    run: Path, models: model_room.Models, spec: str, suite: Suite, resume: bool, known: Known
+) -> Iterator[None]:
+    """Mark the run folder as this model's and hold it; refuse one that belongs to another process or to a model of
+    another name. Results of a model that was changed since stay there, unused."""
     path, lock = run / "run.json", FileLock(run / "lock", blocking=False)
     if run.exists() and not path.exists() and any(file.name != "lock" for file in run.iterdir()):
         raise ValueError(f"out: {run} exists and is not a run folder; choose another one")
@@ -399,25 +562,36 @@ def _claimed(run: Path, models: model_room.Models, spec: str, suite: Suite, resu
         raise ValueError(f"out: {run} is in use by another process; wait for it, or choose another folder") from None
     try:
         if path.exists() and resume:
-            old = json.loads(path.read_text())
-            shared = old["models"].keys() & mark.keys()
-            if not shared or any(old["models"][k] != mark[k] for k in shared):
-                raise ValueError(
-                    f"out: {run} holds the run of another model ({old['name']}, or other weights); "
-                    "choose another folder with out=/--out, or start over with resume=False/--fresh"
-                )
-            mark = old["models"] | mark
+            _told_apart(run, path, _name(models), known)
         if not resume:
             for file in run.iterdir():
                 if file.is_dir():
                     shutil.rmtree(file)
                 elif file.name != "lock":
                     file.unlink()
-        record = {"name": _name(models), "spec": spec, "models": mark, "suite": suite.name}
-        path.write_text(json.dumps(record, indent=1))
+        record = {"name": clean(_name(models)), "spec": clean(spec), "suite": suite.name, "identities": known.rows}
+        write_atomically(path, json.dumps(record, indent=1))
         yield
     finally:
         lock.release()
+
+
+def _told_apart(run: Path, path: Path, name: str, known: Known) -> None:
+    """Say so when the folder's results are of a model that answers otherwise; refuse it if the name differs too."""
+    try:
+        old = str(json.loads(path.read_text()).get("name"))
+    except (OSError, ValueError, AttributeError):
+        tell(f"{path} cannot be read; finished units of this model are found by its answers")
+        return
+    changed = known.changed()
+    if old != clean(name) and not known.recognised:
+        raise ValueError(
+            f"out: {run} holds the run of another model ({old}); "
+            "choose another folder with out=/--out, or start over with resume=False/--fresh"
+        )
+    if changed or not known.old:
+        where = f" on {', '.join(sorted({data.partition(':')[0] for data in changed}))}" if changed else ""
+        tell(f"model {name!r} does not answer{where} as it did in {run}: what it said then is not used, it is run anew")
 
 
 def _on_device(models: model_room.Models, device: str) -> model_room.Models:

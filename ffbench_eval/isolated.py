@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, Pipe
@@ -36,6 +35,14 @@ class ProcessLost(RuntimeError):
     """The child died or did not answer in time."""
 
 
+class RaisedThere(RuntimeError):
+    """The model raised in its process: type, first line and place; ``frames`` are its own lines of the traceback."""
+
+    def __init__(self, line: str, frames: str):
+        super().__init__(line)
+        self.frames = frames
+
+
 def isolated(spec: str, device: str = "cpu") -> Mapping[str, ForceField] | ForceField:
     """The model of ``spec``, or the mapping from dataset to model, each calling a child process.
 
@@ -51,32 +58,30 @@ def isolated(spec: str, device: str = "cpu") -> Mapping[str, ForceField] | Force
 
 
 def _model(spec: str, device: str, name: str, about: Mapping[str, Any]) -> ForceField:
-    fn = Remote(spec, name, device, about["fingerprint"], about["members"])
+    fn = Remote(spec, name, device, about["contents"], about["members"])
     return ForceField(fn, card=about["card"], **{k: about[k] for k in STATED})
 
 
 class Remote:
     """What calls the child. It can be sent to another process, which starts a child of its own."""
 
-    def __init__(
-        self, spec: str, name: str, device: str, fingerprint: str, members: int = 0, member: int | None = None
-    ):
+    def __init__(self, spec: str, name: str, device: str, contents: str, members: int = 0, member: int | None = None):
         self.spec, self.name, self.device = spec, name, device
-        self.fingerprint, self.count, self.member = fingerprint, members, member
+        self.contents, self.count, self.member = contents, members, member
         self.child = _child(spec, device)
 
     def __reduce__(self):
-        return Remote, (self.spec, self.name, self.device, self.fingerprint, self.count, self.member)
+        return Remote, (self.spec, self.name, self.device, self.contents, self.count, self.member)
 
     @property
     def members(self) -> list[Remote] | None:
         """The members of an ensemble, called one by one."""
         if self.member is not None or self.count < 2:
             return None
-        return [Remote(self.spec, self.name, self.device, self.fingerprint, 0, k) for k in range(self.count)]
+        return [Remote(self.spec, self.name, self.device, self.contents, 0, k) for k in range(self.count)]
 
     def to(self, device: Any) -> Remote:
-        return Remote(self.spec, self.name, str(device), self.fingerprint, self.count, self.member)
+        return Remote(self.spec, self.name, str(device), self.contents, self.count, self.member)
 
     def __call__(self, batch: AtomsBatch) -> Prediction:
         if type(batch.positions) is not Tensor:
@@ -141,9 +146,13 @@ class Child:
             self.stop()
             raise
         if "refused" in answer:
-            raise ValueError(answer["refused"])
+            refused = ValueError(answer["refused"])
+            refused.frames = answer.get("frames", "")  # type: ignore[attr-defined]
+            raise refused
         if "error" in answer:
-            raise (MemoryError if answer["memory"] else RuntimeError)(answer["error"])
+            if answer["memory"]:
+                raise MemoryError(answer["error"])
+            raise RaisedThere(answer["error"], answer["frames"])
         return answer["said"]
 
     def _lost(self, during: str) -> Exception:
@@ -208,7 +217,9 @@ def provider_of(spec: str) -> Any:
 
 def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer batches until the other side is gone."""
-    from .models import fingerprint, resolve
+    from .first_answer import told
+    from .inside import contents, parameter_count
+    from .models import card, resolve
     from .selective.cases import members_of
     from .selective.hooks import with_embedding
 
@@ -221,16 +232,16 @@ def serve(pipe: Connection) -> None:
         models = {k: m.to(device) if device != "cpu" else m for k, m in models.items()}
         said = {}
         for name, model in models.items():
-            card = {k: v for k, v in model.card.items() if k != "embedding"}
-            if isinstance(model.fn, torch.nn.Module):
-                card.setdefault("parameters", sum(p.numel() for p in model.fn.parameters()))
-            about = {"card": card, "fingerprint": fingerprint(model), "members": len(members_of(model))}
+            card(model)  # a wrong type is told now
+            stated = {k: v for k, v in model.card.items() if k != "embedding"}
+            stated.setdefault("parameters", parameter_count(model.fn))
+            about = {"card": stated, "contents": contents(model.fn), "members": len(members_of(model))}
             said[name] = about | {k: getattr(model, k) for k in STATED}
             models[name] = with_embedding(model)
     except ValueError as error:
-        pipe.send({"refused": str(error)})
+        pipe.send({"refused": str(error), "frames": getattr(error, "frames", "")})
         return
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         pipe.send({"refused": f"model {first['spec']!r}: {type(error).__name__}: {error}"})
         return
     pipe.send({"said": said})
@@ -247,9 +258,10 @@ def serve(pipe: Connection) -> None:
             answer: dict[str, Any] = {
                 "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}
             }
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-            answer = {"error": traceback.format_exc(limit=-6).strip(), "memory": memory}
+            line, frames = told(error)
+            answer = {"error": line, "frames": frames, "memory": memory}
         pipe.send(answer)
 
 

@@ -23,13 +23,9 @@ def environment(device: str) -> Environment:
             packages[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    try:
-        version = metadata.version("ffbench")
-    except metadata.PackageNotFoundError:
-        version = "uninstalled"
     return Environment(
         python=platform.python_version(),
-        ffbench=version,
+        ffbench=version(),
         packages=packages,
         system=platform.system(),
         processor=processor(),
@@ -38,6 +34,14 @@ def environment(device: str) -> Environment:
         device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
         kernel_s=_kernel_seconds(device),
     )
+
+
+def version() -> str:
+    """The installed version of ffbench."""
+    try:
+        return metadata.version("ffbench")
+    except metadata.PackageNotFoundError:
+        return "uninstalled"
 
 
 def _kernel_seconds(device: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -11,12 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from pydantic import ValidationError
 
 from ffbench_data.contract import ForceField
 from ffbench_data.datacard import known
 
+from .adapters import is_calculator
+from .first_answer import ModelRaised
+from .identity import fingerprint
+from .inside import parameter_count
 from .report import ModelCard
+from .wording import clean
 
 FROM_FILE = "ffbench_model_"  # modules loaded from a path get this prefix
 Models = Mapping[str, ForceField] | ForceField
@@ -25,9 +29,10 @@ Models = Mapping[str, ForceField] | ForceField
 def resolve(model: Any, isolate: bool | None = None) -> tuple[Models, str]:
     """(a `ForceField` for every dataset, or a mapping from dataset name to `ForceField`; the spec string or "").
 
-    ``model`` may be either of these, an ASE calculator, or a spec: ``reference_models:painn``,
-    ``reference_models:painn@ethanol_gfn2``, ``path/to/file.py:function``, ``package.module:factory``. With ``isolate``
-    the model of a spec runs in a process of its own (`isolated`); by default where it needs a package of other people.
+    ``model`` may be either of these, an ASE calculator (or its class, or a mapping to such), or a spec:
+    ``reference_models:painn``, ``reference_models:painn@ethanol_gfn2``, ``path/to/file.py:function``,
+    ``package.module:factory``. With ``isolate`` the model of a spec runs in a process of its own (`isolated`); by
+    default where it needs a package of other people.
     """
     spec = ""
     if isinstance(model, str):
@@ -41,21 +46,23 @@ def resolve(model: Any, isolate: bool | None = None) -> tuple[Models, str]:
             "isolate: name the model by a spec, such as path/to/file.py:function; this one is already here"
         )
     if isinstance(model, Mapping):
-        wrong = [k for k, v in model.items() if not isinstance(v, ForceField)]
-        if wrong or not model:
-            raise ValueError(
-                f"model: a mapping must hold a ForceField per dataset, not so for {wrong or 'an empty one'}"
-            )
-        return dict(model), spec
+        if not model:
+            raise ValueError("model: an empty mapping; it must hold a model per data set")
+        return {str(k): _one(v, f" for {k!r}") for k, v in model.items()}, spec
+    return _one(model), spec
+
+
+def _one(model: Any, which: str = "") -> ForceField:
+    """A `ForceField` as it is; an ASE calculator, or its class, behind the adapter."""
     if isinstance(model, ForceField):
-        return model, spec
-    if hasattr(model, "get_potential_energy"):
+        return model
+    if is_calculator(model):
         from .adapters import from_ase
 
-        return from_ase(model), spec
+        return from_ase(model)
     raise ValueError(
-        f"model: expected a ForceField, a mapping from dataset to ForceField, an ASE calculator or a spec string, "
-        f"got {type(model).__name__}; wrap a function with ForceField.from_energy(fn, cutoff=...)"
+        f"model{which}: expected a ForceField, a mapping from dataset to ForceField, an ASE calculator or a spec "
+        f"string, got {type(model).__name__}; wrap a function with ForceField.from_energy(fn, cutoff=...)"
     )
 
 
@@ -73,8 +80,8 @@ def _from_spec(spec: str) -> Any:
             name, [k for k, v in vars(module).items() if not k.startswith("_") and callable(v)], "name", f" in {place}"
         )
     made = getattr(module, name)
-    if isinstance(made, (ForceField, Mapping)):
-        return made
+    if isinstance(made, (ForceField, Mapping)) or (is_calculator(made) and not isinstance(made, type)):
+        return made  # also a calculator of the module
     if not callable(made):
         raise ValueError(f"model {spec!r}: {name} must be a function that returns a ForceField")
     needed = [p.name for p in inspect.signature(made).parameters.values() if p.default is p.empty and p.kind < 2]
@@ -85,8 +92,8 @@ def _from_spec(spec: str) -> Any:
         )
     try:
         return made()
-    except Exception as error:
-        raise ValueError(f"model {spec!r}: {name}() raised {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ModelRaised(f"model {spec!r}: {name}() raised", error) from error
 
 
 def _module(place: str, spec: str):
@@ -105,8 +112,8 @@ def _module(place: str, spec: str):
     sys.modules[loaded.name] = module
     try:
         loaded.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"model {spec!r}: {path.name} does not import: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ModelRaised(f"model {spec!r}: {path.name} does not import", error) from error
     return module
 
 
@@ -118,30 +125,47 @@ def for_dataset(models: Models, dataset: str, config: str | None) -> ForceField 
 
 
 def card(model: ForceField, spec: str = "") -> ModelCard:
-    """The report's model card: what the model states, and a fingerprint of its weights."""
-    stated = {k: v for k, v in model.card.items() if k in ModelCard.model_fields and k not in ("fingerprint", "spec")}
-    stated.setdefault("name", model.name)
-    if isinstance(model.fn, torch.nn.Module):
-        stated.setdefault("parameters", sum(p.numel() for p in model.fn.parameters()))
-    return ModelCard(
-        **stated,
-        spec=spec,
-        conservative=model.conservative,
-        cutoff_angstrom=model.cutoff,
-        elements=None if model.elements is None else list(model.elements),
-        dtype=str(model.dtype).removeprefix("torch."),
-        fingerprint=fingerprint(model),
-    )
+    """The report's model card: what the model states. ValueError, one line, for a field of the wrong type.
+
+    >>> card(ForceField(lambda batch: None, None, card={"name": "m", "parameters": "about 3M"}))
+    Traceback (most recent call last):
+    ...
+    ValueError: card of model 'm': parameters is 'about 3M', which is no valid integer
+    """
+    own = ("fingerprint", "answers", "spec")
+    stated = {k: _text(v) for k, v in model.card.items() if k in ModelCard.model_fields and k not in own}
+    stated["name"] = clean(model.name)
+    if "parameters" not in stated:
+        stated["parameters"] = parameter_count(model.fn)
+    try:
+        return ModelCard(
+            **stated,
+            spec=clean(spec),
+            conservative=model.conservative,
+            cutoff_angstrom=model.cutoff,
+            elements=None if model.elements is None else list(model.elements),
+            dtype=str(model.dtype).removeprefix("torch."),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, what = ".".join(map(str, first["loc"])), first["type"].split("_")[0]
+        kind = {"int": "integer", "bool": "true or false", "string": "text"}.get(what, what)
+        raise ValueError(
+            f"card of model {clean(model.name)!r}: {where} is {repr(first['input'])[:80]}, which is no valid {kind}"
+        ) from None
 
 
-def fingerprint(model: ForceField) -> str:
-    """A short hash of the weights and of what the model states; models without weights are told apart by their card."""
-    if isinstance(getattr(model.fn, "fingerprint", None), str):  # it lives in another process, which worked it out
-        return model.fn.fingerprint  # type: ignore[attr-defined]
-    digest = hashlib.sha256(repr((model.name, model.cutoff, model.dtype, model.conservative)).encode())
-    digest.update(repr(sorted((str(k), str(v)) for k, v in model.card.items())).encode())
-    if isinstance(model.fn, torch.nn.Module):
-        for name, value in sorted(model.fn.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+def cards(models: Models, spec: str = "") -> dict[str, ModelCard]:
+    """The card of every model, by the name it is given under (``""`` for the only one)."""
+    by_name = models if isinstance(models, Mapping) else {"": models}
+    return {key: card(model, spec) for key, model in by_name.items()}
+
+
+def _text(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) else value
+
+
+def known_as(card: ModelCard, stated: str, answers: Mapping[str, Any], common: str = "") -> ModelCard:
+    """The card with the model's identity: `identity.fingerprint` and its answers, to nine digits."""
+    rows = {k: [[float(f"{v:.9g}") for v in row] for row in kept] for k, kept in answers.items()}
+    return card.model_copy(update={"fingerprint": fingerprint(stated, rows, common), "answers": rows})

@@ -40,13 +40,7 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     left = deque(waiting)
     results: dict[str, Result] = {}
     with (
-        LocalCluster(
-            n_workers=min(workers, len(waiting)),
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
-            silence_logs=50,
-        ) as cluster,
+        _started(LocalCluster, min(workers, len(waiting))) as cluster,
         Client(cluster) as client,
     ):
         running: dict[Any, tuple[Any, Any]] = {}
@@ -65,6 +59,28 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
             for p, unit in running.values():
                 bars.update(p, unit, _fraction(unit.folder(run)))
     return results
+
+
+def _started(make, workers: int):
+    """The processes. They load the script that was run; without a guard it would start a run of its own in each."""
+    import logging
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        return make(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
+            silence_logs=logging.CRITICAL,
+        )
+    except (RuntimeError, OSError, EOFError) as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(
+            "workers: the worker processes did not start. They load your script: put what runs in it under "
+            "if __name__ == '__main__': (from stdin there can be no workers), or use workers=0 "
+            f"({type(error).__name__}: {first})"
+        ) from None
 
 
 def _packed(cloudpickle, model) -> bytes:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from tqdm import tqdm
+
+
+def tell(line: str) -> None:
+    """One line on stderr that is said whether or not a run is quiet."""
+    tqdm.write(f"ffbench: {' '.join(line.split())}", file=sys.stderr)
 
 
 class Bars:

@@ -150,7 +150,8 @@ class TaskReport(Strict):
 
 
 class ModelCard(Strict):
-    """What the model states. ``fingerprint`` identifies its weights and answers."""
+    """What the model states. ``fingerprint`` and ``answers`` say who it is (`identity.same_model`): by data set, a row
+    per fixed frame with the energy, then the norm and two projections of the forces and of what else it gives."""
 
     name: str
     version: str = ""
@@ -167,6 +168,12 @@ class ModelCard(Strict):
     link: str = ""
     seen_test_data: bool | None = None
     fingerprint: str = ""
+    answers: dict[str, list[list[float]]] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler):
+        """Reports made before there were answers keep their hash."""
+        return {k: v for k, v in handler(self).items() if k != "answers" or v}
 
 
 class Environment(Strict):

@@ -9,7 +9,8 @@ import numpy as np
 
 from . import evaluation, models
 from .execute import run_unit
-from .report import Metric, Report
+from .identity import same_model
+from .report import Metric, ModelCard, Report
 from .suite import load_suite
 
 TOLERANCE = {"accuracy": 2e-3, "bsct": 2e-2, "selective": 2e-2}  # relative: other hardware rounds float32 differently
@@ -43,18 +44,19 @@ def reproduce(
     """Rerun ``units`` units, drawn at random unless ``seed`` is given, with the model the report names (or ``model``).
 
     A unit is a simulation with all its replicas, a batch of scans, or all frames of an accuracy task. ValueError if
-    the model has other weights than the report's, or the suite or data have other versions.
+    the model answers otherwise than the report's, or the suite or data have other versions.
     """
     spec = model or report.model.spec
     if not spec:
         raise ValueError("the report names no model: give one with --model path/to/file.py:function")
     found, _ = models.resolve(spec)
-    _same_weights(report, found)
     names = [t for t in report.tasks if not tasks or t in tasks]
     suite = load_suite(report.suite, tasks=names)
     if suite.version != report.suite_version:
         raise ValueError(f"suite {report.suite} is {suite.version} here, the report is of {report.suite_version}")
-    planned = [p for p in evaluation.plan(found, suite, report.seed) if p.units and p.task.kind != "speed"]
+    planned = evaluation.plan(found, suite, report.seed)
+    _same_models(report, evaluation._known_cards(planned, found, spec))
+    planned = [p for p in planned if p.units and p.task.kind != "speed"]
     for p in planned:
         theirs = report.tasks[p.task.name].dataset
         if p.data.used != theirs:
@@ -72,11 +74,18 @@ def reproduce(
     return rows
 
 
-def _same_weights(report: Report, found) -> None:
-    marks = {c.fingerprint for c in (report.models.values() or [report.model])}
-    here = {models.fingerprint(m) for m in (found.values() if isinstance(found, dict) else [found])}
-    if not marks <= here:
-        raise ValueError(f"the model has other weights than the report's: {sorted(here)}, reported {sorted(marks)}")
+def _same_models(report: Report, here: dict[str, ModelCard]) -> None:
+    """ValueError for a model that does not answer as the report's did. Reports from before answers were kept name none:
+    there only the numbers tell."""
+    reported = report.models or {"": report.model}
+    for key, theirs in reported.items():
+        if theirs.answers and not (key in here and same_model(here[key], theirs)):
+            mine = here[key].fingerprint if key in here else "none"
+            which = f" for {key}" if key else ""
+            raise ValueError(
+                f"the model{which} has other weights or gives other answers than the report's: fingerprint {mine}, "
+                f"reported {theirs.fingerprint}"
+            )
 
 
 def _ran(report: Report, task: str) -> bool:
@@ -94,7 +103,23 @@ def _rerun(report: Report, p, group, out: Path, compile: str) -> list[Compared]:
         for name, m in metrics.items()
         if name not in TIMED
     ]
+    if p.task.kind == "accuracy":
+        rows += _copies(p, group)
     return [row for row in rows if row is not None]
+
+
+def _copies(p, group) -> list[Compared]:
+    """The model's errors on moved, renumbered and turned copies of frames of the task."""
+    from .copies import errors_on_copies, verdict
+
+    rows = [r for u in group if "fit_offsets_on" not in u.inputs for r in u.inputs["rows"]]
+    found = errors_on_copies(p.model, p.data.frames, rows) if rows else {}
+    plain = found.pop("frames", None)
+    return [
+        Compared(p.task.name, f"force MAE on {name} copies", plain, value, verdict(name, plain, value))
+        for name, value in found.items()
+        if plain is not None
+    ]
 
 
 def compare(

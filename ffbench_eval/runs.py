@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from .report import Report, TaskReport
+from .identity import same_model
+from .report import ModelCard, Report, TaskReport
 from .wording import interval_text, metric_name, unit_name, value_text
 
 
@@ -57,19 +58,30 @@ def merge(reports: list[Report]) -> Report:
         for field in ("suite", "suite_version", "seed"):
             if getattr(report, field) != getattr(first, field):
                 raise ValueError(f"merge: {field} is {getattr(first, field)!r} and {getattr(report, field)!r}")
-        if _marks(report) != _marks(first):
+        if not _same_models(report, first):
             raise ValueError(f"merge: {first.model.name} and {report.model.name} are different models")
         for name, task in report.tasks.items():
             if name in tasks and tasks[name].metrics != task.metrics:
                 raise ValueError(f"merge: task {name} has different results in two parts")
             tasks[name] = task
+    model = _together([r.model for r in reports])
+    models = {k: _together([r.models[k] for r in reports]) for k in first.models}
     wall = round(sum(r.wall_s for r in reports), 1)
     created = max(r.created for r in reports)
-    return first.model_copy(update={"tasks": tasks, "wall_s": wall, "created": created}).sealed()
+    return first.model_copy(
+        update={"model": model, "models": models, "tasks": tasks, "wall_s": wall, "created": created}
+    ).sealed()
 
 
-def _marks(report: Report) -> dict[str, str]:
-    return {k: c.fingerprint for k, c in (report.models or {"": report.model}).items()}
+def _same_models(a: Report, b: Report) -> bool:
+    mine, theirs = a.models or {"": a.model}, b.models or {"": b.model}
+    return mine.keys() == theirs.keys() and all(same_model(mine[k], theirs[k]) for k in mine)
+
+
+def _together(cards: list[ModelCard]) -> ModelCard:
+    """The first card with what was answered in all parts."""
+    answers = {k: rows for card in reversed(cards) for k, rows in card.answers.items()}
+    return cards[0].model_copy(update={"answers": answers}) if answers else cards[0]
 
 
 def side_by_side(reports: list[Report], task: str | None = None) -> list[tuple[str, str, list[str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ def from_torchsim(
         import torch_sim
     except ImportError as error:
         raise ImportError("TorchSim models need the package torch-sim-atomistic (Python 3.12 or newer)") from error
+    _recent(torch_sim)
     for needed in ("dtype", "device"):
         if not callable(model) or not hasattr(model, needed):
             raise ValueError(f"model must be a TorchSim ModelInterface, got {type(model).__name__}")
@@ -31,6 +33,25 @@ def from_torchsim(
     card = {"name": type(model).__name__, "own_cutoff": cutoff, **(card or {})}
     call = _TorchSimCall(model, torch_sim.SimState)
     return ForceField(call, None, elements, model.dtype, conservative, card, torch.device(model.device))
+
+
+OLDEST = (0, 6)  # batches have one `pbc` per axis and `system_idx` from here on
+
+
+def _recent(torch_sim: Any) -> None:
+    """ImportError for a TorchSim older than what this adapter speaks to."""
+    from importlib import metadata
+
+    found = getattr(torch_sim, "__version__", "")
+    try:
+        found = found or metadata.version("torch-sim-atomistic")
+    except metadata.PackageNotFoundError:
+        return
+    numbers = tuple(int(n) for n in re.findall(r"\d+", str(found))[:2])
+    if numbers < OLDEST:
+        raise ImportError(
+            f"TorchSim {found} is too old: 0.6 or newer is needed, pip install -U 'torch-sim-atomistic>=0.6'"
+        )
 
 
 class _TorchSimCall:

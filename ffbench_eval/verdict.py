@@ -158,10 +158,22 @@ def _moves_as_a_whole(task: TaskReport) -> str:
 def _lost(task: TaskReport) -> str:
     counts = task.statuses
     member = MEMBER.get(task.kind, "unit")
-    lost = [f"{_many(counts[s], member)} ended in {s} ({MEANING[s]})" for s in LOST if counts.get(s) and s != "not_run"]
+    lost = [
+        f"{_many(counts[s], member)} ended in {s} ({_why(task, s) or MEANING[s]})"
+        for s in LOST
+        if counts.get(s) and s != "not_run"
+    ]
     if counts.get("not_run"):
         lost.append(f"{_many(counts['not_run'], member)} not run")
     return "; ".join(lost)
+
+
+def _why(task: TaskReport, state: str) -> str:
+    """What the first unit in which the model failed said first."""
+    if state != "model_error":
+        return ""
+    said = next((d for unit in task.units if state in unit.status for d in unit.detail if d.strip()), "")
+    return "" if said.startswith("Traceback") else _first_line(said)[:200].rstrip(".")
 
 
 def _numbers(task: TaskReport) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ffbench_eval.report import MAX_POINTS, TaskReport, same_theory
+from ffbench_eval.report import MAX_POINTS, ModelCard, TaskReport, same_theory
 
 from .bounds import bound, few_digits
 from .entry import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths, portable
@@ -128,9 +128,9 @@ def _all(entry: Entry, name: str, path: Path, entries: Path, lock, others) -> It
     for task_name, task in entry.report.tasks.items():
         at = f"$.report.tasks.{task_name}"
         locked = lock.tasks.get(task_name) if lock else None
-        yield from _task(at, task, locked)
-        if locked is not None:
-            card = card_for(entry.report, locked.dataset.name, locked.dataset.config)
+        card = card_for(entry.report, locked.dataset.name, locked.dataset.config) if locked else None
+        yield from _task(at, task, locked, card)
+        if locked is not None and card is not None:
             yield from _zero_of_energy(at, task, same_theory(card.theory, locked.theory))
     yield from _duplicates(entry, others)
     yield from _fingerprints(entry, others)
@@ -314,7 +314,7 @@ def _suite(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
         yield _warning("$.report.tasks", text, "fine: the entry is compared on the tasks it has")
 
 
-def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]:
+def _task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard | None = None) -> Iterator[Finding]:
     if lock is not None:
         yield from _against_lock(at, task, lock)
     for k, unit in enumerate(task.units):
@@ -323,6 +323,8 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
         if not re.fullmatch(r"[0-9a-f]{64}", unit.address) and not set(unit.status) <= {"unsupported", "not_run"}:
             yield _error(f"{at}.units[{k}].address", "is no address of a unit", RERUN)
     states = {s for u in task.units for s in u.status}
+    if card is not None and lock is not None and task.kind == "bsct":
+        yield from _covered(at, task, lock, card)
     if "unstable" in states and task.kind != "molecular_dynamics":
         yield _error(f"{at}.units", f"{task.kind} has no unstable members", RERUN)
     for where, message in task_faults(task):
@@ -339,6 +341,33 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None) -> Iterator[Finding]
         count = f"{sum('value' in w for w in loose)} values and {sum('interval' in w for w in loose)} intervals"
         fix = "fine: the page marks them; archived unit files (`submit --archive-url`) let the board recompute them"
         yield _warning(f"{at}.metrics", f"{count} are taken as reported: the entry holds no samples for them", fix)
+
+
+def _covered(at: str, task: TaskReport, lock: TaskLock, card: ModelCard) -> Iterator[Finding]:
+    """Scans are without an answer for their elements alone, as the card's list of elements says."""
+    states = [s for u in task.units for s in u.status]
+    found = [elements_of(m) for m in lock.molecules]
+    if len(states) != len(found) or "unsupported" not in states or set(states) == {"unsupported"} or not all(found):
+        return
+    for k, (state, elements) in enumerate(zip(states, found)):
+        missing = card.elements is not None and not elements <= set(card.elements)
+        if (state == "unsupported") != missing:
+            text = f"scan {k} is {state}, the elements of the model's card {'lack' if missing else 'hold'} its own"
+            yield _error(f"{at}.units", text, RERUN)
+            return
+
+
+def elements_of(smiles: str) -> set[int]:
+    """Atomic numbers in a SMILES with every atom in brackets; empty for another text.
+
+    >>> sorted(elements_of("[H:1][c:2]1[Cl]"))
+    [1, 6, 17]
+    """
+    from .elements import NUMBERS
+
+    symbols = re.findall(r"\[\d*([A-Z][a-z]?|[a-z]{1,2})", smiles)
+    numbers = {NUMBERS.get(s.capitalize()) or NUMBERS.get(s[0].upper()) for s in symbols}
+    return {n for n in numbers if n}
 
 
 def _zero_of_energy(at: str, task: TaskReport, same: bool) -> Iterator[Finding]:
@@ -441,7 +470,9 @@ def _without_forces(name: str, metric, lock: TaskLock) -> float | None:
     """What no forces score on the scans that an entry has."""
     rows = lock.no_forces.get(name, [])
     known = [v for v, mine in zip(rows, metric.values) if mine is not None]
-    return float(np.mean(known)) if len(rows) == len(metric.values) and known else lock.metrics[name].trivial
+    return (
+        float(np.mean(known)) if len(rows) == len(metric.values) and known else float(lock.metrics[name].trivial or 0)
+    )
 
 
 def _typed(values: dict[str, Any], key: str) -> str:

@@ -115,7 +115,7 @@ def _suite(lock: SuiteLock, members: list[Entry], weights: dict[str, float], che
     def order(row: Row):
         if row.rank is None:
             return (1, 0, 0, 0.0, row.name)
-        return (0, -len(row.rank.tasks), row.rank.tasks, -row.rank.score, row.name)
+        return (0, -len(row.rank.tasks), row.rank.tasks, row.rank.rank, -row.rank.score, row.name)
 
     fair = {e.key: e.report for e in members if not seen[e.key]}
     return SuiteBoard(lock, weights, sorted(rows, key=order), list(_columns(lock, fair)))

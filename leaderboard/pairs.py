@@ -116,7 +116,7 @@ def _why_not(metric: str, task: TaskReport, card: ModelCard, locked: TaskLock, c
     if metric == "stable_time" and not same and "rdf" in (locked.parameters.get("observables") or ()):
         return "stable means a g(r) like that of the data's theory"
     if locked.kind == "bsct" and metric != "fsd" and not below_no_forces(task, locked):
-        return "its force error is not below that of no forces"
+        return "no better than no forces"
     return ""
 
 

@@ -14,6 +14,7 @@ from ffbench_data.contract import AtomsBatch, ForceField
 from ..batching import batch_atoms
 from ..engine.memory import OutOfMemory
 from ..execute import ModelFailure
+from ..finite import usable
 
 Structures = tuple[np.ndarray, np.ndarray]  # atomic numbers [N], positions [K, N, 3]
 Piece = tuple[int, int, int]  # structures, first frame, last frame + 1
@@ -42,16 +43,18 @@ def predict(
 ) -> Answers:
     """Ask ``model`` for every frame of every set, ``at_most`` atoms at a time (default: `batching.batch_atoms`).
 
-    A set on which a guarded model fails is a fault of that set alone: the batch is taken apart to find it. A batch
-    that does not fit into memory is halved. Exceptions of a model that is not guarded (`execute.guarded`) pass.
+    A frame on which a guarded model raises is a fault of its set alone, and named: the batch is taken apart to find it,
+    down to single frames; the others keep their answers. A batch that does not fit into memory is halved. Exceptions of
+    a model that is not guarded (`execute.guarded`) pass. Numbers too large to be squared count as none.
     """
     kind = np.dtype(np.float64 if model.dtype == torch.float64 else np.float32)
     out = Answers([np.full(len(x), np.nan) for _, x in sets], [np.full(x.shape, np.nan, kind) for _, x in sets])
     queue = deque(pack([x.shape for _, x in sets], at_most or batch_atoms(model)))
     frames = sum(len(x) for _, x in sets)
     done = 0
+    raised: dict[int, list[tuple[int, str]]] = {}
     while queue:
-        pieces = [p for p in queue.popleft() if p[0] not in out.faults]
+        pieces = [p for p in queue.popleft() if out.faults.get(p[0], ("",))[0] != "out_of_memory"]
         if not pieces:
             continue
         batch = batch_of([(sets[s][0], sets[s][1][a:b]) for s, a, b in pieces], model.cutoff)
@@ -59,23 +62,31 @@ def predict(
             answer = model(batch)
             out.calls += 1
         except (ModelFailure, OutOfMemory) as error:
-            state = "out_of_memory" if isinstance(error, OutOfMemory) else "model_error"
-            parts = _parts(pieces, by_frames=state == "out_of_memory")
+            parts = _parts(pieces)
             if parts:
                 queue.extendleft(reversed(parts))
+            elif isinstance(error, OutOfMemory):
+                out.faults[pieces[0][0]] = ("out_of_memory", str(error))
             else:
-                out.faults[pieces[0][0]] = (state, str(error))
+                raised.setdefault(pieces[0][0], []).append((pieces[0][1], str(error)))
+                done += 1
             continue
         energy = answer.energy.detach().cpu().double().numpy()
         forces = answer.forces.detach().cpu().double().numpy()
         frame = atom = 0
         for s, a, b in pieces:
             n = sets[s][1].shape[1]
-            out.energy[s][a:b] = energy[frame : frame + b - a]
-            out.forces[s][a:b] = forces[atom : atom + (b - a) * n].reshape(b - a, n, 3)
+            e, f = energy[frame : frame + b - a], forces[atom : atom + (b - a) * n].reshape(b - a, n, 3)
+            out.energy[s][a:b] = np.where(usable(e), e, np.nan)
+            with np.errstate(over="ignore"):
+                out.forces[s][a:b] = np.where(usable(f), f, np.nan)
             frame, atom = frame + b - a, atom + (b - a) * n
         done += frame
         progress(done / frames)
+    for s, told in raised.items():
+        at = sorted(frame for frame, _ in told)
+        which = f"frame {at[0]}" if len(at) == 1 else f"{len(at)} of {len(sets[s][1])} frames, {at[0]} the first"
+        out.faults.setdefault(s, ("model_error", f"{which}: {told[0][1]}"))
     return out
 
 
@@ -105,13 +116,13 @@ def pack(shapes: Sequence[tuple[int, ...]], batch_atoms: int) -> list[list[Piece
     return [b for b in batches if b]
 
 
-def _parts(pieces: list[Piece], *, by_frames: bool) -> list[list[Piece]]:
-    """Two halves of a batch: by sets, or, when there is one set, by frames if asked; none if it cannot be split."""
+def _parts(pieces: list[Piece]) -> list[list[Piece]]:
+    """Two halves of a batch: by sets, or, when there is one set, by frames; none if it is a single frame."""
     if len(pieces) > 1:
         middle = len(pieces) // 2
         return [pieces[:middle], pieces[middle:]]
     s, a, b = pieces[0]
-    if by_frames and b - a > 1:
+    if b - a > 1:
         middle = (a + b) // 2
         return [[(s, a, middle)], [(s, middle, b)]]
     return []

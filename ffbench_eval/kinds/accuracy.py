@@ -25,10 +25,12 @@ from ffbench_metrics import (
 
 from .. import alignment
 from ..batching import batch_atoms, in_parts
+from ..finite import usable
 from ..report import Curve, Metric, axis, rounded
 from ..statistics import over_frames
 
 CHUNK = 250  # frames per unit
+NAMED = 5  # frames that a unit's report names
 
 
 class Parameters(BaseModel):
@@ -63,37 +65,61 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     rows = np.array(inputs["rows"])
     split = inputs.get("fit_offsets_on")
+    frames = data.frames if split is None else load_frames(task.dataset, task.config, split)
+    energy, force, made, raised = _predict(model, frames, rows, progress)
     if split is not None:
-        frames = load_frames(task.dataset, task.config, split)
-        energy, _, made = _predict(model, frames, rows, progress)
-        return alignment.fit(frames[rows], energy, split, folder / alignment.FILE) | {"force_calls": made}
-    frames = data.frames
-    energy, force, made = _predict(model, frames, rows, progress)
-    finite = np.isfinite(energy)
-    owner = np.repeat(np.arange(len(rows)), frames.n_atoms[rows])
-    np.logical_and.at(finite, owner, np.isfinite(force).all(1))
-    np.savez_compressed(folder / "predictions.npz", rows=rows, energy=energy, forces=force.astype(np.float32))
+        out = alignment.fit(frames[rows], np.where(usable(energy), energy, np.nan), split, folder / alignment.FILE)
+        return out | {"detail": [*_named(raised), *out.get("detail", [])], "force_calls": made}
+    kept = force.astype(np.float64 if model.dtype.itemsize > 4 else np.float32)  # as the model gave them
+    finite = usable(energy)
+    np.logical_and.at(finite, np.repeat(np.arange(len(rows)), frames.n_atoms[rows]), usable(kept).all(1))
+    np.savez_compressed(folder / "predictions.npz", rows=rows, energy=energy, forces=kept)
+    silent = [r for r, f in zip(rows.tolist(), finite) if not f and r not in raised]
     return {
         "status": ["ok" if f else "model_error" for f in finite],
-        "detail": [f"frame {r}: energy or forces are not finite" for r, f in zip(rows, finite) if not f][:5],
+        "detail": _named(raised) + [f"frame {r}: energy or forces are not finite" for r in silent][:NAMED],
         "force_calls": made,
     }
 
 
-def _predict(model, frames, rows, progress) -> tuple[np.ndarray, np.ndarray, int]:
-    """Energies [T], forces [A, 3] and how many calls that took."""
-    done = 0
+def _named(raised: dict[int, str]) -> list[str]:
+    """The frames on which the model raised, each with the message; equal tracebacks are told once."""
+    told, said = [], set()
+    for row, text in raised.items():
+        first, _, frames = text.partition("\n")
+        told.append(f"frame {row}: {first if frames in said else text}")
+        said.add(frames)
+    more = len(told) - NAMED
+    return told[:NAMED] + (
+        [f"the model raised on {more} more frames: {sorted(raised)[:200]} in all"] if more > 0 else []
+    )
+
+
+def _predict(model, frames, rows, progress) -> tuple[np.ndarray, np.ndarray, int, dict[int, str]]:
+    """Energies [T] and forces [A, 3], NaN where the model raised, how many calls that took, {row: what it raised}."""
+    done = made = 0
+    raised: dict[int, str] = {}
+
+    def moved(count):
+        nonlocal done
+        done += count
+        progress(done / len(rows))
 
     def ask(part):
-        nonlocal done
+        nonlocal made
         out = model(collate(frames, indices=part))
-        done += len(part)
-        progress(done / len(rows))
-        return out.energy.detach().cpu().double().numpy(), out.forces.detach().cpu().double().numpy()
+        made += 1
+        moved(len(part))
+        return out.energy.detach().cpu().double().numpy().copy(), out.forces.detach().cpu().double().numpy().copy()
 
-    answers = in_parts(ask, rows, max(1, batch_atoms(model) // int(frames.n_atoms[rows].max())))
-    energies, forces = zip(*answers)
-    return np.concatenate(energies), np.concatenate(forces), len(answers)
+    def failed(row, error):
+        raised[row] = str(error)
+        moved(1)
+        return np.full(1, np.nan), np.full((int(frames.n_atoms[row]), 3), np.nan)
+
+    at_most = max(1, batch_atoms(model) // int(frames.n_atoms[rows].max()))
+    energies, forces = zip(*in_parts(ask, rows, at_most, failed))
+    return np.concatenate(energies), np.concatenate(forces), made, raised
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,13 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         sets.append((s.numbers, x[new]))
     answers = predict(model, sets, at_most=task.parameters.batch_atoms, progress=progress)
     faults = dict(answers.faults)
+    between_faults = {}
     for k, s in enumerate(finer):
-        if len(chosen) + k in faults:
-            faults.setdefault(chosen.index(s), faults[len(chosen) + k])
+        state_there, why = faults.get(len(chosen) + k, ("", ""))
+        if state_there == "out_of_memory":
+            faults.setdefault(chosen.index(s), (state_there, why))
+        elif state_there:  # costs what NaN costs there: the number that needs the finer grid
+            between_faults[s.name] = why
 
     state, detail = dict.fromkeys(inputs["scans"], "unsupported"), []
     conserved = np.full(len(chosen), np.nan)
@@ -81,7 +85,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         state[s.name] = "ok"
         if k in faults:
             state[s.name], why = faults[k]
-            detail.append(f"scan {s.name}: {why}" if "\n" not in why else why)
+            detail.append(f"scan {s.name}: {why}")
         elif not finite.all():
             state[s.name] = "model_error"
             detail.append(
@@ -91,6 +95,9 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         at = chosen.index(s)
         if state[s.name] == "ok":
             conserved[at] = _conservativeness(s, answers, at, len(chosen) + k, factor)
+            if np.isnan(conserved[at]):
+                why = between_faults.get(s.name, "energy or forces are not finite")
+                detail.append(f"scan {s.name}: no conservativeness, on the finer grid {why}")
     missing = [name for name, what in state.items() if what == "unsupported"]
     if missing:
         detail.append(f"{len(missing)} scans with elements the model does not cover, {missing[0]} the first")

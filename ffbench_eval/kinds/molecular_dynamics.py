@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..criteria import Criterion, criterion, first_failure
 from ..engine.bias import MetadynamicsRule
-from ..engine.compiled import CannotCompile
 from ..engine.run import Protocol, Start, simulate
 from ..engine.trajectory import Trajectory, read_trajectories
 from ..engine.units import KJ_PER_MOL
@@ -157,22 +156,13 @@ def start(inputs, data) -> Start:
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ..on_trajectory import label_sample
     from ..seeds import task_seed
 
     rules, seed = protocol(task, data, inputs["replicas"][0]), task_seed(task.name)
-    try:
-        outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
-    except CannotCompile as reason:
-        return {"status": ["unsupported"] * len(inputs["replicas"]), "detail": [str(reason)]}
+    outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
     if outcome.hills is not None:
         np.savez(folder / "hills.npz", *outcome.hills)
-    no_truth = ""
-    if task.parameters.truth_frames:
-        found = read_trajectories(folder, replicas=len(outcome.end_ps))
-        no_truth = label_sample(task.dataset, model, found, task.parameters.truth_frames, folder)
     return {
-        "no_truth": no_truth,
         "status": ["unstable" if reason else "ok" for reason in outcome.reason],
         "detail": [f"replica {b}: {r} at {outcome.end_ps[b]:.3f} ps" for b, r in enumerate(outcome.reason) if r]
         + _of_another_theory(task, data, model),
@@ -181,6 +171,39 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         "mode": outcome.mode,
         "mode_note": outcome.mode_note,
     }
+
+
+def after(task, data, model, folder, values) -> dict[str, Any] | None:
+    """Labels by the truth, once the trajectories are there; ``None`` if there is nothing (more) to do.
+
+    A run without the package that holds the truth is made up for by a later one that has it."""
+    from ..engine.memory import OutOfMemory
+    from ..execute import ModelFailure
+    from ..on_trajectory import FILE, label_sample
+
+    if not task.parameters.truth_frames or (folder / FILE).exists() or "end_ps" not in values:
+        return None
+    if values.get("no_truth") and lacks(task):
+        return None
+    found = read_trajectories(folder, replicas=len(values["end_ps"]))
+    try:
+        return {"no_truth": label_sample(task.dataset, model, found, task.parameters.truth_frames, folder)}
+    except (ModelFailure, OutOfMemory) as error:
+        return {"no_truth": f"asked about its own frames, the model failed: {str(error).splitlines()[0]}"}
+
+
+def lacks(task) -> str:
+    """What is missing on this machine for the numbers that need the reference potential; "" if nothing is."""
+    from ffbench_data.potentials import reference
+
+    if not task.parameters.truth_frames:
+        return ""
+    try:
+        reference(task.dataset)
+    except ValueError as error:
+        said = str(error)
+        return said[said.index("needs ") :] if "needs " in said else ""
+    return ""
 
 
 def _of_another_theory(task, data, model) -> list[str]:

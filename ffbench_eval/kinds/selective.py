@@ -74,6 +74,15 @@ def plan(task, data, seed: int) -> list[dict]:
     return [{"parts": parts}]
 
 
+def other_frames(task) -> dict[str, Any]:
+    """Frames of other data that the unit asks the model about, by what they are."""
+    found = {}
+    for other in task.parameters.out_of_distribution:
+        frames, content = _load(task, other)
+        found[f"{other.dataset or task.dataset}:{other.name}:{other.split}@{content[:8]}"] = frames
+    return found
+
+
 def _thinned(frames: int, wanted: int | None) -> list[int]:
     """Evenly spaced rows, so that time stays in order."""
     if wanted is None or wanted >= frames:
@@ -108,7 +117,7 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ..execute import guarded
+    from ..execute import guarded, write_atomically
     from ..selective.cases import ask, load_cases, members_of
     from ..selective.groups import UNUSED, deal, groups_of, new_molecules
     from ..selective.hooks import with_embedding
@@ -135,20 +144,31 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         detail.append(f"{name}: {groups.note}")
         by = groups.by if name == "test" else by
         path = folder / f"predictions-{name}.npz"
-        if not path.exists():
+        cost = path.with_name(f"asked-{name}.json")
+        if not (path.exists() and cost.exists()):
             begun = time.process_time()
 
             def moved(done: float, before: int = made, here: int = len(rows)) -> None:
                 progress(0.5 * (before + done * here) / total)
 
-            got = ask(model, frames, rows, members=members, progress=moved)
-            asked_s, asked = asked_s + time.process_time() - begun, asked + len(rows)
+            raised: dict[int, str] = {}
+            got = ask(model, frames, rows, members=members, progress=moved, raised=raised)
             got.save(path)
+            told = [[row, text] for row, text in sorted(raised.items())]
+            write_atomically(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
+        about_asking = json.loads(cost.read_text())  # of this process or of one before
+        asked_s, asked = asked_s + about_asking["seconds"], asked + len(rows)
         got = load_cases(path)
         made += len(rows)
         fine = got.finite()
         status.append("ok" if fine.all() else "model_error")
-        if not fine.all():
+        raised = dict(about_asking["raised"])
+        if raised:
+            row = next(iter(raised))
+            detail.append(
+                f"{name}: the model raised on {len(raised)} of {len(fine)} frames; frame {row}: {raised[row]}"
+            )
+        if (~fine).sum() > len(raised):
             detail.append(f"{name}: the answer is not finite on {int((~fine).sum())} of {len(fine)} frames")
         kept = np.flatnonzero(fine & (groups.block != UNUSED))
         if len(kept):

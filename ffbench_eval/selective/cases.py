@@ -81,8 +81,10 @@ class Cases:
 
     def finite(self) -> np.ndarray:
         """Structures [T] whose answer is finite."""
-        good = np.isfinite(self.energy)
-        np.logical_and.at(good, self.owner, np.isfinite(self.forces).all(1))
+        from ..finite import usable
+
+        good = usable(self.energy)
+        np.logical_and.at(good, self.owner, usable(self.forces).all(1))
         if self.embedding is not None:
             np.logical_and.at(good, self.owner, np.isfinite(self.embedding).all(1))
         return good
@@ -106,7 +108,7 @@ def cases_of(batch: AtomsBatch, prediction: Prediction, **more: np.ndarray) -> C
     counts = batch.n_atoms.cpu().numpy()
 
     def array(value):
-        return None if value is None else value.detach().cpu().double().numpy()
+        return None if value is None else value.detach().cpu().double().numpy().copy()  # a model may reuse its tensor
 
     return Cases(
         atomic_numbers=batch.atomic_numbers.cpu().numpy(),
@@ -140,11 +142,13 @@ def ask(
     *,
     members: Sequence[ForceField] | None = None,
     progress: Callable[[float], None] = lambda done: None,
+    raised: dict[int, str] | None = None,
 ) -> Cases:
     """Run ``model`` once over ``frames`` (a `Frames`, all or some ``rows``) and keep answers and truth.
 
     The members of an `Ensemble` (or ``members``) are called one by one, so that the spread of their forces is known as
-    well; the answer is then their mean and the embedding that of the first.
+    well; the answer is then their mean and the embedding that of the first. ``raised`` collects what a guarded model
+    raised, by row; such a structure has no finite answer. Without it the exception passes.
     """
     from ffbench_data.frames import collate
 
@@ -168,7 +172,47 @@ def ask(
         progress(done / len(rows))
         return found
 
-    return joined(in_parts(of, rows, max(1, batch_atoms(model) // int(frames.n_atoms[rows].max()))))
+    def failed(row: int, error: Exception) -> Cases:
+        nonlocal done
+        if raised is None:
+            raise error
+        raised[row] = str(error)
+        done += 1
+        progress(done / len(rows))
+        return _without_answer(frames[row])
+
+    parts = in_parts(of, rows, max(1, batch_atoms(model) // int(frames.n_atoms[rows].max())), failed)
+    return joined(_alike(parts))
+
+
+def _without_answer(frame: Any) -> Cases:
+    """A structure on which the model raised: NaN, as if it had said so."""
+    n = len(frame.atomic_numbers)
+    return Cases(
+        atomic_numbers=np.asarray(frame.atomic_numbers),
+        positions=np.asarray(frame.positions, float),
+        offsets=np.array([0, n]),
+        energy=np.full(1, np.nan),
+        forces=np.full((n, 3), np.nan),
+        reference_energy=np.array([frame.energy], float),
+        reference_forces=np.asarray(frame.forces, float),
+    )
+
+
+def _alike(parts: Sequence[Cases]) -> list[Cases]:
+    """Parts with the same optional columns: NaN in those without an answer where the others have one."""
+    like = next((p for p in parts if np.isfinite(p.energy).any()), parts[0])
+    optional = ("embedding", "charges", "force_spread", "uncertainty", "energy_spread")
+    out = []
+    for part in parts:
+        blank = {}
+        for name in optional:
+            model = getattr(like, name)
+            if model is not None and getattr(part, name) is None:
+                rows = len(part.atomic_numbers) if name in PER_ATOM else len(part)
+                blank[name] = np.full((rows, *model.shape[1:]), np.nan, model.dtype)
+        out.append(replace(part, **blank) if blank else part)
+    return out
 
 
 def members_of(model: ForceField) -> list[ForceField]:

@@ -194,7 +194,7 @@ def test_intervals_resample_molecules_not_scans():
     together = over_molecules(values, np.repeat(np.arange(40), 5).astype(str), unit="1")
     apart = over_molecules(values, np.arange(200).astype(str), unit="1")
     width = [m.interval[1] - m.interval[0] for m in (together, apart)]
-    assert width[0] / width[1] == pytest.approx(np.sqrt(5), rel=0.15)
+    assert width[0] / width[1] == pytest.approx(np.sqrt(5), rel=0.25)  # 8 and 6 standard deviations over seeds
     assert width[0] == pytest.approx(2 * 1.96 * per_molecule.std() / np.sqrt(40), rel=0.15)
     assert "40 distinct molecules" in together.interval_note
     median = over_molecules(values, np.repeat(np.arange(40), 5).astype(str), unit="1", quantile=0.5)

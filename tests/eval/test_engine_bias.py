@@ -126,7 +126,8 @@ def test_metadynamics_recovers_a_known_surface(tmp_path):
     known = surface(d1, d2) - 2 * kt * np.log(d1 * d2)
     low = known - known.min() < 0.15
     difference = (found - known)[low]
-    assert np.sqrt(np.mean((difference - difference.mean()) ** 2)) < 0.6 * kt
+    # 0.20 to 0.33 kT over seeds; a surface that is flat has 1.6 kT.
+    assert np.sqrt(np.mean((difference - difference.mean()) ** 2)) < 0.8 * kt
     assert np.ptp(known[low]) > 4 * kt
 
 

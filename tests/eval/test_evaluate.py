@@ -137,19 +137,140 @@ def test_a_stopped_run_goes_on_to_the_same_report(tmp_path, suite, monkeypatch):
     assert resumed.tasks["dynamics"].metrics == whole.tasks["dynamics"].metrics
 
 
-def test_a_run_folder_of_another_model_is_refused(tmp_path, suite):
+def force_mae(model, out, suite, **options):
+    report = evaluate(model, suite, out=out, quiet=True, tasks="errors", **options)
+    return report.tasks["errors"].metrics["force_mae"].value, report.model.fingerprint
+
+
+def test_a_run_folder_of_a_model_of_another_name_is_refused(tmp_path, suite):
     evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+    other = spring(k=3.0, name="another")
     with pytest.raises(ValueError, match="another model"):
-        evaluate(spring(k=3.0), suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
-    evaluate(spring(k=3.0), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], resume=False)
+        evaluate(other, suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+    evaluate(other, suite, out=tmp_path / "run", quiet=True, tasks=["errors"], resume=False)
 
 
-def test_a_run_goes_on_when_the_model_covers_one_more_data_set(tmp_path, suite):
+def test_a_run_goes_on_when_the_model_covers_one_more_data_set(tmp_path, suite, capfd):
     first, more = {"ethanol_gfn2": spring()}, {"ethanol_gfn2": spring(), "water": spring(k=2.0)}
     for models in (first, more, first):
         evaluate(models, suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
-    with pytest.raises(ValueError, match="another model"):
-        evaluate({"water": spring(k=3.0)}, suite, out=tmp_path / "run", quiet=True, tasks=["errors"])
+    assert capfd.readouterr().err.count("kept from an earlier run") == 2
+
+
+def lj(epsilon=0.1, sigma=1.0):
+    from ase.calculators.lj import LennardJones
+
+    return from_ase(LennardJones(epsilon=epsilon, sigma=sigma), card={"name": "lj"})
+
+
+def scaled(scale, name="scaled"):
+    """A network in a closure, whose answers are multiplied: weights and card do not tell two of them apart."""
+    import reference_models
+
+    base = reference_models.load("schnet@ethanol_gfn2")
+
+    def fn(batch):
+        out = base.fn(batch)
+        return {"energy": out.energy * scale, "forces": out.forces * scale}
+
+    return replace(base, fn=fn, card={"name": name})
+
+
+@pytest.mark.parametrize("make", [lj, scaled, lambda k: spring(k=20 * k)])
+def test_a_changed_model_never_gets_the_numbers_of_the_one_before(tmp_path, suite, capfd, make):
+    """An ASE parameter, a closure around a network, a function: fresh folders say what is right."""
+    right = [force_mae(make(v), tmp_path / f"fresh{v}", suite) for v in (0.1, 0.2)]
+    assert right[0][0] != right[1][0]
+    assert right[0][1] != right[1][1]
+    capfd.readouterr()
+    assert [force_mae(make(v), tmp_path / "used", suite) for v in (0.1, 0.2)] == right
+    assert "does not answer on ethanol_gfn2 as it did" in capfd.readouterr().err
+    assert force_mae(make(0.1), tmp_path / "used", suite) == right[0]  # what the first one left is still its own
+    said = capfd.readouterr().err
+    assert "2 of 2 units are kept from an earlier run of model" in said
+
+
+def test_a_corrected_card_costs_nothing_and_is_shown(tmp_path, suite, capfd):
+    calls = {"n": 0}
+
+    def model(theory):
+        base = spring()
+
+        def fn(batch):
+            calls["n"] += 1
+            return base.fn(batch)
+
+        return replace(base, fn=fn, card={"name": "spring", "theory": theory, "seen_test_data": False})
+
+    evaluate(model("GFN2-xTB"), suite, out=tmp_path / "run", quiet=True)
+    before, calls["n"] = calls["n"], 0
+    report = evaluate(model("GFN2-xTB "), suite, out=tmp_path / "run", quiet=True)
+    assert calls["n"] < 20 < before
+    assert report.model.theory == "GFN2-xTB "
+    assert "2 of 2 units are kept" in capfd.readouterr().err
+
+
+def test_a_killed_run_of_an_edited_model_starts_anew(tmp_path, suite, monkeypatch):
+    """Not a part of the trajectory comes from the model that was killed."""
+    from ffbench_eval.engine import run as engine_run
+    from ffbench_eval.engine.trajectory import read_trajectories
+
+    monkeypatch.setattr(engine_run, "CHECKPOINT_STEPS", 50)
+
+    def run(model, folder):
+        evaluate(model, suite, out=folder, quiet=True, tasks=["dynamics"])
+        return read_trajectories(next((folder / "units").glob("dynamics-*[!t]")), replicas=2)[0].positions
+
+    alone = run(spring(k=10.0), tmp_path / "alone")
+    with pytest.raises(KeyboardInterrupt):
+        run(spring(k=20.0, fail_after=150), tmp_path / "cut")
+    assert list((tmp_path / "cut" / "units").glob("*.part/checkpoint-*"))
+    np.testing.assert_array_equal(run(spring(k=10.0), tmp_path / "cut"), alone)
+
+
+def test_a_model_that_answers_differently_every_time_is_told_and_never_reused(tmp_path, suite, capfd):
+    def noisy(batch):
+        out = spring().fn(batch)
+        return {"energy": out.energy, "forces": out.forces * (1 + 0.01 * torch.randn(()))}
+
+    model = ForceField(noisy, 8.0, dtype=torch.float64, card={"name": "noisy"})
+    values = [force_mae(model, tmp_path / "run", suite)[0] for _ in range(2)]
+    said = capfd.readouterr().err
+    assert "answers differently when asked the same twice" in said
+    assert "are kept" not in said
+    assert values[0] != values[1]
+
+
+def test_an_address_holds_all_that_makes_a_result(suite):
+    from ffbench_eval.execute import make_unit
+
+    task = load_suite(suite, tasks=["errors"]).tasks[0]
+    made = {"seed": 0, "model": "m", "data": "d", "ffbench": "1", "device": "cpu", "reference": "r"}
+    address = make_unit(task, {"rows": [1]}, **made).address
+    for key, other in made.items():
+        changed = make_unit(task, {"rows": [1]}, **{**made, key: 1 if key == "seed" else f"{other}x"})
+        assert changed.address != address, key
+    changed = [replace(task, name="other"), replace(task, version="2"), replace(task, dataset="water")]
+    changed += [replace(task, parameters=task.parameters.model_copy(update={"max_frames": 5}))]
+    assert len({address, *(make_unit(t, {"rows": [1]}, **made).address for t in changed)}) == 5
+    assert make_unit(task, {"rows": [2]}, **made).address != address
+
+
+def test_units_of_another_seed_or_of_changed_data_are_not_kept(tmp_path, suite, monkeypatch):
+    from ffbench_eval import evaluation
+
+    def address(seed=0):
+        report = evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], seed=seed)
+        return report.tasks["errors"].units[0].address
+
+    first, other_seed = address(), address(seed=1)
+    whole = evaluation.used
+
+    def changed(*about):
+        return whole(*about).model_copy(update={"content_sha256": "0" * 64})
+
+    monkeypatch.setattr(evaluation, "used", changed)
+    assert len({first, other_seed, address()}) == 3
 
 
 def test_a_run_folder_serves_one_process_at_a_time(tmp_path, suite):

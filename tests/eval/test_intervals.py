@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from ffbench_eval.bsct.scores import over_molecules
-from ffbench_eval.domains import DOMAINS, domain, known_interval, with_known_intervals
+from ffbench_eval.domains import DOMAINS, domain, known_interval, with_known_intervals, with_versions
 from ffbench_eval.report import Floor, Metric
 from ffbench_eval.selective import resample
 from ffbench_eval.selective.table import score_source
@@ -16,9 +16,9 @@ from ffbench_metrics import normalised_score
 
 def test_every_named_metric_of_a_report_has_a_domain_or_a_sign():
     without = {name for name in NAMES if domain(name) == (-np.inf, np.inf)}
-    # a deviation has a sign; timings are single numbers without an interval
+    # deviations have a sign; timings are single numbers without an interval
     speed = {"steps_per_second", "ns_per_day", "engine_over_call", "steps_per_kernel"}
-    assert without == {"temperature_deviation"} | speed
+    assert without == {"temperature_deviation", "internal_temperature_deviation"} | speed
 
 
 def test_domains_of_names_with_parts():
@@ -158,3 +158,13 @@ def test_bootstrap_intervals_hold_95_percent():
     metric = over_molecules(x, [str(k) for k in range(400)], unit="1/Å")
     assert metric.interval == pytest.approx((-1.96 * x.std() / 20, 1.96 * x.std() / 20), rel=0.14)
     assert student([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(stats.t.interval(0.95, 4, loc=3, scale=np.sqrt(0.5)))
+
+
+def test_a_report_names_the_version_of_every_definition():
+    one = Metric(value=1.0, unit="1")
+    found = with_versions({"force_cosine": one, "excess_aurc.test.probe": one, "force_mae": one})
+    assert {name: m.version for name, m in found.items()} == {
+        "force_cosine": "2",
+        "excess_aurc.test.probe": "2",
+        "force_mae": "1",
+    }

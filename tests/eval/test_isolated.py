@@ -12,8 +12,9 @@ import torch
 import reference_models
 from ffbench_data import collate, load_frames
 from ffbench_eval import evaluate
+from ffbench_eval.first_answer import look, stated
 from ffbench_eval.isolated import LIMIT, ProcessLost, isolated, provider_of
-from ffbench_eval.models import card, fingerprint, resolve
+from ffbench_eval.models import card, resolve
 from reference_models.providers import providers, published
 from tests.conftest import ROOT
 from tests.eval.test_evaluate import TINY
@@ -95,13 +96,15 @@ def test_what_cannot_be_isolated_and_a_wrong_limit_are_one_line(tmp_path, monkey
         isolated(spec(tmp_path))
 
 
-def test_an_isolated_model_answers_as_one_in_this_process_and_keeps_its_fingerprint():
+def test_an_isolated_model_answers_as_one_in_this_process_and_keeps_its_identity():
     here, there = reference_models.load("painn@ethanol_gfn2"), isolated("reference_models:painn@ethanol_gfn2")
     batch = collate(load_frames("ethanol_gfn2", split="test"), indices=range(3))
     mine, theirs = here(batch), there(batch)
     for field in ("energy", "forces", "embedding"):
         torch.testing.assert_close(getattr(theirs, field), getattr(mine, field), rtol=0, atol=0)
-    assert fingerprint(there) == fingerprint(here)
+    frames = load_frames("ethanol_gfn2", split="test")
+    assert stated(there) == stated(here)
+    assert look(there, frames, "").identity == look(here, frames, "").identity
     assert card(there) == card(here)
     sent = pickle.loads(pickle.dumps(there.fn))  # to a worker; here it finds the same process
     assert sent.child is there.fn.child

@@ -128,8 +128,9 @@ def test_every_shipped_suite_is_understood(name):
 def test_the_diffusivity_of_a_random_walk_comes_back():
     from ffbench_data.builders.observed import _diffusivity
 
-    rng, numbers = np.random.default_rng(0), np.array([3] * 40 + [16] * 40)
-    steps = rng.normal(scale=0.1, size=(3000, 80, 3)) * (numbers == 3)[:, None]  # D = 0.1^2 / (2 x 0.02 ps) A^2/ps
+    # 400 walkers of 60 ps: one standard error is 2.5 %, so that the limits are ten of them for any seed.
+    rng, numbers = np.random.default_rng(0), np.array([3] * 400 + [16] * 40)
+    steps = rng.normal(scale=0.1, size=(3000, 440, 3)) * (numbers == 3)[:, None]  # D = 0.1^2 / (2 x 0.02 ps) A^2/ps
     x = (np.cumsum(steps, axis=0) + 5) % 10
     rule = {"element": "Li", "fit_window_ps": [2, 15], "needs_ps": 40}
     found = _diffusivity(numbers, x, 10 * np.eye(3), 0.02, rule)

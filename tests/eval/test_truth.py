@@ -49,13 +49,22 @@ def scored(name, text, folder):
     return evaluate(from_ase(reference(name)), path, out=folder / "run", quiet=True).tasks
 
 
+def beyond_chance(error):
+    """A limit two spreads (p95 - median, 1.6 standard deviations of one run) above the floor's median.
+
+    For the mean of five runs or more that is 7 standard errors. A pass mark is exceeded by one truth in twenty and
+    trajectories differ between processors, so a test may not use it.
+    """
+    return error.floor.median + 2 * (error.floor.p95 - error.floor.median)
+
+
 def test_gfn2_ethanol(tmp_path):
     pytest.importorskip("tblite")
     tasks = scored("ethanol_gfn2", ETHANOL, tmp_path)
     assert tasks["errors"].metrics["force_mae"].value < 1e-4
     assert tasks["dynamics"].statuses == {"ok": 5}
     error = tasks["dynamics"].metrics["distance_histogram_error"]
-    assert error.value < error.floor.p95
+    assert error.value < beyond_chance(error) < 0.5 * error.trivial
     own = tasks["dynamics"].metrics
     assert own["on_trajectory_force_mae"].value < 1e-4
     assert own["energy_violation"].value < 1e-3
@@ -69,4 +78,4 @@ def test_amber_alanine_dipeptide(tmp_path):
     assert tasks["free_energy"].statuses == {"ok": 6}
     error = tasks["free_energy"].metrics["free_energy_error"]
     assert error.floor.runs == 24
-    assert error.value < error.floor.p95
+    assert error.value < beyond_chance(error)  # at 10 ps no better than a flat surface (4.06): the chain is tested

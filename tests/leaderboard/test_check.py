@@ -9,8 +9,10 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from ffbench_eval.report import Report
 from leaderboard.check import CARD, GRAMMAR, check, errors, known_entries
 from leaderboard.entry import SCHEMA, Entry, schema_text
+from leaderboard.lock import all_locks
 from leaderboard.recompute import LOOSE, expected_score
 from tests.conftest import ROOT
 from tests.leaderboard.board import FIXTURE, command, put, real_entry, seal, varied, with_command
@@ -210,6 +212,29 @@ def test_energies_off_by_a_constant_are_worth_a_look(tmp_path):
     found = [f for f in findings(changed(relabel), tmp_path) if "another zero of energy" in f.message]
     assert [f.level for f in found] == ["warning"]
     assert not any("another zero" in f.message for f in findings(real_entry(), tmp_path))
+
+
+def test_scans_are_unsupported_for_their_elements_alone(tmp_path):
+    """ANI-1x on BSCT-SPICE says the truth; a scan that was only bad cannot be called unsupported."""
+    from ase.data import chemical_symbols
+
+    from leaderboard.check import _covered
+    from leaderboard.elements import NUMBERS
+
+    assert all(chemical_symbols[n] == s for s, n in NUMBERS.items())
+    raw = json.loads((ROOT / "leaderboard/entries/ffbench__ani1x/ani-1x-eight-networks/bsct.json").read_text())
+    report = Entry.model_construct(report=Report.model_validate(raw["report"])).report
+    task = report.tasks["bsct_spice"]
+    locked = next(lock.tasks["bsct_spice"] for lock in all_locks() if "bsct_spice" in lock.tasks)
+    assert task.statuses["unsupported"] > 300
+    assert list(_covered("$", task, locked, report.model)) == []
+    first = next(k for k, s in enumerate(task.units[0].status) if s == "ok")
+    status = ["unsupported" if k == first else s for k, s in enumerate(task.units[0].status)]
+    changed_task = task.model_copy(
+        update={"units": [task.units[0].model_copy(update={"status": status}), *task.units[1:]]}
+    )
+    (fault,) = _covered("$", changed_task, locked, report.model)
+    assert "is unsupported, the elements of the model's card hold its own" in fault.message
 
 
 def test_names_near_those_of_others_are_named(tmp_path):

@@ -1,0 +1,92 @@
+"""Arguments of a run, checked where they enter: one line that names the argument, what it is and what it may be."""
+
+from __future__ import annotations
+
+import multiprocessing
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+MOST_SEED = 2**63 - 1
+COMPILE = ("auto", "off", "require")
+
+
+def device(name: Any = None) -> str:
+    """A device of this machine; by default a GPU if there is one.
+
+    >>> device("gpu")
+    Traceback (most recent call last):
+    ...
+    ValueError: device: 'gpu' must be cpu, cuda or cuda:0, cuda:1 ...
+    """
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    text = str(name)
+    kind, _, number = text.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise ValueError(f"device: {text!r} must be cpu, cuda or cuda:0, cuda:1 ...")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not count:
+            raise ValueError(f"device: {text!r}: this machine has no GPU that torch can use; say cpu")
+        if int(number or 0) >= count:
+            raise ValueError(f"device: {text!r}: this machine has {count} GPU, numbered from 0")
+    return text
+
+
+def seed(value: Any) -> int:
+    """A whole number from 0 on.
+
+    >>> seed(-1)
+    Traceback (most recent call last):
+    ...
+    ValueError: seed: -1 must be a whole number from 0 to 9223372036854775807
+    """
+    return _whole("seed", value, MOST_SEED)
+
+
+def workers(value: Any) -> int:
+    """A number of processes; 0 and 1 work in this one.
+
+    >>> workers(2)
+    2
+    """
+    return _whole("workers", value, 4096)
+
+
+def compile(option: Any) -> str:
+    if option not in COMPILE:
+        raise ValueError(f"compile: {option!r} must be one of {', '.join(COMPILE)}")
+    return option
+
+
+def tasks(names: str | Iterable[str] | None) -> list[str] | None:
+    """Names of tasks; one may come as a plain string.
+
+    >>> tasks("water_md")
+    ['water_md']
+    """
+    if names is None:
+        return None
+    found = [names] if isinstance(names, str) else list(names)
+    wrong = [n for n in found if not isinstance(n, str)]
+    if wrong:
+        raise ValueError(f"tasks: {wrong[0]!r} is no name of a task")
+    return found
+
+
+def spawned() -> None:
+    """End a worker process that runs the user's script again because it has no guard: quietly, the run says why."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(UNGUARDED)
+
+
+UNGUARDED = 3  # exit code of such a process
+
+
+def _whole(name: str, value: Any, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) <= most:
+        raise ValueError(f"{name}: {value!r} must be a whole number from 0 to {most}")
+    return int(value)
