@@ -38,14 +38,20 @@ ROOMS = {
     "metrics": (["ffbench_metrics/*.py"], ["tests/metrics"]),
     "board": (["leaderboard/scoring.py", "leaderboard/check.py", "leaderboard/recompute*.py"], ["tests/leaderboard"]),
     "kinds": (["ffbench_eval/kinds/*.py"], ["tests/eval"]),
-    "evaluator": ([f"ffbench_eval/{n}.py" for n in ("execute", "observables", "statistics", "domains")], ["tests/eval"]),
+    "evaluator": (
+        [f"ffbench_eval/{n}.py" for n in ("execute", "observables", "statistics", "domains")],
+        ["tests/eval"],
+    ),
 }
 SWAPS = "Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul Mod_Mul BitAnd_BitOr BitOr_BitAnd".split()
 COMPARISONS = "Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Lt_Gt Gt_Lt LtE_GtE GtE_LtE Is_IsNot IsNot_Is".split()
 OPERATORS = (
     *(f"core/ReplaceBinaryOperator_{s}" for s in SWAPS),
     *(f"core/ReplaceComparisonOperator_{s}" for s in COMPARISONS),
-    *(f"core/{n}" for n in ("NumberReplacer", "AddNot", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse")),
+    *(
+        f"core/{n}"
+        for n in ("NumberReplacer", "AddNot", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse")
+    ),
     *(f"core/{n}" for n in ("ReplaceFalseWithTrue", "ReplaceUnaryOperator_Delete_Not", "ZeroIterationForLoop")),
     *(f"core/{n}" for n in ("ReplaceUnaryOperator_Delete_USub", "ReplaceBreakWithContinue", "ExceptionReplacer")),
     "core/ReplaceContinueWithBreak",
@@ -250,7 +256,13 @@ def run(path: Path, room: str, only: str | None, again: bool) -> None:
         if again or not covers.exists():
             covers.write_text(json.dumps(apart(lambda: watch(folder, room), None)))
         known = json.loads(covers.read_text())
-        print(len(known["seconds"]), "tests,", round(sum(known["seconds"].values())), "s; failing before:", known["failed"])
+        print(
+            len(known["seconds"]),
+            "tests,",
+            round(sum(known["seconds"].values())),
+            "s; failing before:",
+            known["failed"],
+        )
         clock = itertools.count(int(time.time()) - 10**6)  # compiled files are told apart by whole seconds
         for fault in faults:
             if fault.get("room", room) != room or "equivalent" in fault:
@@ -276,7 +288,9 @@ def run(path: Path, room: str, only: str | None, again: bool) -> None:
                 fault["outcome"] = "survived" if code in (0, 5) else "killed"
                 fault["by"] = failed[0] if failed else f"exit code {code}"
             path.write_text(json.dumps(faults, indent=1))
-            print(f"{fault['outcome']:9}{fault['seconds']:6.1f} s {fault['file']}:{fault['line']} {fault['after'].strip()}")
+            print(
+                f"{fault['outcome']:9}{fault['seconds']:6.1f} s {fault['file']}:{fault['line']} {fault['after'].strip()}"
+            )
 
 
 def sample(rooms: list[str], per_file: int, seed: int, out: Path) -> None:
