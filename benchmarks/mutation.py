@@ -9,14 +9,15 @@ make; `faults.json` may as well be written by hand: a list of {"file", "line", "
 `run` first runs the tests of the room once under coverage, to learn which of them run which line and how long they
 take (kept beside the faults), then plants one fault after the other and runs the tests that reach it, files of quick
 tests first, until one fails. Lines that only imports run are tried with every test of the room. Each result is written
-at once, so that a killed run goes on where it stopped; a mark "equivalent" (by hand, with a reason) takes a fault out of
-the count. Every trial is a fork of one process that has the large libraries loaded: a second or two instead of ten.
+at once: a killed run goes on where it stopped. A mark "equivalent" (by hand, with a reason) takes a fault out of the
+count. Every trial is a fork of one process that has the large libraries loaded: a second or two instead of ten.
 
 Needs `pip install cosmic-ray coverage` besides the test extra, and POSIX.
 """
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
 import multiprocessing
@@ -43,23 +44,20 @@ ROOMS = {
         ["tests/eval"],
     ),
 }
-SWAPS = "Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul Mod_Mul BitAnd_BitOr BitOr_BitAnd".split()
-COMPARISONS = "Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Lt_Gt Gt_Lt LtE_GtE GtE_LtE Is_IsNot IsNot_Is".split()
-OPERATORS = (
-    *(f"core/ReplaceBinaryOperator_{s}" for s in SWAPS),
-    *(f"core/ReplaceComparisonOperator_{s}" for s in COMPARISONS),
-    *(
-        f"core/{n}"
-        for n in ("NumberReplacer", "AddNot", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse")
-    ),
-    *(f"core/{n}" for n in ("ReplaceFalseWithTrue", "ReplaceUnaryOperator_Delete_Not", "ZeroIterationForLoop")),
-    *(f"core/{n}" for n in ("ReplaceUnaryOperator_Delete_USub", "ReplaceBreakWithContinue", "ExceptionReplacer")),
-    "core/ReplaceContinueWithBreak",
-)
-LIBRARIES = """torch scipy.stats scipy.optimize scipy.spatial.transform sklearn.metrics sklearn.linear_model ase.io ase.md
-pytest hypothesis pydantic mdtraj freud.density freud.msd pyarrow datasets vesin jinja2 typer rich.console yaml joblib
-safetensors.torch contourpy filelock tqdm torch._dynamo ase.build ase.calculators.emt ase.units scipy.integrate
-scipy.signal"""
+SWAPS = {
+    "BinaryOperator": """Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul Mod_Mul BitAnd_BitOr BitOr_BitAnd""",
+    "ComparisonOperator": """Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Lt_Gt Gt_Lt LtE_GtE GtE_LtE Is_IsNot
+        IsNot_Is""",
+}
+CHANGES = """NumberReplacer AddNot ReplaceAndWithOr ReplaceOrWithAnd ReplaceTrueWithFalse ReplaceFalseWithTrue
+    ReplaceUnaryOperator_Delete_Not ZeroIterationForLoop ReplaceUnaryOperator_Delete_USub ReplaceBreakWithContinue
+    ExceptionReplacer ReplaceContinueWithBreak"""
+OPERATORS = [f"core/Replace{what}_{swap}" for what, swaps in SWAPS.items() for swap in swaps.split()]
+OPERATORS += [f"core/{name}" for name in CHANGES.split()]
+LIBRARIES = """torch scipy.stats scipy.optimize scipy.spatial.transform sklearn.metrics sklearn.linear_model ase.io
+    ase.md pytest hypothesis pydantic mdtraj freud.density freud.msd pyarrow datasets vesin jinja2 typer rich.console
+    yaml joblib safetensors.torch contourpy filelock tqdm torch._dynamo ase.build ase.calculators.emt
+    ase.units scipy.integrate scipy.signal"""
 LIMIT_S = 90
 LONGEST_S = 45  # of tests per fault, as measured without it: half the limit, so that a busy machine kills nothing
 
@@ -68,7 +66,7 @@ BINARY = {"*": "term", "**": "power"}  # elsewhere they part or spread arguments
 
 
 def behaves(node) -> bool:
-    """False in annotations, in the text of messages and for stars in arguments, where a change is none of the program."""
+    """False in annotations, in the text of messages and for stars in arguments: no change of what is worked out."""
     if getattr(node, "value", "") in BINARY and node.parent.type != BINARY[node.value]:
         return False
     while node.parent is not None:
@@ -109,7 +107,7 @@ def draw_faults(path: Path, number: int, draw: random.Random) -> tuple[list[dict
 
 
 def planted(fault: dict, text: str) -> str:
-    """The text of its file with the fault; the line is looked for near its number, so that edits elsewhere are no harm."""
+    """The text of its file with the fault; the line is looked for near its number: edits elsewhere do no harm."""
     lines = text.split("\n")
     places = [i for i, text in enumerate(lines) if text == fault["before"]]
     if not places:
@@ -274,7 +272,7 @@ def run(path: Path, room: str, only: str | None, again: bool) -> None:
             text = target.read_text()
             write(target, planted(fault, text), next(clock))
             begin = time.monotonic()
-            answer = apart(lambda: trial(folder, names), LIMIT_S) if names else (5, [])
+            answer = apart(functools.partial(trial, folder, names), LIMIT_S) if names else (5, [])
             write(target, text, next(clock))
             if fault.get("outcome") == "survived":
                 fault["before_tests"] = "survived"
@@ -288,9 +286,8 @@ def run(path: Path, room: str, only: str | None, again: bool) -> None:
                 fault["outcome"] = "survived" if code in (0, 5) else "killed"
                 fault["by"] = failed[0] if failed else f"exit code {code}"
             path.write_text(json.dumps(faults, indent=1))
-            print(
-                f"{fault['outcome']:9}{fault['seconds']:6.1f} s {fault['file']}:{fault['line']} {fault['after'].strip()}"
-            )
+            where = f"{fault['file']}:{fault['line']}"
+            print(f"{fault['outcome']:9}{fault['seconds']:6.1f} s {where} {fault['after'].strip()}")
 
 
 def sample(rooms: list[str], per_file: int, seed: int, out: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ffbench_metrics import (
+    bond_stability,
     energy_violation,
     error_quantiles,
     force_cosine,
@@ -58,6 +59,19 @@ def test_forces_count_as_still_where_both_are_whatever_their_difference():
     f = np.array([[[1.5e-6, 0, 0]], [[0.9e-6, 0, 0]]])
     reference = np.array([[[0.9e-6, 0, 0]], [[-0.9e-6, 0, 0]]])
     np.testing.assert_allclose(force_violation(f, reference), [0.25, 0.0])
+
+
+def test_one_resting_side_is_a_full_violation():
+    f = np.array([[[0.5, 0, 0]]])
+    assert force_violation(0 * f, f).tolist() == force_violation(f, 0 * f).tolist() == [1.0]
+
+
+def test_bonds_name_atoms_by_their_number_and_never_from_the_end():
+    x = np.array([[[0, 0, 0], [0, 0, 1.1]]])
+    for bonds in ([[-1, 0]], [[0, 2]]):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            bond_stability(x, bonds, [1.1])
+    assert not bond_stability(x, [[0, 1]], [1.1]).failed
 
 
 def test_the_energy_scale_of_a_constant_reference_is_asked_for():
