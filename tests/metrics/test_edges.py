@@ -150,6 +150,16 @@ def test_runs_of_other_shapes_are_named():
         noise_floor(runs, 2, lambda a, b: float(np.abs(a - b).mean()))
 
 
+def test_a_run_may_be_one_block_and_not_none():
+    def error(a, b):
+        return float(np.abs(a - b).mean())
+
+    # every pair of runs of one block differs by 2
+    assert set(noise_floor([np.zeros((1, 3)), np.full((1, 3), 2.0)], 1, error, resamples=50)) <= {0.0, 2.0}
+    with pytest.raises(ValueError, match=r"block_counts\[1\] has shape \[0, 3\]"):
+        noise_floor([np.zeros((1, 3)), np.zeros((0, 3))], 1, error)
+
+
 @pytest.mark.parametrize("edges", list(itertools.permutations((7.0, 9.0, 9.0))))
 def test_nearest_images_in_cells_with_two_equal_edges(edges):
     x = np.array([[[0.2, 0.2, 0.2], [edges[0] - 0.3, edges[1] - 0.4, edges[2] - 0.9]]])
