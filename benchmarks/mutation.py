@@ -34,14 +34,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "mutation.json"
 PACKAGES = ("ffbench_metrics", "ffbench_data", "ffbench_eval", "reference_models", "leaderboard")
+EVALUATOR = [
+    f"tests/eval/test_{name}.py"
+    for name in (
+        *("accuracy_metrics", "observables", "intervals", "criteria", "selective_metrics", "bsct", "on_trajectory"),
+        *("evaluate", "failures", "alignment"),
+    )
+]
 # room: the files that are mutated, the tests that should see it
 ROOMS = {
     "metrics": (["ffbench_metrics/*.py"], ["tests/metrics"]),
-    "board": (["leaderboard/scoring.py", "leaderboard/check.py", "leaderboard/recompute*.py"], ["tests/leaderboard"]),
-    "kinds": (["ffbench_eval/kinds/*.py"], ["tests/eval"]),
+    "board": (
+        ["leaderboard/scoring.py", "leaderboard/check.py", "leaderboard/recompute*.py"],
+        [f"tests/leaderboard/test_{name}.py" for name in ("scoring", "check", "lock", "honest")],
+    ),
+    "kinds": (["ffbench_eval/kinds/*.py"], EVALUATOR),
     "evaluator": (
         [f"ffbench_eval/{n}.py" for n in ("execute", "observables", "statistics", "domains")],
-        ["tests/eval"],
+        EVALUATOR,
     ),
 }
 SWAPS = {
