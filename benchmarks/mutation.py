@@ -38,7 +38,7 @@ EVALUATOR = [
     f"tests/eval/test_{name}.py"
     for name in (
         *("accuracy_metrics", "observables", "intervals", "criteria", "selective_metrics", "bsct", "on_trajectory"),
-        *("evaluate", "failures", "alignment"),
+        *("evaluate", "failures", "alignment", "speed"),
     )
 ]
 # room: the files that are mutated, the tests that should see it
@@ -48,9 +48,9 @@ ROOMS = {
         ["leaderboard/scoring.py", "leaderboard/check.py", "leaderboard/recompute*.py"],
         [f"tests/leaderboard/test_{name}.py" for name in ("scoring", "check", "lock", "honest")],
     ),
-    "kinds": (["ffbench_eval/kinds/*.py"], EVALUATOR),
     "evaluator": (
-        [f"ffbench_eval/{n}.py" for n in ("execute", "observables", "statistics", "domains")],
+        ["ffbench_eval/kinds/*.py"]
+        + [f"ffbench_eval/{name}.py" for name in ("execute", "observables", "statistics", "domains")],
         EVALUATOR,
     ),
 }
@@ -82,6 +82,8 @@ def behaves(node) -> bool:
     while node.parent is not None:
         parent = node.parent
         if parent.type.startswith("fstring") or (parent.type in ("param", "funcdef") and parent.annotation is node):
+            return False
+        if parent.type == "tfpdef" and parent.children[0] is not node:
             return False
         if parent.type == "annassign" and parent.children[1] is node:
             return False
