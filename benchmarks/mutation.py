@@ -46,7 +46,7 @@ ROOMS = {
     "metrics": (["ffbench_metrics/*.py"], ["tests/metrics"]),
     "board": (
         ["leaderboard/scoring.py", "leaderboard/check.py", "leaderboard/recompute*.py"],
-        [f"tests/leaderboard/test_{name}.py" for name in ("scoring", "check", "lock", "honest")],
+        [f"tests/leaderboard/test_{name}.py" for name in ("recompute", "scoring", "check", "lock", "honest")],
     ),
     "evaluator": (
         ["ffbench_eval/kinds/*.py"]
