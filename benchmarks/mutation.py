@@ -1,22 +1,21 @@
-"""Do the tests see a wrong line? One-line faults planted in a copy of the checkout, and the tests that run the line.
+"""Do the tests see a wrong line? One-line faults planted in a copy of the checkout, and the tests of that file.
 
-    python benchmarks/mutation.py sample --room metrics --per-file 15 --out faults.json
-    python benchmarks/mutation.py run --room metrics faults.json [--again] [--only survived]
+    python benchmarks/mutation.py sample --room metrics --per-file 15 faults.json
+    python benchmarks/mutation.py run faults.json [--only survived]
     python benchmarks/mutation.py show faults.json
 
 `sample` draws at random (seeded, the same number from every file) from the faults that cosmic-ray's operators can
-make; `faults.json` may as well be written by hand: a list of {"file", "line", "before", "after"} with whole lines.
-`run` first runs the tests of the room once under coverage, to learn which of them run which line and how long they
-take (kept beside the faults), then plants one fault after the other and runs the tests that reach it, files of quick
-tests first, until one fails. Lines that only imports run are tried with every test of the room. Each result is written
-at once: a killed run goes on where it stopped. A mark "equivalent" (by hand, with a reason) takes a fault out of the
-count. Every trial is a fork of one process that has the large libraries loaded: a second or two instead of ten.
+make; a list by hand of {"file", "line", "before", "after"} with whole lines serves too. `run` runs the tests of each
+file without a fault first (those that fail then are left out), then with one fault after the other until a test fails.
+Each result is written at once: a killed run goes on where it stopped. A mark "equivalent" (by hand, with why) takes
+a fault out of the count. Every trial is a fork of one process that has the large libraries loaded: seconds, not tens.
 
-Needs `pip install cosmic-ray coverage` besides the test extra, and POSIX.
+Needs `pip install cosmic-ray` besides the test extra, and POSIX. `results/mutation.json` holds the last sample.
 """
 
 import argparse
 import contextlib
+import fnmatch
 import functools
 import itertools
 import json
@@ -28,31 +27,34 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "mutation.json"
-PACKAGES = ("ffbench_metrics", "ffbench_data", "ffbench_eval", "reference_models", "leaderboard")
-EVALUATOR = [
-    f"tests/eval/test_{name}.py"
-    for name in (
-        *("accuracy_metrics", "observables", "intervals", "criteria", "selective_metrics", "bsct", "on_trajectory"),
-        *("evaluate", "failures", "alignment", "speed"),
-    )
-]
-# room: the files that are mutated, the tests that should see it
+BOARD, EVALUATOR = "tests/leaderboard/test_{}.py", "tests/eval/test_{}.py"
+# room: {the files that are mutated: the tests that should see it}
 ROOMS = {
-    "metrics": (["ffbench_metrics/*.py"], ["tests/metrics"]),
-    "board": (
-        ["leaderboard/scoring.py", "leaderboard/check.py", "leaderboard/recompute*.py"],
-        [f"tests/leaderboard/test_{name}.py" for name in ("recompute", "scoring", "check", "lock", "honest")],
-    ),
-    "evaluator": (
-        ["ffbench_eval/kinds/*.py"]
-        + [f"ffbench_eval/{name}.py" for name in ("execute", "observables", "statistics", "domains")],
-        EVALUATOR,
-    ),
+    "metrics": {"ffbench_metrics/*.py": ["tests/metrics"]},
+    "board": {
+        "leaderboard/recompute*.py": [BOARD.format("recompute")],
+        "leaderboard/scoring.py": [BOARD.format("scoring")],
+        "leaderboard/check.py": [BOARD.format("check")],
+    },
+    "kinds": {
+        "ffbench_eval/kinds/accuracy.py": [EVALUATOR.format(n) for n in ("accuracy_metrics", "alignment")],
+        "ffbench_eval/kinds/bsct.py": [EVALUATOR.format("bsct")],
+        "ffbench_eval/kinds/molecular_dynamics.py": [
+            EVALUATOR.format(n) for n in ("observables", "criteria", "systems")
+        ],
+        "ffbench_eval/kinds/selective.py": [EVALUATOR.format("selective")],
+        "ffbench_eval/kinds/speed.py": [EVALUATOR.format("speed")],
+    },
+    "evaluator": {
+        "ffbench_eval/execute.py": [EVALUATOR.format(n) for n in ("failures", "evaluate")],
+        "ffbench_eval/observables.py": [EVALUATOR.format("observables")],
+        "ffbench_eval/statistics.py": [EVALUATOR.format("intervals")],
+        "ffbench_eval/domains.py": [EVALUATOR.format("intervals")],
+    },
 }
 SWAPS = {
     "BinaryOperator": """Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul Mod_Mul BitAnd_BitOr BitOr_BitAnd""",
@@ -68,9 +70,7 @@ LIBRARIES = """torch scipy.stats scipy.optimize scipy.spatial.transform sklearn.
     ase.md pytest hypothesis pydantic mdtraj freud.density freud.msd pyarrow datasets vesin jinja2 typer rich.console
     yaml joblib safetensors.torch contourpy filelock tqdm torch._dynamo ase.build ase.calculators.emt
     ase.units scipy.integrate scipy.signal"""
-LIMIT_S = 90
-LONGEST_S = 45  # of tests per fault, as measured without it: half the limit, so that a busy machine kills nothing
-
+LIMIT_S = 90  # or three times what the tests take without a fault
 
 BINARY = {"*": "term", "**": "power"}  # elsewhere they part or spread arguments
 
@@ -129,11 +129,11 @@ def planted(fault: dict, text: str) -> str:
     return "\n".join(lines)
 
 
-class Chosen:
-    """pytest plugin: runs the tests of {name: seconds} alone, quick files first, without the luck of hypothesis."""
+class Watch:
+    """pytest plugin: leaves out tests by name, notes those that fail, and takes the luck out of hypothesis."""
 
-    def __init__(self, seconds: dict[str, float]):
-        self.seconds = seconds
+    def __init__(self, without: list[str]):
+        self.without, self.failed = without, []
 
     def pytest_configure(self, config):
         from hypothesis import settings
@@ -142,38 +142,11 @@ class Chosen:
         settings.load_profile("mutation")
 
     def pytest_collection_modifyitems(self, items):
-        per_file = Counter()
-        for name, seconds in self.seconds.items():
-            per_file[name.split("::")[0]] += seconds
-        chosen = [item for item in items if item.nodeid in self.seconds]
-        items[:] = sorted(chosen, key=lambda item: per_file[item.nodeid.split("::")[0]])
-
-
-class Watch(Chosen):
-    """pytest plugin: which test runs which line, how long it takes and whether it passes, with coverage's help."""
-
-    def __init__(self, files: list[str]):
-        import coverage
-
-        self.cover = coverage.Coverage(data_file=None, include=files, config_file=False)
-        self.seconds, self.failed = Counter(), []
-        self.cover.start()
-
-    def pytest_collection_modifyitems(self, items):
-        pass
-
-    def pytest_runtest_setup(self, item):
-        self.cover.switch_context(item.nodeid)
+        items[:] = [item for item in items if item.nodeid not in self.without]
 
     def pytest_runtest_logreport(self, report):
-        self.seconds[report.nodeid] += report.duration
-        if report.outcome == "failed":
+        if report.failed:
             self.failed.append(report.nodeid)
-
-    def lines(self) -> dict:
-        self.cover.stop()
-        data = self.cover.get_data()
-        return {str(Path(f).relative_to(Path.cwd())): data.contexts_by_lineno(f) for f in data.measured_files()}
 
 
 def load() -> None:
@@ -202,26 +175,11 @@ def apart(work, limit_s: float | None):
     try:
         return ours.recv() if ours.poll(limit_s) else None
     except EOFError:
-        return "died"
+        return ["end of the process"]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.join()
-
-
-def enter(folder: Path) -> None:
-    os.chdir(folder)
-    sys.path.insert(0, str(folder))
-    os.environ["PYTHONPATH"] = str(folder)
-
-
-def watch(folder: Path, room: str) -> dict:
-    import pytest
-
-    enter(folder)
-    seen = Watch([str(folder / f) for f in ROOMS[room][0]])
-    pytest.main(["-p", "no:cacheprovider", *ROOMS[room][1]], plugins=[seen])
-    return {"lines": seen.lines(), "seconds": dict(seen.seconds), "failed": seen.failed}
 
 
 def write(path: Path, text: str, second: int) -> None:
@@ -229,84 +187,61 @@ def write(path: Path, text: str, second: int) -> None:
     os.utime(path, (second, second))
 
 
-def tests_for(fault: dict, known: dict) -> dict[str, float]:
-    """The tests that run the line, or a line of the same statement; all of the room where only imports do."""
-    lines = known["lines"].get(fault["file"], {})
-    near = next((lines[str(i)] for i in range(fault["line"], max(fault["line"] - 6, 0), -1) if str(i) in lines), [""])
-    names = [n for n in near if n] if any(near) else list(known["seconds"])
-    known_good = {n: known["seconds"][n] for n in names if n not in known["failed"]}
-    chosen, total = {}, 0.0
-    for name in sorted(known_good, key=known_good.get):
-        total += known_good[name]
-        if total <= LONGEST_S or not chosen:
-            chosen[name] = known_good[name]
-    return chosen
-
-
-def trial(folder: Path, names: dict[str, float]) -> tuple[int, list]:
+def trial(folder: Path, tests: list[str], without: list[str], first_alone: bool) -> list[str]:
+    """Names of the tests that fail in a copy of the checkout, or of what kept them from running."""
     import pytest
 
-    enter(folder)
-    failed = []
-    chosen = Chosen(names)
-    chosen.pytest_runtest_logreport = lambda report: failed.append(report.nodeid) if report.failed else None
-    files = sorted({n.split("::")[0] for n in names})
-    return int(pytest.main(["-x", "-p", "no:cacheprovider", *files], plugins=[chosen])), failed
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = str(folder)
+    watch = Watch(without)
+    code = pytest.main(["-p", "no:cacheprovider", *(["-x"] if first_alone else []), *tests], plugins=[watch])
+    return watch.failed or ([] if code in (0, 5) else [f"exit code {int(code)}"])
 
 
-def run(path: Path, room: str, only: str | None, again: bool) -> None:
+def tests_of(file: str) -> list[str]:
+    found = [t for room in ROOMS.values() for pattern, t in room.items() if fnmatch.fnmatch(file, pattern)]
+    if not found:
+        raise SystemExit(f"{file}: no tests are named for it in ROOMS; add them")
+    return found[0]
+
+
+def run(path: Path, only: str | None) -> None:
     faults = json.loads(path.read_text())
+    todo = [f for f in faults if "equivalent" not in f and f.get("outcome") in (None, only)]
     load()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "checkout"
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*_cache", "runs"))
         if (ROOT.parent / "shared").exists():
             (Path(scratch) / "shared").symlink_to(ROOT.parent / "shared")
-        covers = path.with_suffix(f".{room}.covers")
-        if again or not covers.exists():
-            covers.write_text(json.dumps(apart(lambda: watch(folder, room), None)))
-        known = json.loads(covers.read_text())
-        print(
-            len(known["seconds"]),
-            "tests,",
-            round(sum(known["seconds"].values())),
-            "s; failing before:",
-            known["failed"],
-        )
         clock = itertools.count(int(time.time()) - 10**6)  # compiled files are told apart by whole seconds
-        for fault in faults:
-            if fault.get("room", room) != room or "equivalent" in fault:
-                continue
-            if fault.get("outcome") and fault["outcome"] != only:
-                continue
-            names = tests_for(fault, known)
-            target = folder / fault["file"]
+        for file in dict.fromkeys(f["file"] for f in todo):
+            tests, begin = tests_of(file), time.monotonic()
+            without = apart(functools.partial(trial, folder, tests, [], False), None)
+            limit = max(LIMIT_S, 3 * (time.monotonic() - begin))
+            print(f"{file}: {' '.join(tests)}; fail without a fault: {without}")
+            target = folder / file
             text = target.read_text()
-            write(target, planted(fault, text), next(clock))
-            begin = time.monotonic()
-            answer = apart(functools.partial(trial, folder, names), LIMIT_S) if names else (5, [])
-            write(target, text, next(clock))
-            if fault.get("outcome") == "survived":
-                fault["before_tests"] = "survived"
-            fault["seconds"] = round(time.monotonic() - begin, 1)
-            fault["tests"] = len(names)
-            if answer is None or answer == "died":
-                fault["outcome"] = "killed"
-                fault["by"] = "timeout" if answer is None else "end of the process"
-            else:
-                code, failed = answer
-                fault["outcome"] = "survived" if code in (0, 5) else "killed"
-                fault["by"] = failed[0] if failed else f"exit code {code}"
-            path.write_text(json.dumps(faults, indent=1))
-            where = f"{fault['file']}:{fault['line']}"
-            print(f"{fault['outcome']:9}{fault['seconds']:6.1f} s {where} {fault['after'].strip()}")
+            for fault in (f for f in todo if f["file"] == file):
+                write(target, planted(fault, text), next(clock))
+                begin = time.monotonic()
+                failed = apart(functools.partial(trial, folder, tests, without, True), limit)
+                write(target, text, next(clock))
+                if fault.get("outcome") == "survived":
+                    fault["at_first"] = "survived"
+                fault["outcome"] = "killed" if failed is None or failed else "survived"
+                fault["by"] = "timeout" if failed is None else failed[0] if failed else ""
+                path.write_text(json.dumps(faults, indent=1))
+                took = time.monotonic() - begin
+                print(f"{fault['outcome']:9}{took:6.1f} s {file}:{fault['line']} {fault['after'].strip()}")
 
 
 def sample(rooms: list[str], per_file: int, seed: int, out: Path) -> None:
     draw = random.Random(seed)
     faults = []
     for room in rooms:
-        for path in sorted({p for pattern in ROOMS[room][0] for p in ROOT.glob(pattern)}):
+        for path in sorted({p for pattern in ROOMS[room] for p in ROOT.glob(pattern)}):
             chosen, possible = draw_faults(path, per_file, draw)
             faults += [{"room": room, **f} for f in chosen]
             print(f"{path.relative_to(ROOT)}: {len(chosen)} of {possible}")
@@ -322,7 +257,7 @@ def show(path: Path) -> None:
         here = [f for f in faults if room in (None, f["room"])]
         real = [f for f in here if "equivalent" not in f and "outcome" in f]
         killed = sum(f["outcome"] == "killed" for f in real)
-        first = sum(f["outcome"] == "killed" and "before_tests" not in f for f in real)
+        first = sum(f["outcome"] == "killed" and "at_first" not in f for f in real)
         if real:
             ci = binomtest(killed, len(real)).proportion_ci(method="wilson")
             same = sum("equivalent" in f for f in here)
@@ -341,16 +276,13 @@ def main() -> None:
     cli.add_argument("--per-file", type=int, default=15)
     cli.add_argument("--seed", type=int, default=20)
     cli.add_argument("--only", help="try again those with this outcome")
-    cli.add_argument("--again", action="store_true", help="learn anew which tests run which line")
     args = cli.parse_intermixed_args()
-    rooms = args.room or list(ROOMS)
     if args.command == "sample":
-        sample(rooms, args.per_file, args.seed, args.faults)
+        sample(args.room or list(ROOMS), args.per_file, args.seed, args.faults)
     elif args.command == "show":
         show(args.faults)
     else:
-        for room in rooms:
-            run(args.faults, room, args.only, args.again)
+        run(args.faults, args.only)
 
 
 if __name__ == "__main__":

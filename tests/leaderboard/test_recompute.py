@@ -302,3 +302,22 @@ def test_counts_of_one_domain_agree_and_shares_are_shares():
     assert set(places(task_faults(more))) >= {".metrics.ece.calibration.probe", ".metrics.prevalence.calibration"}
     unknown = cases([("prevalence.calibration", E_SHARE, CASES, {}), ("ece.calibration.mine", 0.1, CASES, {})])
     assert places(task_faults(unknown)) == [".metrics.ece.calibration.mine"]
+
+
+@pytest.mark.parametrize(
+    ("augrc", "fine"),
+    [
+        (0.14, True),  # 18 of 24 pairs
+        (0.08, True),
+        (0.32, True),
+        (0.081, False),
+        (0.07, False),  # 25 of 24 pairs
+        (0.33, False),  # -1 of 24 pairs
+    ],
+)
+def test_under_another_rule_augrc_is_a_share_of_pairs(augrc, fine):
+    """There the share that failed is twice the baseline, and AUROC follows."""
+    one = cases([("augrc.calibration.probe.strict", augrc, CASES, {"trivial": 0.2})])
+    assert places(task_faults(one)) == ([] if fine else [".metrics.augrc.calibration.probe.strict.value"])
+    odd = cases([("augrc.calibration.probe.strict", 0.14, CASES, {"trivial": 0.21})])
+    assert places(task_faults(odd)) == [".metrics.augrc.calibration.probe.strict.trivial"]
