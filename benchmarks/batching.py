@@ -3,8 +3,8 @@
     python benchmarks/batching.py [--models painn@ethanol_gfn2 sevennet_0] [--device cuda]
 
 Every model answers the same test frames of ethanol in calls of 128, 256, ... atoms; the sizes take turns, and a row is
-the median over the rounds of each size's time over that of `ffbench_eval.batching.BATCH_ATOMS` in the same round (CPU
-time of one thread on a CPU). Adds to benchmarks/results/batching.json and prints Markdown.
+the median over the rounds of each size's time over that of `ffbench_eval.models.batching.BATCH_ATOMS` in the same
+round (CPU time of one thread on a CPU). Adds to benchmarks/results/batching.json and prints Markdown.
 """
 
 import argparse
@@ -19,8 +19,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import reference_models
 from ffbench_data import collate, load_frames
-from ffbench_eval.batching import BATCH_ATOMS
-from ffbench_eval.machine import processor
+from ffbench_eval.models.batching import BATCH_ATOMS
+from ffbench_eval.run.environment import processor
 
 RESULTS = Path(__file__).parent / "results" / "batching.json"
 MODELS = ("painn", "schnet", "deeppot_se", "gemnet_dt", "et", "dimenet", "nequip", "mace", "allegro", "botnet")

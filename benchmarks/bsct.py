@@ -34,12 +34,13 @@ from ase.neighborlist import neighbor_list  # noqa: E402
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ffbench_data import collate, load_frames  # noqa: E402
 from ffbench_data.contract import AtomsBatch  # noqa: E402
-from ffbench_eval.batching import BATCH_ATOMS  # noqa: E402
-from ffbench_eval.bsct.predict import batch_of, pack  # noqa: E402
-from ffbench_eval.bsct.scans import find_scans  # noqa: E402
-from ffbench_eval.evaluation import TaskData  # noqa: E402
-from ffbench_eval.execute import Result  # noqa: E402
-from ffbench_eval.kinds import bsct  # noqa: E402
+from ffbench_eval.kinds import KINDS  # noqa: E402
+from ffbench_eval.kinds.bsct import work as bsct  # noqa: E402
+from ffbench_eval.kinds.bsct.predict import batch_of, pack  # noqa: E402
+from ffbench_eval.kinds.bsct.scans import find_scans  # noqa: E402
+from ffbench_eval.models.batching import BATCH_ATOMS  # noqa: E402
+from ffbench_eval.run.evaluation import TaskData  # noqa: E402
+from ffbench_eval.run.execute import Result  # noqa: E402
 from ffbench_eval.suite import Task  # noqa: E402
 from reference_models import build  # noqa: E402
 
@@ -77,7 +78,7 @@ def seconds(work) -> float:
 
 
 def task(fine_scans: int) -> Task:
-    return Task("scans", "bsct", "1", "", "bsct_spice", "all", bsct.Parameters(fine_scans=fine_scans))
+    return Task("scans", KINDS["bsct"], "1", "", "bsct_spice", "all", bsct.Parameters(fine_scans=fine_scans))
 
 
 def ours(model, data, fine_scans=0) -> dict:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ffbench_eval import evaluate
-from ffbench_eval.machine import processor
+from ffbench_eval.run.environment import processor
 
 RESULTS = Path(__file__).parent / "results" / "budget.json"
 METRICS = {"ethanol_accuracy": ("force_mae", "energy_mae"), "ethanol_bond_scans": ("fsd",)}

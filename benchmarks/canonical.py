@@ -29,7 +29,7 @@ from ffbench_eval.engine.noise import Noise
 from ffbench_eval.engine.rule import Rule
 from ffbench_eval.engine.system import State, System, draw_velocities, kinetic_energy
 from ffbench_eval.engine.units import BOLTZMANN, FS
-from ffbench_eval.machine import processor
+from ffbench_eval.run.environment import processor
 from ffbench_metrics import distance_counts
 
 RESULTS = Path(__file__).parent / "results" / "canonical.json"

@@ -38,7 +38,7 @@ from ffbench_eval.engine.protocol import Protocol, Start
 from ffbench_eval.engine.run import Run, simulate
 from ffbench_eval.engine.static import open_call
 from ffbench_eval.engine.watch import new_watch
-from ffbench_eval.machine import processor
+from ffbench_eval.run.environment import processor
 from reference_models.pairs import cosine_cutoff, half_edges
 
 # Relaxed with GFN2-xTB.

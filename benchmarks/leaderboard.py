@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from leaderboard.build import build
-from leaderboard.check import check, errors, known_entries
-from leaderboard.entry import Entry
+from leaderboard.check.check import check, errors, known_entries
+from leaderboard.entry.schema import Entry
+from leaderboard.site.build import build
 from tests.leaderboard.board import FIXTURE, put, varied
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -26,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ffbench_data.datacard import card as datacard
 from ffbench_eval.report import Metric, Report, same_theory
-from leaderboard.scoring import card_for
+from leaderboard.site.scoring import card_for
 
 RESULTS = Path(__file__).parent / "results" / "metric_study.json"
 FEWEST_MODELS, FEWEST_COMMON = 3, 6
@@ -130,8 +130,8 @@ def markdown(rows: list[dict]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
-    from leaderboard.data import load_entries
-    from leaderboard.entry import ENTRIES
+    from leaderboard.entry.schema import ENTRIES
+    from leaderboard.site.data import load_entries
 
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--suite", default="desk")

@@ -26,7 +26,7 @@ import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ffbench_metrics as ffm  # noqa: E402
-from ffbench_eval.machine import processor  # noqa: E402
+from ffbench_eval.run.environment import processor  # noqa: E402
 
 FRAMES, ATOMS, LENGTH, BINS, R_MAX = 1000, 192, 12.43, 500, 6.0
 CELL = LENGTH * np.eye(3)

@@ -36,25 +36,19 @@ BOARD, EVALUATOR = "tests/leaderboard/test_{}.py", "tests/eval/test_{}.py"
 ROOMS = {
     "metrics": {"ffbench_metrics/*.py": ["tests/metrics"]},
     "board": {
-        "leaderboard/recompute*.py": [BOARD.format("recompute")],
-        "leaderboard/scoring.py": [BOARD.format("scoring")],
-        "leaderboard/check.py": [BOARD.format("check")],
+        "leaderboard/check/recompute*.py": [BOARD.format("recompute")],
+        "leaderboard/site/scoring.py": [BOARD.format("scoring")],
+        "leaderboard/check/check.py": [BOARD.format("check")],
     },
     "kinds": {
-        "ffbench_eval/kinds/accuracy.py": [EVALUATOR.format(n) for n in ("accuracy_metrics", "alignment")],
-        "ffbench_eval/kinds/bsct.py": [EVALUATOR.format("bsct")],
-        "ffbench_eval/kinds/molecular_dynamics.py": [
-            EVALUATOR.format(n) for n in ("observables", "criteria", "systems")
-        ],
-        "ffbench_eval/kinds/selective.py": [EVALUATOR.format("selective")],
-        "ffbench_eval/kinds/speed.py": [EVALUATOR.format("speed")],
+        "ffbench_eval/kinds/accuracy/*.py": [EVALUATOR.format(n) for n in ("accuracy_metrics", "alignment")],
+        "ffbench_eval/kinds/bsct/*.py": [EVALUATOR.format("bsct")],
+        "ffbench_eval/kinds/dynamics/*.py": [EVALUATOR.format(n) for n in ("observables", "criteria", "systems")],
+        "ffbench_eval/kinds/selective/*.py": [EVALUATOR.format(n) for n in ("selective", "selective_metrics")],
+        "ffbench_eval/kinds/speed/*.py": [EVALUATOR.format("speed")],
+        "ffbench_eval/kinds/*.py": [EVALUATOR.format("intervals")],
     },
-    "evaluator": {
-        "ffbench_eval/execute.py": [EVALUATOR.format(n) for n in ("failures", "evaluate")],
-        "ffbench_eval/observables.py": [EVALUATOR.format("observables")],
-        "ffbench_eval/statistics.py": [EVALUATOR.format("intervals")],
-        "ffbench_eval/domains.py": [EVALUATOR.format("intervals")],
-    },
+    "evaluator": {"ffbench_eval/run/execute.py": [EVALUATOR.format(n) for n in ("failures", "evaluate")]},
 }
 SWAPS = {
     "BinaryOperator": """Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul Mod_Mul BitAnd_BitOr BitOr_BitAnd""",

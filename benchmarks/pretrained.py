@@ -17,8 +17,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ffbench_data.load import load_frames
 from ffbench_eval import evaluate
-from ffbench_eval.machine import processor
 from ffbench_eval.report import Report
+from ffbench_eval.run.environment import processor
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "pretrained.json"

@@ -28,8 +28,8 @@ from engine import engine_loop, system
 
 from ffbench_eval.engine.fastpath import choose
 from ffbench_eval.engine.run import Run
-from ffbench_eval.machine import processor
-from leaderboard.literature import LITERATURE, load_literature
+from ffbench_eval.run.environment import processor
+from leaderboard.site.literature import LITERATURE, load_literature
 from reference_models import build
 
 RESULTS = Path(__file__).parent / "results"

@@ -110,7 +110,7 @@ def correlations(models: list[dict]) -> dict[str, dict]:
 def calibration(dataset: str) -> dict[str, dict[str, float]]:
     """FSD and force MAE of synthetic models on a data set's scans, made from the reference forces."""
     from ffbench_data import load_frames
-    from ffbench_eval.bsct.scans import find_scans
+    from ffbench_eval.kinds.bsct.scans import find_scans
     from ffbench_metrics import force_smoothness_deviation
 
     config = "all" if dataset == "bsct_spice" else "bond_scans"

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ffbench_data.load import load_frames
-from ffbench_eval.bsct.scans import find_scans
-from ffbench_eval.bsct.scores import score_scan
+from ffbench_eval.kinds.bsct.scans import find_scans
+from ffbench_eval.kinds.bsct.scores import score_scan
 
 METHODS = {"GFN2-xTB": "GFN2-xTB", "GFN1-xTB": "GFN1-xTB"}
 KEYS = ("fsd", "scan_force_mae", "spurious_extrema", "sign_flips")

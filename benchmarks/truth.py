@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ffbench_data.potentials import reference
 from ffbench_eval import evaluate, from_ase
-from ffbench_eval.evaluation import load_task_data
-from ffbench_eval.observables import rdf_draws
+from ffbench_eval.kinds.dynamics.observables import rdf_draws
+from ffbench_eval.kinds.dynamics.systems import system_of
+from ffbench_eval.run.evaluation import load_task_data
 from ffbench_eval.suite import load_suite
-from ffbench_eval.systems import system_of
 from ffbench_metrics import floor_quantile
 
 DATASETS = ("water", "alanine_dipeptide_obc", "ethanol_gfn2")

@@ -6,10 +6,10 @@
 import importlib
 
 _WHERE = {
-    "evaluate": ".evaluation",
+    "evaluate": ".run.evaluation",
     "Report": ".report",
-    "from_ase": ".adapters",
-    "from_torchsim": ".torchsim",
+    "from_ase": ".models.ase",
+    "from_torchsim": ".models.torchsim",
     "write_hills": ".engine.plumed",
     "AtomsBatch": "ffbench_data.contract",
     "Prediction": "ffbench_data.contract",

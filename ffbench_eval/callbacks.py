@@ -10,11 +10,11 @@ import torch
 
 from ffbench_data.contract import ForceField
 
-from .batching import BATCH_ATOMS
-from .bsct import scores
-from .bsct.predict import predict
-from .bsct.scans import LabelledScan, find_scans, supported
-from .inside import modules_in
+from .kinds.bsct import scores
+from .kinds.bsct.predict import predict
+from .kinds.bsct.scans import LabelledScan, find_scans, supported
+from .models.batching import BATCH_ATOMS
+from .models.inside import modules_in
 
 KEYS = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema", "sign_flips")
 
@@ -65,8 +65,8 @@ class SmoothnessMonitor:
     ) -> SmoothnessMonitor:
         """Scans of ``molecules`` (`ase.Atoms`, or files ASE reads) by the published rule, labelled once by
         ``reference`` (an ASE calculator or a `ForceField`). Other arguments as for the class."""
-        from .bsct.custom import Molecule, label_scans, make_scans, read_molecule
-        from .models import resolve
+        from .kinds.bsct.custom import Molecule, label_scans, make_scans, read_molecule
+        from .models.resolve import resolve
 
         truth, _ = resolve(reference)
         if isinstance(truth, Mapping):

@@ -35,8 +35,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on a suite; writes report.json and report.html into the run folder."""
-    from . import evaluation
-    from .table import print_table
+    from .page.table import print_table
+    from .run import evaluation
 
     if dry_run:
         _plan(model, suite, task, seed)
@@ -73,7 +73,8 @@ def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from . import doors, evaluation, models
+    from .models import resolve as models
+    from .run import doors, evaluation
     from .suite import load_suite
 
     chosen, spec = models.resolve(model)
@@ -100,8 +101,8 @@ def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
 @app.command()
 def show(run: Annotated[Path, typer.Argument(help="run folder or report.json")]) -> None:
     """Print the table of a finished run and write its page again."""
+    from .page.table import print_table
     from .report import Report
-    from .table import print_table
 
     if (run / "run.json").exists() and not (run / "report.json").exists():
         raise ValueError(f"{run} is unfinished: give the command that made it again, and it goes on where it was")
@@ -191,7 +192,7 @@ def _mount() -> None:
     from importlib.util import find_spec
 
     if not any(group.name == "bsct" for group in app.registered_groups):
-        from .bsct.cli import app as bsct
+        from .kinds.bsct.cli import app as bsct
 
         app.add_typer(bsct, name="bsct")
     if find_spec("ffbench_data.cli") and not any(group.name == "data" for group in app.registered_groups):

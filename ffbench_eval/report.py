@@ -243,7 +243,7 @@ class Report(Strict):
 
     def to_html(self, path: str | Path) -> Path:
         """A self-contained page with the tables and plots; returns the path."""
-        from .html import render
+        from .page.page import render
 
         path = Path(path)
         path.write_text(render(self), encoding="utf-8")

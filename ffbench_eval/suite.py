@@ -10,6 +10,8 @@ import yaml
 
 from ffbench_data.datacard import known, parse_name
 
+from .kinds import Kind, find_kind
+
 SUITES = Path(__file__).parent / "suites"
 
 
@@ -18,7 +20,7 @@ class Task:
     """One question put to a model: a task kind and its checked parameters."""
 
     name: str
-    kind: str
+    kind: Kind
     version: str
     title: str
     dataset: str
@@ -64,14 +66,14 @@ def load_suite(name: str | Path, *, tasks: list[str] | None = None) -> Suite:
 def _task(path: Path, name: str, row: dict) -> Task:
     from pydantic import ValidationError
 
-    from .kinds import KINDS
-
-    kind = row.pop("kind", None)
-    known(str(kind), KINDS, "kind", f" of task {name!r} in {path.name}")
+    try:
+        kind = find_kind(str(row.pop("kind", None)), path.parent)
+    except ValueError as error:
+        raise ValueError(f"{error}: task {name!r} in {path.name}") from None
     dataset, config = parse_name(row.pop("dataset"))
     about = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
     try:
-        parameters = KINDS[kind].Parameters.model_validate(row)
+        parameters = kind.module.Parameters.model_validate(row)
     except ValidationError as error:
         first = error.errors()[0]
         where = [".".join(str(part) for part in first["loc"])] if first["loc"] else []

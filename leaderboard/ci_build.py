@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .build import build
-from .check import check, errors, known_entries, printable
-from .entry import ENTRIES, entry_paths
+from .check.check import check, errors, known_entries, printable
+from .entry.schema import ENTRIES, entry_paths
+from .site.build import build
 
 
 def main(arguments: list[str]) -> int:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .check import errors
-from .pull_request import validate
+from .check.check import errors
+from .check.pull_request import validate
 
 
 def main(arguments: list[str]) -> int:

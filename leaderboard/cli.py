@@ -48,9 +48,9 @@ def submit(
     entries: Entries = HERE,
 ) -> None:
     """Check a finished run and write its entry and a model card skeleton: the pull request is these files."""
-    from .entry import About
-    from .submit import make_entry
-    from .submit import submit as write
+    from .entry.schema import About
+    from .entry.submit import make_entry
+    from .entry.submit import submit as write
 
     about = _valid(
         lambda: About(
@@ -83,7 +83,7 @@ def compare(
     from rich.console import Console
     from rich.table import Table
 
-    from ffbench_eval.runs import side_by_side
+    from ffbench_eval.run.folder import side_by_side
 
     reports = [_report(path) for path in runs]
     table = Table("task", "metric", *(f"{r.model.name} {r.model.version}".strip() for r in reports))
@@ -98,7 +98,7 @@ def merge(
 ) -> None:
     """Put the reports of one model's parts (different tasks of a suite) together."""
     from ffbench_eval.report import Report
-    from ffbench_eval.runs import merge as put_together
+    from ffbench_eval.run.folder import merge as put_together
 
     report = put_together([Report.load(path) for path in runs])
     out.mkdir(parents=True, exist_ok=True)
@@ -108,8 +108,8 @@ def merge(
 
 def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
     """Say what a run folder holds: finished and stopped units, and how their members ended."""
-    from ffbench_eval.runs import status as look
-    from ffbench_eval.wording import duration
+    from ffbench_eval.run.folder import status as look
+    from ffbench_eval.words import duration
 
     for task in look(run):
         states = ", ".join(f"{count} {state}" for state, count in task.states.items())
@@ -128,7 +128,7 @@ def reproduce(
     by: Annotated[str, typer.Option(help="who, for the record")] = "",
 ) -> None:
     """Run a random sample of an entry's units again and compare. Imports and runs the named model."""
-    from ffbench_eval.reproduce import reproduce as rerun
+    from ffbench_eval.run.reproduce import reproduce as rerun
 
     report = _report(entry)
     rows = rerun(report, units=units, seed=seed, model=model, out=out, tasks=task)
@@ -139,7 +139,7 @@ def reproduce(
     if bad:
         raise typer.Exit(1)
     if record:
-        from .trust import record as write
+        from .entry.trust import record as write
 
         done = list(dict.fromkeys(f"{r.task} rerun" for r in rows if r.verdict in ("identical", "agrees")))
         if not done:
@@ -168,8 +168,8 @@ def export_hub(
     benchmark: Annotated[str, typer.Option(help="the benchmark's data set repository")] = "ffbench/ffbench",
 ) -> None:
     """Write an entry's scores for the Hugging Face Hub: .eval_results, model-index, eval.yaml. No network."""
-    from .hub import export as write
-    from .lock import load_lock
+    from .check.lock import load_lock
+    from .site.hub import export as write
 
     loaded = _entry(entry)
     lock = load_lock(loaded.report.suite, loaded.report.suite_version)
@@ -188,7 +188,7 @@ def recompute(
     by: Annotated[str, typer.Option(help="who, for the record")] = "",
 ) -> None:
     """Work an entry's metrics out again from its archived predictions and trajectories. Loads no model."""
-    from .archives import recompute as again
+    from .entry.archives import recompute as again
 
     loaded = _entry(entry)
     said = again(loaded, files, task)
@@ -196,7 +196,7 @@ def recompute(
     if record:
         if task:
             raise ValueError("--record needs all tasks: leave out --task")
-        from .trust import record as write
+        from .entry.trust import record as write
 
         typer.echo(write(loaded, "recomputed", said, by))
 
@@ -207,8 +207,8 @@ def check_(
     entries: Entries = HERE,
 ) -> None:
     """Check entries: pure data, no model is imported. Exit code 1 if there is an error."""
-    from .check import check, known_entries
-    from .entry import entry_paths
+    from .check.check import check, known_entries
+    from .entry.schema import entry_paths
 
     if not entry and not entries.is_dir():
         raise ValueError(f"--entries: no folder {entries}; run this in a checkout of the board")
@@ -234,9 +234,9 @@ def build(
     """Build the static site from the entries."""
     from datetime import UTC, datetime
 
-    from .build import build as make
-    from .check import printable
-    from .scoring import read_yaml
+    from .check.check import printable
+    from .site.build import build as make
+    from .site.scoring import read_yaml
 
     rules = read_yaml(weights) if weights else None
     if not entries.is_dir():
@@ -251,7 +251,7 @@ def build(
 @board.command()
 def schema(write: Annotated[bool, typer.Option("--write", help="write leaderboard/schema")] = False) -> None:
     """Print the JSON Schema of an entry."""
-    from .entry import SCHEMA, schema_text
+    from .entry.schema import SCHEMA, schema_text
 
     if write:
         SCHEMA.write_text(schema_text(), encoding="utf-8")
@@ -279,7 +279,7 @@ def lock(
     """
     from ffbench_eval.suite import load_suite
 
-    from .lock import latest_before, load_lock, make_lock, not_locked, write_lock
+    from .check.lock import latest_before, load_lock, make_lock, not_locked, write_lock
 
     reports = [_report(path) for path in trusted or []]
     found = load_suite(suite)
@@ -306,8 +306,8 @@ def rescore_(
     """Bring entries to a new version of their suite (maintainers): in place, and say what moved."""
     from ffbench_eval.suite import load_suite
 
-    from .lock import load_lock
-    from .rescore import rescore
+    from .check.lock import load_lock
+    from .entry.rescore import rescore
 
     if run is not None and len(entry) > 1:
         raise ValueError("--from is the run of one model: give one entry")
@@ -340,8 +340,8 @@ def _valid(make):
 
 
 def _entry(path: Path):
-    from .entry import LIMIT, Entry
-    from .strict_json import read
+    from .check.strict_json import read
+    from .entry.schema import LIMIT, Entry
 
     return _valid(lambda: Entry.model_validate(read(path, LIMIT)))
 
@@ -350,8 +350,8 @@ def _report(path: Path):
     """The report in an entry, a report.json or a run folder."""
     from ffbench_eval.report import Report
 
-    from .entry import LIMIT
-    from .strict_json import read
+    from .check.strict_json import read
+    from .entry.schema import LIMIT
 
     if path.is_file():
         raw = read(path, LIMIT)

@@ -15,7 +15,7 @@ RULES = {
     "reference_models": ("torch", "ffbench_eval", "datasets"),
     "reference_models.train": ("ffbench_eval", "datasets"),
     "ffbench_eval": ("torch", "datasets", "reference_models"),
-    "leaderboard.check": ("torch", "datasets", "ase", "reference_models", "ffbench_data"),
+    "leaderboard.check.check": ("torch", "datasets", "ase", "reference_models", "ffbench_data"),
     "leaderboard.cli": ("torch", "datasets", "ase", "numpy", "reference_models", "ffbench_data"),
     "ffbench_eval.report": ("torch", "datasets", "ase", "reference_models", "ffbench_data"),
 }

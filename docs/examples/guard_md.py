@@ -20,8 +20,8 @@ from ase.data import atomic_masses
 
 import reference_models
 from ffbench_data import collate, load_frames, reference
+from ffbench_eval.kinds.selective.cases import joined
 from ffbench_eval.selective import Cases, Probe, ask, cases_of, deal, groups_of, label, threshold_for_risk
-from ffbench_eval.selective.cases import joined
 
 RISK = 0.05
 FORCE_LIMIT = 0.03  # eV/Angstrom, largest force error of an atom that is still called reliable

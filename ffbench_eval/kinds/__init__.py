@@ -1,26 +1,72 @@
-"""Task kinds: one module each with ``Parameters``, ``plan``, ``run_unit`` and ``score``; `KINDS` is the registry.
+"""Task kinds, each in a room of its own; `KINDS` holds the shipped ones, `find_kind` also those of other packages.
 
-- ``Parameters``: the pydantic model of the task's YAML row.
-- ``plan(task, data, seed) -> list[dict]``: the inputs of each unit, plain JSON values.
-- ``plan_for_model(task, model) -> list[dict]``, if there is one: more units that only some models need.
-- ``calls(task, inputs, data, model) -> (systems per call, calls)``: what a unit costs, for the estimate.
-- ``run_unit(task, inputs, data, model, folder, progress, compile) -> dict``: do the work; plain JSON plus files in
-  ``folder``.
-- ``after(task, data, model, folder, values) -> dict | None``, if there is one: a step behind the work, for which a
-  package may be missing; a rerun makes up for it. ``lacks(task)`` says what is missing.
-- ``other_frames(task) -> {name: frames}``, if there is one: frames of other data that the model is asked about.
-- ``score(task, results, data) -> (metrics, curves)``: pure, from the finished units.
-- ``headline(results) -> str``, if there is one: which of several rows of the score stands for the model.
+Another package offers a kind as an entry point of the group ``ffbench.kinds``; one in a single file is named in the
+suite's YAML by its path: ``kind: ./my_kind.py:KIND``.
 """
 
-from types import ModuleType
+from __future__ import annotations
 
-from . import accuracy, bsct, molecular_dynamics, selective, speed
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 
-KINDS: dict[str, ModuleType] = {
-    "accuracy": accuracy,
-    "molecular_dynamics": molecular_dynamics,
-    "bsct": bsct,
-    "speed": speed,
-    "selective": selective,
-}
+from .accuracy import KIND as ACCURACY
+from .base import Kind, MetricSpec
+from .bsct import KIND as BSCT
+from .dynamics import KIND as DYNAMICS
+from .selective import KIND as SELECTIVE
+from .speed import KIND as SPEED
+
+__all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric"]
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE)}
+
+
+@cache
+def all_kinds() -> dict[str, Kind]:
+    """The shipped kinds and those that installed packages offer; a shipped name cannot be taken."""
+    return {**{e.name: e.load() for e in entry_points(group="ffbench.kinds")}, **KINDS}
+
+
+def find_kind(name: str, folder: Path | None = None) -> Kind:
+    """The kind of that name, or of ``path/to/file.py:NAME`` (relative to ``folder``). ValueError names the nearest."""
+    if ".py:" in name:
+        return _from_file(name, folder or Path())
+    known = all_kinds()
+    if name not in known:
+        from ffbench_data.datacard import known as nearest
+
+        nearest(name, known, "kind")
+    return known[name]
+
+
+def _from_file(name: str, folder: Path) -> Kind:
+    import importlib.util
+    import sys
+
+    path, _, attribute = name.rpartition(":")
+    file = (folder / path).resolve()
+    if not file.is_file():
+        raise ValueError(f"kind {name!r}: no file {file}")
+    module_name = f"ffbench_kind_{file.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    kind = getattr(module, attribute, None)
+    if not isinstance(kind, Kind):
+        raise ValueError(f"kind {name!r}: {attribute} is not a Kind; define one from ffbench_eval.kinds")
+    return kind
+
+
+def find_metric(key: str, kind: str | None = None) -> tuple[MetricSpec, str] | None:
+    """The metric that a key names and its part, among one kind's or all kinds'; ``None`` if nobody emits it.
+
+    >>> find_metric("rdf_error_O-O")[0].label, find_metric("a_new_metric")
+    ('g(r) error', None)
+    """
+    kinds = [all_kinds()[kind]] if kind in all_kinds() else list(all_kinds().values())
+    found = [hit for k in kinds if (hit := k.spec(key))]
+    return max(found, key=lambda hit: (hit[1] == "", len(hit[0].name))) if found else None

@@ -8,10 +8,11 @@ import pyarrow as pa
 from ffbench_data.frames import Frames
 from ffbench_data.schema import to_table
 from ffbench_eval.engine.trajectory import Recorder
-from ffbench_eval.evaluation import TaskData
-from ffbench_eval.execute import Result
-from ffbench_eval.kinds.molecular_dynamics import Parameters
+from ffbench_eval.kinds import KINDS
+from ffbench_eval.kinds.dynamics.work import Parameters
 from ffbench_eval.report import DatasetUsed
+from ffbench_eval.run.evaluation import TaskData
+from ffbench_eval.run.execute import Result
 from ffbench_eval.suite import Task
 
 USED = DatasetUsed(name="water", config="", split="test", version="1", content_sha256="")
@@ -37,7 +38,7 @@ def task(**how) -> Task:
         "replicas": 1,
         "observables": [],
     }
-    return Task("made", "molecular_dynamics", "1", "made", "water", None, Parameters(**(usual | how)))
+    return Task("made", KINDS["molecular_dynamics"], "1", "made", "water", None, Parameters(**(usual | how)))
 
 
 def unit(

@@ -12,7 +12,7 @@ from ase.calculators.lj import LennardJones
 
 from ffbench_data import AtomsBatch
 from ffbench_eval import from_ase
-from ffbench_eval.models import resolve
+from ffbench_eval.models.resolve import resolve
 from ffbench_metrics import conservativeness
 
 
@@ -170,7 +170,7 @@ def test_calculators_come_as_instance_class_function_mapping_or_spec(tmp_path):
 
 @pytest.mark.parametrize(("version", "fine"), [("0.5.2", False), ("0.6.0", True), ("0.10", True), ("1.0", True)])
 def test_an_old_torchsim_is_named_with_its_version(monkeypatch, version, fine):
-    from ffbench_eval.torchsim import from_torchsim
+    from ffbench_eval.models.torchsim import from_torchsim
 
     class Model:
         dtype, device = torch.float64, "cpu"

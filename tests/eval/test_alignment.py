@@ -7,7 +7,7 @@ import torch
 from ffbench_data import card, load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate
-from ffbench_eval.alignment import Offsets, fit, read
+from ffbench_eval.kinds.accuracy.alignment import Offsets, fit, read
 
 SUITE = """
 name: errors
@@ -107,8 +107,8 @@ def test_frames_without_an_energy_or_without_forces_leave_that_metric_out(tmp_pa
     """MDsim's alanine dipeptide has forces only, the scans of acetylacetone energies only."""
     from types import SimpleNamespace
 
-    from ffbench_eval.execute import Result
-    from ffbench_eval.kinds import accuracy
+    from ffbench_eval.kinds.accuracy import work as accuracy
+    from ffbench_eval.run.execute import Result
 
     frames = load_frames("ethanol_gfn2", split="test")[:4]
     rows = np.arange(4)
@@ -130,7 +130,7 @@ def test_frames_without_an_energy_or_without_forces_leave_that_metric_out(tmp_pa
 def test_offsets_are_never_fitted_on_the_scored_split(scored, fitted):
     from types import SimpleNamespace
 
-    from ffbench_eval.alignment import plan
+    from ffbench_eval.kinds.accuracy.alignment import plan
 
     task = SimpleNamespace(dataset="ethanol_gfn2", config="default", parameters=SimpleNamespace(split=scored))
     (inputs,) = plan(task, ForceField(lambda batch: {}, None, card={"name": "other", "theory": "PBE"}))

@@ -14,10 +14,10 @@ import torch
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate
-from ffbench_eval.bsct.predict import batch_of, pack, predict
-from ffbench_eval.bsct.scans import find_scans, refined
-from ffbench_eval.bsct.scores import on_common_scans, over_molecules, score_scan, worst_step
 from ffbench_eval.callbacks import SmoothnessMonitor
+from ffbench_eval.kinds.bsct.predict import batch_of, pack, predict
+from ffbench_eval.kinds.bsct.scans import find_scans, refined
+from ffbench_eval.kinds.bsct.scores import on_common_scans, over_molecules, score_scan, worst_step
 from ffbench_eval.report import Report
 from tests.conftest import ROOT
 from tests.eval.bsct_data import breaking, pair_model
@@ -140,7 +140,7 @@ def test_a_scan_on_which_the_model_raises_is_found_and_the_others_are_kept(tmp_p
 
 
 def test_batches_that_do_not_fit_are_halved_down_to_one_frame(scans):
-    from ffbench_eval.execute import guarded
+    from ffbench_eval.run.execute import guarded
 
     small = breaking(pair_model(), lambda z, x: True, how="memory")
     s = scans["C0-C1"]
@@ -329,7 +329,7 @@ def test_custom_scans_from_the_command_line(tmp_path, water_file):
 def test_custom_scans_answer_bad_input_with_one_line(tmp_path, water_file, arguments, message):
     from typer.testing import CliRunner
 
-    from ffbench_eval.bsct.cli import app
+    from ffbench_eval.kinds.bsct.cli import app
 
     here = Path.cwd()
     os.chdir(tmp_path)
@@ -346,7 +346,7 @@ def test_custom_scans_answer_bad_input_with_one_line(tmp_path, water_file, argum
 def test_rings_are_not_cut_and_a_failing_scan_is_a_state(tmp_path):
     from ase.build import molecule as known
 
-    from ffbench_eval.bsct import custom
+    from ffbench_eval.kinds.bsct import custom
 
     benzene = known("C6H6")
     ring = custom.Molecule("benzene", benzene.numbers, benzene.positions)

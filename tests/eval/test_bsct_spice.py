@@ -7,8 +7,8 @@ import torch
 from ffbench_data import load_frames
 from ffbench_data.scans import find_bonds, fragments, scan_bond
 from ffbench_eval import evaluate
-from ffbench_eval.bsct.scans import LabelledScan, find_scans
-from ffbench_eval.bsct.scores import PUBLISHED, score_scan, summarise
+from ffbench_eval.kinds.bsct.scans import LabelledScan, find_scans
+from ffbench_eval.kinds.bsct.scores import PUBLISHED, score_scan, summarise
 from tests.eval.bsct_data import SUITE, breaking, pair_model, small_dataset
 
 

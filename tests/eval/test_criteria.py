@@ -6,12 +6,12 @@ import torch
 
 from ffbench_data import build, load_frames
 from ffbench_eval import ForceField, Prediction
-from ffbench_eval.criteria import criterion
-from ffbench_eval.execute import Result
-from ffbench_eval.kinds import molecular_dynamics
+from ffbench_eval.kinds.dynamics import work as molecular_dynamics
+from ffbench_eval.kinds.dynamics.criteria import criterion
+from ffbench_eval.kinds.dynamics.systems import system_of
+from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import TaskReport, UnitReport
-from ffbench_eval.systems import system_of
-from ffbench_eval.verdict import verdict
+from ffbench_eval.run.execute import Result
 from tests.eval.dynamics_data import USED, data, task, unit
 
 BOX = 9.0 * np.eye(3)
@@ -62,7 +62,7 @@ def test_no_forces_are_not_stable_in_a_crystal(tmp_path, frames):
 def test_no_forces_are_not_stable_in_germanium_telluride(shared_data, tmp_path, monkeypatch):
     build("gete", shared_data / "gete", tmp_path / "data")
     monkeypatch.setenv("FFBENCH_DATA", str(tmp_path / "data"))
-    from ffbench_eval.evaluation import TaskData
+    from ffbench_eval.run.evaluation import TaskData
 
     made = TaskData(load_frames("gete", "blocked", "test"), None, USED)
     wanted = task(ensemble="nose_hoover", temperature_K=920, length_ps=0.5, replicas=2, save_every_fs=50)
@@ -125,7 +125,7 @@ def test_an_empty_list_of_bonds_is_none(tmp_path, listed):
 
 def test_the_bonds_of_water_are_found_in_its_box_and_no_others():
     frames = load_frames("water", "1k", "test")[:40]
-    from ffbench_eval.evaluation import TaskData
+    from ffbench_eval.run.evaluation import TaskData
 
     frame = frames[0]
     made = TaskData(frames, None, USED)
@@ -162,7 +162,7 @@ def test_small_systems_may_fluctuate():
 
 
 def test_published_criteria_stay_as_they_are():
-    from ffbench_eval.evaluation import load_task_data
+    from ffbench_eval.run.evaluation import load_task_data
     from ffbench_eval.suite import load_suite
 
     for wanted in load_suite("mini").tasks:
@@ -180,8 +180,8 @@ def test_published_criteria_stay_as_they_are():
 
 def test_smooth_is_nothing_without_forces(tmp_path):
     """A model that answers zero everywhere has no false extremum: the report says that this says nothing."""
-    from ffbench_eval.evaluation import load_task_data
-    from ffbench_eval.kinds import bsct
+    from ffbench_eval.kinds.bsct import work as bsct
+    from ffbench_eval.run.evaluation import load_task_data
     from ffbench_eval.suite import load_suite
 
     wanted = next(t for t in load_suite("mini").tasks if t.kind == "bsct")
@@ -203,8 +203,8 @@ def test_smooth_is_nothing_without_forces(tmp_path):
 
 
 def test_two_labelled_points_turn_nowhere():
-    from ffbench_eval.bsct.scans import find_scans
-    from ffbench_eval.bsct.scores import score_scan
+    from ffbench_eval.kinds.bsct.scans import find_scans
+    from ffbench_eval.kinds.bsct.scores import score_scan
 
     scan = next(iter(find_scans(load_frames("ethanol_gfn2", "bond_scans", "test")).values()))
     scan.energy[:] = np.where(np.arange(len(scan.energy)) < 2, scan.energy, np.nan)
@@ -214,7 +214,7 @@ def test_two_labelled_points_turn_nowhere():
 
 
 def test_a_flat_scan_without_a_reference_has_no_perfect_numbers(tmp_path):
-    from ffbench_eval.bsct import custom
+    from ffbench_eval.kinds.bsct import custom
 
     water = custom.Molecule("water", np.array([8, 1, 1]), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0.0]]))
     rows = custom.scan_molecule(water, custom.make_scans(water), no_forces(), None, tmp_path)

@@ -11,7 +11,7 @@ import torch
 from ffbench_eval.engine.cost import measure_speed, probe, reference_kernel
 from ffbench_eval.engine.run import Protocol, simulate
 from ffbench_eval.engine.trajectory import read_trajectories
-from ffbench_eval.torchsim import from_torchsim
+from ffbench_eval.models.torchsim import from_torchsim
 from tests.eval.engine_systems import F64, cluster, crystal, morse
 
 

@@ -13,9 +13,9 @@ from filelock import FileLock
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate, from_ase, load_suite
-from ffbench_eval.evaluation import load_task_data
-from ffbench_eval.kinds import molecular_dynamics
+from ffbench_eval.kinds.dynamics import work as molecular_dynamics
 from ffbench_eval.report import Report, json_schema
+from ffbench_eval.run.evaluation import load_task_data
 from tests.conftest import ROOT
 
 TINY = """
@@ -242,7 +242,7 @@ def test_a_model_that_answers_differently_every_time_is_told_and_never_reused(tm
 
 
 def test_an_address_holds_all_that_makes_a_result(suite):
-    from ffbench_eval.execute import make_unit
+    from ffbench_eval.run.execute import make_unit
 
     task = load_suite(suite, tasks=["errors"]).tasks[0]
     made = {"seed": 0, "model": "m", "data": "d", "ffbench": "1", "device": "cpu", "reference": "r"}
@@ -257,7 +257,7 @@ def test_an_address_holds_all_that_makes_a_result(suite):
 
 
 def test_units_of_another_seed_or_of_changed_data_are_not_kept(tmp_path, suite, monkeypatch):
-    from ffbench_eval import evaluation
+    from ffbench_eval.run import evaluation
 
     def address(seed=0):
         report = evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], seed=seed)

@@ -86,7 +86,7 @@ def test_a_frame_on_which_the_model_raises_costs_what_nan_costs(tmp_path, suite,
         model = on_frame(network, frames[row].positions, do)
         reports[do] = run(model, suite, tmp_path / do.__name__, tasks=["errors"]).tasks["errors"]
     nan = reports[silent]
-    assert nan.metrics["force_mae"].n == 39
+    assert nan.metrics["force_mae"].n == 40  # the frame counts with the error of no forces
     said = {raising: "RuntimeError: SCF did not converge", leaving: "SystemExit: 3"}
     said[garbled] = "RuntimeError: no such file: caf[31m.pt"
     for do, text in said.items():
@@ -117,8 +117,8 @@ def test_a_scan_with_one_frame_that_raises_costs_that_scan_and_names_the_frame(t
 
 
 def test_selective_loses_the_frame_that_raises_and_no_other(network, asked):
-    from ffbench_eval.execute import guarded
-    from ffbench_eval.selective.cases import ask
+    from ffbench_eval.kinds.selective.cases import ask
+    from ffbench_eval.run.execute import guarded
 
     frames, row = asked
     rows = np.arange(row - 3, row + 3)
@@ -140,7 +140,7 @@ def test_finite_forces_beyond_float32_cost_nothing_else(tmp_path, suite, network
     model = on_frame(network, frames[row].positions, huge, dtype=torch.float64)
     task = run(model, suite, tmp_path / "run", tasks=["errors"]).tasks["errors"]
     nan = run(on_frame(network, frames[row].positions, silent, dtype=torch.float64), suite, tmp_path / "nan")
-    assert nan.tasks["errors"].metrics["force_mae"].n == 39
+    assert nan.tasks["errors"].metrics["force_mae"].n == 40
     if task.statuses == {"ok": 1}:  # a number is a number: it is counted, exactly
         assert task.metrics["force_mae"].value == pytest.approx(size / 40, rel=1e-6)
     else:
@@ -173,7 +173,7 @@ def test_scoring_that_fails_costs_its_task_and_keeps_the_report(tmp_path, suite,
     def fails(task, results, data):
         raise FloatingPointError("a metric met a number it cannot bear")
 
-    monkeypatch.setattr(KINDS["bsct"], "score", fails)
+    monkeypatch.setattr(KINDS["bsct"].module, "score", fails)
     report = run(network, suite, tmp_path / "run")
     assert report.tasks["errors"].metrics["force_mae"].n == 40
     broken = report.tasks["scans"]
@@ -222,7 +222,7 @@ def test_what_ran_out_of_memory_is_tried_again(tmp_path, suite, network):
         return network.fn(batch)
 
     asking = {"now": False}
-    work = KINDS["accuracy"].run_unit
+    work = KINDS["accuracy"].module.run_unit
 
     def switched(*arguments, **more):
         asking["now"] = True
@@ -233,7 +233,7 @@ def test_what_ran_out_of_memory_is_tried_again(tmp_path, suite, network):
 
     model = replace(network, fn=fn, card={"name": "large", "theory": "GFN2-xTB"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(KINDS["accuracy"], "run_unit", switched)
+        patch.setattr(KINDS["accuracy"].module, "run_unit", switched)
         first = run(model, suite, tmp_path / "run", tasks=["errors"]).tasks["errors"]
         room["frames"] = 1
         again = run(model, suite, tmp_path / "run", tasks=["errors"]).tasks["errors"]
@@ -264,7 +264,7 @@ def test_a_card_with_a_broken_text_still_makes_a_report(tmp_path, suite, network
 
 
 def test_parameters_that_nobody_knows_are_not_zero(network):
-    from ffbench_eval.models import card
+    from ffbench_eval.models.resolve import card
 
     def energy(batch):
         return batch.positions.square().sum()[None]
@@ -312,10 +312,10 @@ def test_labels_of_a_missing_package_are_made_up_for_later(tmp_path, network, mo
 
 
 def test_what_a_unit_cost_is_the_sum_over_the_processes_that_worked_on_it(tmp_path):
-    from ffbench_eval.execute import OWNER, SPENT, Unit, _begun, run_unit
+    from ffbench_eval.run.execute import OWNER, SPENT, Unit, _begun, run_unit
     from ffbench_eval.suite import Task
 
-    unit = Unit(Task("t", "bsct", "1", "t", "d", None, None), {}, 0, "a" * 64)
+    unit = Unit(Task("t", KINDS["bsct"], "1", "t", "d", None, None), {}, 0, "a" * 64)
     part = unit.folder(tmp_path).with_name(unit.folder(tmp_path).name + ".part")
     assert _begun(part, unit) == 0
     (part / SPENT).write_text(json.dumps({"seconds": 12.5}))
@@ -326,13 +326,11 @@ def test_what_a_unit_cost_is_the_sum_over_the_processes_that_worked_on_it(tmp_pa
     assert _begun(part, unit) == 0  # another unit's
     assert not (part / "checkpoint-1").exists()
 
-    class Kind:
-        @staticmethod
-        def run_unit(task, inputs, data, model, folder, progress, compile):
-            return {"status": ["ok"], "force_calls": 7}
+    def work(task, inputs, data, model, folder, progress, compile):
+        return {"status": ["ok"], "force_calls": 7}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(KINDS, "bsct", Kind)
+        patch.setattr(KINDS["bsct"].module, "run_unit", work)
         (part / "checkpoint-1").touch()
         (part / SPENT).write_text(json.dumps({"seconds": 12.5}))
         done = run_unit(unit, None, ForceField(lambda b: None, None), tmp_path)

@@ -8,9 +8,9 @@ import torch
 
 import reference_models
 from ffbench_data import ForceField, Prediction, load_frames
-from ffbench_eval.first_answer import chosen_rows, look
-from ffbench_eval.identity import Known, close, same_model
-from ffbench_eval.models import card, known_as
+from ffbench_eval.models.resolve import card, known_as
+from ffbench_eval.run.first_answer import chosen_rows, look
+from ffbench_eval.run.identity import Known, close, same_model
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_a_change_that_only_close_atoms_feel_is_seen(frames, network):
 def test_parts_of_an_edited_model_are_not_merged(tmp_path):
     """Also where the two parts ran different tasks on different data: all parts ask about common frames."""
     from ffbench_eval import evaluate
-    from ffbench_eval.runs import merge
+    from ffbench_eval.run.folder import merge
 
     path = tmp_path / "s.yaml"
     rows = "\n".join(

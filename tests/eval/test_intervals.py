@@ -4,27 +4,39 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ffbench_eval.bsct.scores import over_molecules
-from ffbench_eval.domains import DOMAINS, domain, known_interval, with_known_intervals, with_versions
+from ffbench_eval.kinds import KINDS
+from ffbench_eval.kinds.bsct.scores import over_molecules
+from ffbench_eval.kinds.domains import domain, known_interval, stated, with_known_intervals
+from ffbench_eval.kinds.selective import resample
+from ffbench_eval.kinds.selective.table import score_source
+from ffbench_eval.kinds.statistics import (
+    block_samples,
+    over_frames,
+    over_replicas,
+    stable_fraction,
+    stable_time,
+    student,
+)
 from ffbench_eval.report import Floor, Metric
-from ffbench_eval.selective import resample
-from ffbench_eval.selective.table import score_source
-from ffbench_eval.statistics import block_samples, over_frames, over_replicas, stable_fraction, stable_time, student
-from ffbench_eval.wording import NAMES
 from ffbench_metrics import normalised_score
 
+METRICS = {spec.name: spec for kind in KINDS.values() for spec in kind.metrics}
 
-def test_every_named_metric_of_a_report_has_a_domain_or_a_sign():
-    without = {name for name in NAMES if domain(name) == (-np.inf, np.inf)}
-    # deviations have a sign; timings are single numbers without an interval
-    speed = {"steps_per_second", "ns_per_day", "engine_over_call", "steps_per_kernel"}
-    assert without == {"temperature_deviation", "internal_temperature_deviation"} | speed
+
+def test_every_kind_states_every_metric_once():
+    names = [spec.name for kind in KINDS.values() for spec in kind.metrics]
+    assert len(names) == len(set(names))
+    for kind in KINDS.values():
+        for spec in kind.metrics:
+            low, high = spec.usual or spec.domain
+            assert spec.low <= low < high <= spec.high, spec.name
+            assert kind.spec(spec.name) == (spec, "")
 
 
 def test_domains_of_names_with_parts():
-    assert domain("fsd_C-H_median") == domain("fsd_compress") == DOMAINS["fsd"]
-    assert domain("energy_mae_per_atom_aligned") == DOMAINS["energy_mae"]
-    assert domain("excess_aurc.bond_scans.probe") == DOMAINS["excess_aurc"]
+    assert domain("fsd_C-H_median") == domain("fsd_compress") == METRICS["fsd"].domain
+    assert domain("energy_mae_per_atom_aligned") == METRICS["energy_mae"].domain
+    assert domain("excess_aurc.bond_scans.probe") == METRICS["excess_aurc"].domain
     assert domain("rdf_error_O-O") == (0.0, np.inf)
     assert domain("force") == domain("") == (-np.inf, np.inf)
 
@@ -41,11 +53,12 @@ LIMITS = {
 
 def test_domains_are_those_of_the_definitions():
     named = {name: limits for limits, names in LIMITS.items() for name in names.split()}
-    assert DOMAINS == {name: named.get(name, (0.0, np.inf)) for name in DOMAINS}
-    assert set(named) <= set(DOMAINS)
+    bounded = {name: (spec.low, spec.high) for name, spec in METRICS.items() if np.isfinite(spec.low)}
+    assert bounded == {name: named.get(name, (0.0, np.inf)) for name in bounded}
+    assert set(named) <= set(bounded)
 
 
-@pytest.mark.parametrize("name", sorted(DOMAINS))
+@pytest.mark.parametrize("name", sorted(n for n, spec in METRICS.items() if np.isfinite(spec.low)))
 def test_no_interval_leaves_its_domain(name):
     low, high = domain(name)
     near = high - 1e-3 if np.isfinite(high) else low + 1e-3
@@ -196,7 +209,7 @@ def test_bootstrap_intervals_hold_95_percent():
 
 def test_a_report_names_the_version_of_every_definition():
     one = Metric(value=1.0, unit="1")
-    found = with_versions({"force_cosine": one, "excess_aurc.test.probe": one, "force_mae": one})
+    found = stated({"force_cosine": one, "excess_aurc.test.probe": one, "force_mae": one})
     assert {name: m.version for name, m in found.items()} == {
         "force_cosine": "2",
         "excess_aurc.test.probe": "2",

@@ -12,9 +12,9 @@ import torch
 import reference_models
 from ffbench_data import collate, load_frames
 from ffbench_eval import evaluate
-from ffbench_eval.first_answer import look, stated
-from ffbench_eval.isolated import LIMIT, ProcessLost, isolated, provider_of
-from ffbench_eval.models import card, resolve
+from ffbench_eval.models.isolated import LIMIT, ProcessLost, isolated, provider_of
+from ffbench_eval.models.resolve import card, resolve
+from ffbench_eval.run.first_answer import look, stated
 from reference_models.providers import providers, published
 from tests.conftest import ROOT
 from tests.eval.test_evaluate import TINY

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from ffbench_eval.engine.trajectory import Trajectory
-from ffbench_eval.evaluation import load_task_data
-from ffbench_eval.floors import floor, levels
-from ffbench_eval.kinds import accuracy, molecular_dynamics
-from ffbench_eval.observables import SHOWN, energy_drift, rdf_floor
+from ffbench_eval.kinds import KINDS
+from ffbench_eval.kinds.accuracy import work as accuracy
+from ffbench_eval.kinds.dynamics import work as molecular_dynamics
+from ffbench_eval.kinds.dynamics.floors import floor, levels
+from ffbench_eval.kinds.dynamics.observables import SHOWN, energy_drift, rdf_floor
+from ffbench_eval.kinds.dynamics.systems import system_of
+from ffbench_eval.run.evaluation import load_task_data
 from ffbench_eval.suite import load_suite
-from ffbench_eval.systems import system_of
 from tests.eval.dynamics_data import data, task, unit
 
 BOX = 12.0 * np.eye(3)
@@ -151,7 +153,7 @@ def test_frames_after_the_failure_are_not_scored(tmp_path):
 
 def test_failed_frames_of_an_accuracy_task_are_not_scored(tmp_path):
     """Forces of frames whose state is not ok count as none (here: as true), whatever stands in the file."""
-    from ffbench_eval.execute import Result
+    from ffbench_eval.run.execute import Result
     from ffbench_eval.suite import Task
 
     made = data(([1, 1], pair(0.75, 40), None))
@@ -162,7 +164,7 @@ def test_failed_frames_of_an_accuracy_task_are_not_scored(tmp_path):
     np.savez(folder / "predictions.npz", rows=np.arange(40), energy=np.zeros(40), forces=forces)
     status = ["ok"] * 40
     status[10] = status[11] = "model_error"
-    wanted = Task("made", "accuracy", "1", "made", "water", None, accuracy.Parameters())
+    wanted = Task("made", KINDS["accuracy"], "1", "made", "water", None, accuracy.Parameters())
     metric = accuracy.score(wanted, [Result(folder, status, [], 0.0, 0, {})], made)[0]["force_mae"]
     assert metric.value == pytest.approx(0.25 * 38 / 40)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ffbench_eval.on_trajectory import FILE, score_sample, trusted_time
+from ffbench_eval.kinds.dynamics.on_trajectory import FILE, score_sample, trusted_time
 
 LENGTH, LIMIT = 10.0, 0.5
 

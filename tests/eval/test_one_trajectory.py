@@ -9,8 +9,8 @@ from ffbench_data import build
 from ffbench_data.builders.read import KCAL
 from ffbench_data.observables import read_reference
 from ffbench_eval import evaluate, from_ase, load_suite
+from ffbench_eval.page.verdict import verdict
 from ffbench_eval.suite import list_suites
-from ffbench_eval.verdict import verdict
 from tests.data.test_builders import diatomic
 
 TASK = """

@@ -10,8 +10,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ffbench_eval import plots, wording
-from ffbench_eval.html import render
+from ffbench_eval import words as wording
+from ffbench_eval.kinds.statistics import stable_time
+from ffbench_eval.page.page import render
+from ffbench_eval.page.svg import charts as plots
+from ffbench_eval.page.table import print_table
+from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import (
     Curve,
     DatasetUsed,
@@ -24,9 +28,6 @@ from ffbench_eval.report import (
     UnitReport,
     rounded,
 )
-from ffbench_eval.statistics import stable_time
-from ffbench_eval.table import print_table
-from ffbench_eval.verdict import verdict
 
 EVIL = "<script>alert('x')</script>\"'><img src=x onerror=1>&\u202e\x1b[31m\x00"
 VOID = {"meta", "br", "img", "input", "hr", "link"}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffbench_eval import evaluation, parallel
+from ffbench_eval.run import evaluation, parallel
 
 distributed = pytest.importorskip("distributed")
 

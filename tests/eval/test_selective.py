@@ -13,12 +13,12 @@ from torch import nn
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate
-from ffbench_eval.kinds import selective
-from ffbench_eval.kinds.selective import Parameters
+from ffbench_eval.kinds.selective import work as selective
+from ffbench_eval.kinds.selective.groups import UNUSED, Groups, new_molecules
+from ffbench_eval.kinds.selective.work import Parameters
+from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import Report
 from ffbench_eval.selective import ask, check_no_leak, deal, groups_of, label, score_table, with_embedding
-from ffbench_eval.selective.groups import UNUSED, Groups, new_molecules
-from ffbench_eval.verdict import verdict
 from tests.conftest import ROOT
 
 SUITE = """
@@ -155,8 +155,8 @@ def test_the_headline_is_chosen_on_the_calibration_part(with_features):
 
 
 def test_the_order_of_sources_means_nothing_and_bounds_never_stand_for_a_model():
-    from ffbench_eval.selective.catalogue import SOURCES
-    from ffbench_eval.selective.headline import ELIGIBLE, NEVER, best
+    from ffbench_eval.kinds.selective.catalogue import SOURCES
+    from ffbench_eval.kinds.selective.headline import ELIGIBLE, NEVER, best
 
     assert {*ELIGIBLE, *NEVER} == set(SOURCES)
     values = {"oracle": 0.0, "random": 0.01, "size_only": 0.2, "mahalanobis": 0.1, "probe": 0.1, "mixture": None}
@@ -240,7 +240,7 @@ def test_a_source_that_cannot_be_fitted_is_named_and_the_others_stay(tmp_path, s
 
 
 def test_the_picture_of_a_molecule_survives_any_numbers():
-    from ffbench_eval.plots_selective import molecule
+    from ffbench_eval.page.svg.selective import molecule
     from ffbench_eval.report import Curve
 
     def drawn(x, **series):

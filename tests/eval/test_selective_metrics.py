@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ffbench_eval.selective import resample
-from ffbench_eval.selective.calibration import as_probability, threshold_for_risk
-from ffbench_eval.selective.table import BETTER, score_source
+from ffbench_eval.kinds.selective import resample
+from ffbench_eval.kinds.selective.calibration import as_probability, threshold_for_risk
+from ffbench_eval.kinds.selective.table import BETTER, score_source
 from ffbench_metrics import (
     accuracy_at_coverage,
     augrc,

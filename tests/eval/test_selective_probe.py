@@ -175,7 +175,7 @@ def test_a_model_without_embeddings_keeps_the_plain_baselines_and_says_so():
 
 
 def test_the_inner_split_keeps_groups_together():
-    from ffbench_eval.selective.probe import _inner
+    from ffbench_eval.kinds.selective.probe import _inner
 
     cases = planted(100)
     fit, held = _inner(cases)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffbench_eval.kinds import speed
+from ffbench_eval.kinds.speed import work
 
 TASK = SimpleNamespace(parameters=SimpleNamespace(time_step_fs=0.5))
 
@@ -16,7 +16,7 @@ def timed(replicas, step_s, call_s, kernel_s):
 def test_batches_are_one_after_the_other():
     """4 replicas in 20 ms and 1 in 10 ms: 5 replica steps in 30 ms, of 0.5 fs each."""
     lost = SimpleNamespace(status=["model_error"] * 3, values={})
-    metrics, curves = speed.score(TASK, [timed(4, 0.02, 0.015, 0.004), lost, timed(1, 0.01, 0.005, 0.006)], None)
+    metrics, curves = work.score(TASK, [timed(4, 0.02, 0.015, 0.004), lost, timed(1, 0.01, 0.005, 0.006)], None)
     found = {name: (m.value, m.unit, m.better) for name, m in metrics.items()}
     assert found == {
         "steps_per_second": (pytest.approx(5 / 0.03), "replica steps/s", "higher"),
@@ -30,15 +30,15 @@ def test_batches_are_one_after_the_other():
 
 
 def test_nothing_that_ran_has_no_number():
-    assert speed.score(TASK, [SimpleNamespace(status=["model_error"], values={})], None) == ({}, {})
+    assert work.score(TASK, [SimpleNamespace(status=["model_error"], values={})], None) == ({}, {})
 
 
 def test_a_unit_costs_no_force_calls_of_the_simulation(monkeypatch, tmp_path):
     measured = SimpleNamespace(call_s=1.0, step_s=2.0, kernel_s=3.0, steps_per_s=4.0, ns_per_day=5.0, mode="eager")
     monkeypatch.setattr("ffbench_eval.engine.cost.measure_speed", lambda *a, **k: measured)
-    monkeypatch.setattr(speed.molecular_dynamics, "start", lambda *a: None)
-    monkeypatch.setattr(speed.molecular_dynamics, "protocol", lambda *a: None)
-    out = speed.run_unit(TASK, {"replicas": [0, 1, 2]}, None, None, tmp_path, None)
+    monkeypatch.setattr(work.molecular_dynamics, "start", lambda *a: None)
+    monkeypatch.setattr(work.molecular_dynamics, "protocol", lambda *a: None)
+    out = work.run_unit(TASK, {"replicas": [0, 1, 2]}, None, None, tmp_path, None)
     assert out == {
         "status": ["ok"] * 3,
         "force_calls": 0,

@@ -8,9 +8,11 @@ import torch
 
 from ffbench_data import build, load_frames
 from ffbench_eval.engine.trajectory import read_trajectories
-from ffbench_eval.kinds import molecular_dynamics, speed
+from ffbench_eval.kinds import KINDS
+from ffbench_eval.kinds.dynamics import work as molecular_dynamics
+from ffbench_eval.kinds.dynamics.systems import alike, systems_of
+from ffbench_eval.kinds.speed import work as speed
 from ffbench_eval.suite import Task
-from ffbench_eval.systems import alike, systems_of
 from ffbench_metrics import rdf
 from tests.eval.dynamics_data import USED, data, task, unit
 from tests.eval.test_criteria import crystal, no_forces, simulate
@@ -135,13 +137,13 @@ def test_cells_that_breathe_are_one_system_and_polymorphs_are_not():
 
 
 def test_speed_of_several_systems_counts_all_of_them(tmp_path):
-    from ffbench_eval.execute import Result
+    from ffbench_eval.run.execute import Result
 
     values = {"step_s": 0.01, "call_s": 0.005, "kernel_s": 0.002}
     done = [Result(tmp_path, ["ok"] * n, [], 0.0, 0, values) for n in (3, 1)]
     lost = Result(tmp_path, ["harness_error"] * 2, [], 0.0, 0, {})
     p = speed.Parameters(**task(replicas=6).parameters.model_dump())
-    metrics, _ = speed.score(Task("s", "speed", "1", "s", "water", None, p), [lost, *done], None)
+    metrics, _ = speed.score(Task("s", KINDS["speed"], "1", "s", "water", None, p), [lost, *done], None)
     assert metrics["steps_per_second"].value == pytest.approx(4 / 0.02)
     assert metrics["steps_per_kernel"].value == pytest.approx(4 * 0.002 / 0.02)
     assert metrics["engine_over_call"].value == pytest.approx(2)
@@ -152,7 +154,7 @@ def test_lips20_starts_in_its_own_cells(shared_data, tmp_path, monkeypatch):
     from ase import Atoms
     from ase.geometry import get_distances
 
-    from ffbench_eval.evaluation import TaskData
+    from ffbench_eval.run.evaluation import TaskData
 
     build("lips20", shared_data / "lips20", tmp_path)
     monkeypatch.setenv("FFBENCH_DATA", str(tmp_path))
@@ -209,8 +211,8 @@ def test_internal_temperature_knows_no_motion_of_the_whole():
 
 def test_a_push_of_the_whole_is_said():
     """Findings F15: of 521 K, 420 K are motion of the centre of mass, while every bond holds."""
+    from ffbench_eval.page.verdict import verdict
     from ffbench_eval.report import Metric, TaskReport, UnitReport
-    from ffbench_eval.verdict import verdict
 
     def report(total, inner):
         metrics = {

@@ -40,9 +40,9 @@ def real_entry(*, curves: bool = True) -> dict[str, Any]:
 
 def with_command(entry: dict[str, Any]) -> dict[str, Any]:
     """With the command that its report has."""
-    from leaderboard.entry import Entry
-    from leaderboard.lock import load_lock
-    from leaderboard.submit import command_of
+    from leaderboard.check.lock import load_lock
+    from leaderboard.entry.schema import Entry
+    from leaderboard.entry.submit import command_of
 
     report = Entry.model_validate(entry).report
     return entry | {"command": command_of(report, load_lock(report.suite, report.suite_version, FIXTURE))}
@@ -72,8 +72,8 @@ def varied(seed: int, *, suite_tasks: list[str] | None = None) -> dict[str, Any]
     """Another model's entry: every sample times its own factor, aggregates worked out again."""
     import numpy as np
 
-    from leaderboard.entry import Entry
-    from leaderboard.recompute import aggregate, expected_score
+    from leaderboard.check.recompute import aggregate, expected_score
+    from leaderboard.entry.schema import Entry
 
     entry = copy.deepcopy(real_entry())
     rng = np.random.default_rng(seed)

@@ -14,11 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from leaderboard.check import check, errors
-from leaderboard.entry import Entry
-from leaderboard.lock import load_lock
-from leaderboard.recompute import RULES, aggregate, expected_score
-from leaderboard.scoring import card_for, score_task, task_weights
+from leaderboard.check.check import check, errors
+from leaderboard.check.lock import load_lock
+from leaderboard.check.recompute import RULES, aggregate, expected_score
+from leaderboard.entry.schema import Entry
+from leaderboard.site.scoring import card_for, score_task, task_weights
 from tests.leaderboard.board import FIXTURE, put, seal, varied, with_command
 
 LOST = ("not_run", "out_of_memory", "harness_error", "model_error", "unsupported", "unstable")

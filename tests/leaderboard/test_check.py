@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from ffbench_eval.report import Report
-from leaderboard.check import CARD, GRAMMAR, check, errors, known_entries
-from leaderboard.entry import SCHEMA, Entry, schema_text
-from leaderboard.lock import all_locks
-from leaderboard.recompute import LOOSE, expected_score
+from leaderboard.check.check import CARD, GRAMMAR, check, errors, known_entries
+from leaderboard.check.lock import all_locks
+from leaderboard.check.recompute import LOOSE, expected_score
+from leaderboard.entry.schema import SCHEMA, Entry, schema_text
 from tests.conftest import ROOT
 from tests.leaderboard.board import FIXTURE, command, put, real_entry, seal, varied, with_command
 
@@ -152,7 +152,7 @@ def rescaled(entry, round_to):
 
 def rescale(entry, task_name, name):
     """Value, interval and score of a metric as its values give them."""
-    from leaderboard.recompute import aggregate
+    from leaderboard.check.recompute import aggregate
 
     m = metric(entry, task_name, name)
     task = Entry.model_validate(entry).report.tasks[task_name]
@@ -233,8 +233,8 @@ def test_scans_are_unsupported_for_their_elements_alone(tmp_path):
     """ANI-1x on BSCT-SPICE says the truth; a scan that was only bad cannot be called unsupported."""
     from ase.data import chemical_symbols
 
-    from leaderboard.check import _covered
-    from leaderboard.elements import NUMBERS
+    from leaderboard.check.check import _covered
+    from leaderboard.check.elements import NUMBERS
 
     assert all(chemical_symbols[n] == s for s, n in NUMBERS.items())
     raw = json.loads((ROOT / "leaderboard/entries/ffbench__ani1x/ani-1x-eight-networks/bsct.json").read_text())

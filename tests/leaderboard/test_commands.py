@@ -5,9 +5,9 @@ import json
 import pytest
 
 from ffbench_eval.report import Report
-from ffbench_eval.runs import merge, side_by_side, status
-from leaderboard.entry import ENTRIES, Entry
-from leaderboard.lock import all_locks, make_lock
+from ffbench_eval.run.folder import merge, side_by_side, status
+from leaderboard.check.lock import all_locks, make_lock
+from leaderboard.entry.schema import ENTRIES, Entry
 from tests.leaderboard.board import command, put, real_entry, varied
 
 REPORT = Report.model_validate(real_entry()["report"])
@@ -91,8 +91,8 @@ def test_locks_agree_with_the_shipped_suites(lock):
 
 
 def test_the_entry_of_this_repository_passes_its_own_check():
-    from leaderboard.check import check, errors
-    from leaderboard.entry import entry_paths
+    from leaderboard.check.check import check, errors
+    from leaderboard.entry.schema import entry_paths
 
     for path in entry_paths():
         assert errors(check(path)) == [], path

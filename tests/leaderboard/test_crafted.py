@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from leaderboard.check import check, errors
-from leaderboard.entry import Entry
+from leaderboard.check.check import check, errors
+from leaderboard.entry.schema import Entry
 from tests.leaderboard.board import FIXTURE, put
 from tests.leaderboard.crafted import bases, consistent, run, scores
 

@@ -3,9 +3,9 @@
 import pytest
 
 from ffbench_eval import evaluate
-from leaderboard.check import check, errors
-from leaderboard.lock import SuiteLock, write_lock
-from leaderboard.submit import make_entry, submit
+from leaderboard.check.check import check, errors
+from leaderboard.check.lock import SuiteLock, write_lock
+from leaderboard.entry.submit import make_entry, submit
 from tests.conftest import ROOT
 from tests.leaderboard.board import FIXTURE
 

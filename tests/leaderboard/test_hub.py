@@ -7,10 +7,10 @@ import yaml
 from huggingface_hub import parse_eval_result_entries
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from leaderboard.entry import Entry
-from leaderboard.hub import dataset_side, export, task_id
-from leaderboard.lock import SuiteLock
-from leaderboard.scoring import score_task
+from leaderboard.check.lock import SuiteLock
+from leaderboard.entry.schema import Entry
+from leaderboard.site.hub import dataset_side, export, task_id
+from leaderboard.site.scoring import score_task
 from tests.leaderboard.board import FIXTURE, real_entry, seal
 
 LOCK = SuiteLock.model_validate_json((FIXTURE / "mini-1.0.0.json").read_text())

@@ -3,9 +3,9 @@
 import pytest
 
 from ffbench_eval.report import Metric
-from leaderboard.check import check, errors
-from leaderboard.entry import ENTRIES, Entry
-from leaderboard.lock import make_lock, not_locked, write_lock
+from leaderboard.check.check import check, errors
+from leaderboard.check.lock import make_lock, not_locked, write_lock
+from leaderboard.entry.schema import ENTRIES, Entry
 from tests.leaderboard.board import put, seal
 
 REPORT = Entry.model_validate_json((ENTRIES / "ffbench__painn/1/mini.json").read_text()).report

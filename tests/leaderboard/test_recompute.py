@@ -5,8 +5,8 @@ import math
 import pytest
 
 from ffbench_eval.report import Metric, TaskReport
-from leaderboard.recompute import aggregate, expected_score, metric_faults, task_faults
-from leaderboard.recompute_selective import lowest_aurc, selective_score
+from leaderboard.check.recompute import aggregate, expected_score, metric_faults, task_faults
+from leaderboard.check.recompute_selective import lowest_aurc, selective_score
 
 USED = {"name": "d", "config": "default", "split": "test", "version": "1", "content_sha256": "0"}
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from leaderboard.check import check, errors
-from leaderboard.entry import Entry
-from leaderboard.lock import SuiteLock, latest_before, write_lock
-from leaderboard.rescore import rescore
+from leaderboard.check.check import check, errors
+from leaderboard.check.lock import SuiteLock, latest_before, write_lock
+from leaderboard.entry.rescore import rescore
+from leaderboard.entry.schema import Entry
 from tests.leaderboard.board import FIXTURE, command, put, real_entry
 
 ENTRY = Entry.model_validate(real_entry())
@@ -80,7 +80,9 @@ def test_the_last_version_is_found_by_number(tmp_path):
 
 
 def test_rescore_as_typed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("leaderboard.lock.load_lock", lambda suite, version: raised() if version == "1.1.0" else None)
+    monkeypatch.setattr(
+        "leaderboard.check.lock.load_lock", lambda suite, version: raised() if version == "1.1.0" else None
+    )
     path = put(ENTRY.model_dump_json(), tmp_path)
     assert command("leaderboard", "rescore", path, "--to", "1.1.0") == 0
     assert "1.0.0 -> 1.1.0" in capsys.readouterr().out

@@ -4,12 +4,22 @@ import numpy as np
 import pytest
 
 from ffbench_eval.report import Metric, ModelCard, TaskReport
-from leaderboard.data import load_board
-from leaderboard.entry import Entry
-from leaderboard.key_figures import normalised_cost
-from leaderboard.lock import SuiteLock, TaskLock
-from leaderboard.pairs import places
-from leaderboard.scoring import DRAWS, Score, _auroc_error, levels, rank, score_task, state_of, surely, task_weights
+from leaderboard.check.lock import SuiteLock, TaskLock
+from leaderboard.entry.schema import Entry
+from leaderboard.site.data import load_board
+from leaderboard.site.key_figures import normalised_cost
+from leaderboard.site.pairs import places
+from leaderboard.site.scoring import (
+    DRAWS,
+    Score,
+    _auroc_error,
+    levels,
+    rank,
+    score_task,
+    state_of,
+    surely,
+    task_weights,
+)
 from tests.leaderboard.board import FIXTURE, real_entry, seal, varied
 
 CARD = ModelCard(name="m", theory="PBE")

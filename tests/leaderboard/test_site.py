@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.build import build
-from leaderboard.entry import Entry
-from leaderboard.literature import load_literature
-from leaderboard.tables import COLUMNS
-from leaderboard.trust import record
+from leaderboard.entry.schema import Entry
+from leaderboard.entry.trust import record
+from leaderboard.site.build import build
+from leaderboard.site.literature import load_literature
+from leaderboard.site.tables import COLUMNS
 from tests.leaderboard.board import FIXTURE, put, real_entry, seal, varied
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from ffbench_eval import evaluate
-from ffbench_eval.kinds import bsct
+from ffbench_eval.kinds import KINDS
+from ffbench_eval.kinds.bsct import work as bsct
 from ffbench_eval.report import Metric, Report
-from ffbench_eval.reproduce import Compared, compare, reproduce
-from leaderboard.archives import recompute
-from leaderboard.check import check, errors
-from leaderboard.entry import About, Entry
-from leaderboard.lock import make_lock, write_lock
-from leaderboard.submit import make_entry, submit
-from leaderboard.trust import level, record, records
+from ffbench_eval.run.reproduce import Compared, compare, reproduce
+from leaderboard.check.check import check, errors
+from leaderboard.check.lock import make_lock, write_lock
+from leaderboard.entry.archives import recompute
+from leaderboard.entry.schema import About, Entry
+from leaderboard.entry.submit import make_entry, submit
+from leaderboard.entry.trust import level, record, records
 from tests.leaderboard.board import command
 
 TASKS = ["ethanol_accuracy", "ethanol_bond_scans"]
@@ -117,7 +118,7 @@ def test_a_parquet_file_that_grows_is_refused(tmp_path, monkeypatch):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from leaderboard import archives
+    from leaderboard.entry import archives
 
     path = tmp_path / "trajectory-0.parquet"
     pq.write_table(pa.table({"x": pa.array(np.zeros(2_000_000))}), path, compression="zstd")
@@ -229,14 +230,16 @@ def score(value, interval=None):
     ],
 )
 def test_scores_without_samples_stand_for_themselves(theirs, mine, verdict):
-    assert compare("t", "selective", "augrc.test.probe", theirs, mine).verdict == verdict
+    assert compare("t", KINDS["selective"], "augrc.test.probe", theirs, mine).verdict == verdict
 
 
 def test_a_scan_that_failed_in_one_of_the_runs_differs():
     theirs = Metric(value=1.0, unit="1/Å", values=[1.0, None, 1.0])
     mine = Metric(value=1.0, unit="1/Å", values=[1.0, 1.0, None])
-    assert compare("t", "bsct", "fsd", theirs, mine, whole=False).verdict == "differs"
-    assert compare("t", "bsct", "fsd", theirs, mine.model_copy(update={"values": [None] * 3}), whole=False) is None
+    assert compare("t", KINDS["bsct"], "fsd", theirs, mine, whole=False).verdict == "differs"
+    assert (
+        compare("t", KINDS["bsct"], "fsd", theirs, mine.model_copy(update={"values": [None] * 3}), whole=False) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,18 +253,18 @@ def test_a_scan_that_failed_in_one_of_the_runs_differs():
     ],
 )
 def test_simulations_are_compared_as_samples(name, theirs, mine, verdict):
-    assert compare("t", "molecular_dynamics", name, samples(theirs), samples(mine)).verdict == verdict
+    assert compare("t", KINDS["molecular_dynamics"], name, samples(theirs), samples(mine)).verdict == verdict
 
 
 def test_reproduce_as_typed_records_what_it_could_tell(run, entry, tmp_path, monkeypatch):
-    monkeypatch.setattr("leaderboard.trust.record", functools.partial(record, checks=tmp_path / "checks"))
+    monkeypatch.setattr("leaderboard.entry.trust.record", functools.partial(record, checks=tmp_path / "checks"))
     path = entry.write(tmp_path / "entries")
     words = ["reproduce", path, "--task", "ethanol_bond_scans", "--units", "1", "--record", "--by", "me"]
     assert command(*words, "--out", tmp_path / "again") == 0
     (row,) = records(entry, tmp_path / "checks")
     assert (row.level, row.by, row.what) == ("reproduced", "me", ["ethanol_bond_scans rerun"])
     nothing = [Compared("ethanol_md", "stable_time", 1.0, 1.0, "cannot tell")]
-    monkeypatch.setattr("ffbench_eval.reproduce.reproduce", lambda *a, **k: nothing)
+    monkeypatch.setattr("ffbench_eval.run.reproduce.reproduce", lambda *a, **k: nothing)
     assert command(*words) == 2
     assert len(records(entry, tmp_path / "checks")) == 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from leaderboard.build import build
+from leaderboard.site.build import build
 from tests.conftest import ROOT
 from tests.leaderboard.board import FIXTURE, put, real_entry, seal, varied
 

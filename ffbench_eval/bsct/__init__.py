@@ -1,1 +1,0 @@
-"""Bond Smoothness Characterization Test (Liu et al., arXiv:2602.04861): scans, predictions, scores, pictures."""

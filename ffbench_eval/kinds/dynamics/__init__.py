@@ -1,0 +1,68 @@
+"""The model runs the simulation; what comes out is compared with what the truth gives."""
+
+from math import inf
+
+from ..base import Kind, MetricSpec
+
+METRICS = (
+    MetricSpec("stable_fraction", "stable replicas", "1", "higher", high=1, continuous=False, zero=True),
+    MetricSpec(
+        "stable_time",
+        "stable time",
+        "ps",
+        "higher",
+        usual=(0, 1e9),
+        continuous=False,
+        zero=True,
+        headline=1,
+        ranked=True,
+        needs_theory=False,
+    ),
+    MetricSpec("trusted_time", "trusted time", "ps", "higher", usual=(0, 1e9), continuous=False, zero=True, headline=2),
+    MetricSpec("distance_histogram_error", "h(r) error", "1", usual=(1e-6, 2.0), high=2, headline=3),
+    MetricSpec("rdf_error", "g(r) error", "Å", usual=(1e-6, 1e4), headline=4, parts={}, join=" "),
+    MetricSpec("free_energy_error", "F(phi, psi) error", "kJ/mol", usual=(1e-6, 40.0 + 1e-6), headline=5),
+    MetricSpec("free_energy_integral_error_phi", "F(phi) integral error", "kJ/mol rad", usual=(1e-6, 1e5)),
+    MetricSpec("free_energy_integral_error_psi", "F(psi) integral error", "kJ/mol rad", usual=(1e-6, 1e5)),
+    MetricSpec(
+        "temperature_deviation", "temperature minus target", "K", "neither", usual=(-1e5, 1e5), low=-inf, zero=True
+    ),
+    MetricSpec(
+        "internal_temperature_deviation",
+        "temperature of internal motion minus target",
+        "K",
+        "neither",
+        usual=(-1e5, 1e5),
+        low=-inf,
+        zero=True,
+    ),
+    MetricSpec(
+        "energy_drift",
+        "energy drift",
+        "meV/atom/ps",
+        usual=(0, 1e12),
+        zero=True,
+        headline=7,
+        ranked=True,
+        needs_theory=False,
+    ),
+    MetricSpec("energy_fluctuation", "energy fluctuation", "meV/atom", usual=(0, 1e12), zero=True, needs_theory=False),
+    MetricSpec("diffusivity", "diffusivity", "m^2/s", "neither", usual=(-1e-7, 1e-6), low=-inf, zero=True, headline=6),
+    MetricSpec("on_trajectory_force_mae", "force MAE on its own trajectory", "eV/Å", usual=(1e-9, 1e6), headline=8),
+    MetricSpec("force_violation", "force violation", "1", usual=(0, 1), high=1, zero=True),
+    MetricSpec("energy_violation", "energy violation", "1", usual=(0, 1e12), zero=True),
+)
+
+KIND = Kind(
+    name="molecular_dynamics",
+    about="The model runs the simulation; what comes out is compared with what the truth gives. "
+    "Stability is a censored time: ≥ means nothing failed within the length.",
+    member="replica",
+    members="replicas",
+    simulation=True,
+    compiled=True,
+    weight=2.0,
+    work="ffbench_eval.kinds.dynamics.work",
+    sentence="ffbench_eval.kinds.dynamics.sentence:numbers",
+    metrics=METRICS,
+)

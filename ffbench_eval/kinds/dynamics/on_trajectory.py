@@ -1,0 +1,139 @@
+"""Truth on trajectory: what the reference potential says on frames of the model's own simulation.
+
+The error on a test split says how good a model is where the truth goes; this says how good it is where the model
+itself goes. Its growth before a failure shows when trust was lost (PROTOCOLS: truth on call).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ...report import Curve, Metric, axis, rounded
+from ..statistics import over_replicas, stable_time
+
+FILE = "on_trajectory.npz"
+
+
+def label_sample(dataset: str, model, trajectories, frames: int, folder: Path) -> str:
+    """Label ``frames`` saved frames of every replica, evenly spaced and always the last one, with model and truth.
+
+    Writes ``on_trajectory.npz``. Returns a reason when the data set has no reference potential here, else "".
+    """
+    import torch
+
+    from ffbench_data import reference
+    from ffbench_data.contract import AtomsBatch
+    from ffbench_data.potentials import label
+
+    try:
+        truth = reference(dataset)
+    except ValueError as error:
+        return str(error)
+    columns: dict[str, list[np.ndarray]] = {k: [] for k in ("replica", "time", "mine", "theirs", "f", "f_ref")}
+    for b, t in enumerate(trajectories):
+        if not len(t):
+            continue
+        rows = np.unique(np.linspace(0, len(t) - 1, min(frames, len(t))).round().astype(int))
+        x = t.positions[rows].astype(float)
+        n = x.shape[1]
+        batch = AtomsBatch(
+            positions=torch.from_numpy(x.reshape(-1, 3)),
+            atomic_numbers=torch.from_numpy(np.tile(t.numbers, len(x))),
+            system_index=torch.arange(len(x)).repeat_interleave(n),
+            cell=torch.from_numpy(np.tile(t.cell, (len(x), 1, 1))),
+            pbc=torch.from_numpy(np.tile(t.pbc, (len(x), 1))),
+        )
+        out = model(batch)
+        energy, forces = label(truth, t.numbers, x, t.cell if t.pbc.any() else None)
+        columns["replica"].append(np.full(len(x), b))
+        columns["time"].append(t.time_ps[rows])
+        columns["mine"].append(out.energy.detach().cpu().double().numpy())
+        columns["theirs"].append(energy)
+        columns["f"].append(out.forces.detach().cpu().double().numpy().reshape(x.shape))
+        columns["f_ref"].append(forces)
+    if columns["time"]:
+        np.savez_compressed(folder / FILE, **{k: np.concatenate(v) for k, v in columns.items()})
+    return ""
+
+
+def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    """Force MAE, force violation and energy violation on the model's own frames; one value per replica."""
+    from ffbench_metrics import energy_violation, force_violation
+
+    values: dict[str, list[float | None]] = {"mae": [], "fv": [], "ev": []}
+    by_time: dict[float, list[float]] = {}
+    for folder in folders:
+        for got in _labelled(folder).values():
+            error = got["error"]
+            if not np.isfinite(error).all():  # a replica without a number, not one that was never there
+                for column in values.values():
+                    column.append(None)
+                continue
+            values["mae"].append(float(error.mean()))
+            values["fv"].append(float(np.median(force_violation(got["f"], got["f_ref"]))))
+            ev = energy_violation(got["mine"], got["theirs"], scale=energy_scale) if energy_scale > 0 else None
+            values["ev"].append(None if ev is None else float(np.median(ev)))
+            for time, one in zip(got["time"], error):
+                by_time.setdefault(float(time), []).append(float(one))
+    if not values["mae"]:
+        return {}, {}
+    metrics = {
+        "on_trajectory_force_mae": over_replicas(values["mae"], unit="eV/Å"),
+        "force_violation": over_replicas(values["fv"], unit="1"),
+        "energy_violation": over_replicas(values["ev"], unit="1"),
+    }
+    times = sorted(by_time)
+    every = max(1, len(times) // 200)
+    curve = Curve(
+        x_label="time (ps)",
+        y_label="force MAE on the model's own frames (eV/Å)",
+        x=axis(times[::every]),
+        series={"mean over replicas": rounded([np.mean(by_time[t]) for t in times[::every]])},
+    )
+    return metrics, {"on_trajectory_force_mae": curve}
+
+
+def trusted_time(
+    samples: list[tuple[Path, int]], stable_ps: list[float], length_ps: float, limit: float, save_ps: float = 0.05
+) -> Metric:
+    """How long the forces on the model's own frames are worth anything, restricted to ``length_ps``.
+
+    ``samples`` are the folders of units with their numbers of replicas, ``stable_ps`` the stable time of every replica
+    in that order. A replica is trusted until its last labelled frame before the first with a force MAE of ``limit``
+    (eV/Angstrom: what predicting no forces scores on the test split) or more, and never longer than it is stable. Bonds
+    may hold where the truth would not go; this is the stability that a criterion on bonds misses. A replica that left
+    frames, one every ``save_ps``, of which none is labelled has no trusted time, and then there is no mean.
+    """
+    if not np.isfinite(limit):
+        why = "the data set has no force labels to say what no forces score"
+        return Metric(value=None, unit="ps", better="higher", aggregate="restricted_mean", not_scored=why)
+    values: list[float | None] = []
+    stable = iter(stable_ps)
+    for folder, replicas in samples:
+        labelled = _labelled(folder)
+        for b in range(replicas):
+            end = min(next(stable), length_ps)
+            if b in labelled:
+                wrong = np.flatnonzero(~(labelled[b]["error"] < limit))
+                if len(wrong):
+                    end = min(end, float(labelled[b]["time"][wrong[0] - 1]) if wrong[0] else 0.0)
+            values.append(end if b in labelled or end < save_ps else None)
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
+        missing = f"{len(values) - len(known)} of {len(values)} replicas have no frame labelled by the truth"
+        return Metric(
+            value=None, unit="ps", better="higher", aggregate="restricted_mean", values=values, not_scored=missing
+        )
+    return stable_time([v < length_ps - 1e-9 for v in known], known, length_ps)
+
+
+def _labelled(folder: Path) -> dict[int, dict[str, np.ndarray]]:
+    """What `label_sample` wrote, by replica, with the force MAE ``error`` of every frame; empty if it wrote nothing."""
+    if not (folder / FILE).exists():
+        return {}
+    columns = dict(np.load(folder / FILE))
+    columns["error"] = np.abs(columns["f"] - columns["f_ref"]).mean((1, 2))
+    replica = columns["replica"]
+    return {int(b): {name: column[replica == b] for name, column in columns.items()} for b in np.unique(replica)}

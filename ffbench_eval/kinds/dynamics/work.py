@@ -1,0 +1,331 @@
+"""Molecular dynamics with the model: stability, structure, diffusion, temperature, drift, free energy."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ...engine.bias import MetadynamicsRule
+from ...engine.run import Protocol, Start, simulate
+from ...engine.trajectory import Trajectory, read_trajectories
+from ...engine.units import KJ_PER_MOL
+from ...report import Curve, Metric, axis, rounded, same_theory
+from ..statistics import stable_fraction, stable_time
+from .anchors import anchors as anchors  # of the kind, beside the functions below
+from .criteria import Criterion, criterion, first_failure
+from .observables import OBSERVABLES
+from .systems import alike, system_of, systems_of
+
+Observable = Literal["distance_histogram", "rdf", "diffusivity", "temperature", "energy_drift", "free_energy"]
+
+
+class Metadynamics(BaseModel):
+    """Well-tempered metadynamics on the dataset's dihedrals (phi, psi)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    height_kJ_per_mol: float = Field(gt=0)
+    sigma_rad: float = Field(gt=0)
+    bias_factor: float = Field(gt=1)
+    every_ps: float = Field(gt=0)
+
+
+class Parameters(BaseModel):
+    """``skip_ps`` is left out of the observables, not of the stability; starts come from ``split``. ``truth_frames`` of
+    every replica are labelled by the reference potential, where the data set has one. Times are whole numbers of time
+    steps, ``length_ps`` and ``skip_ps`` of saving intervals too: nothing is rounded behind the user's back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ensemble: Literal["nve", "nose_hoover", "langevin"]
+    temperature_K: float = Field(gt=0)
+    time_step_fs: float = Field(gt=0)
+    length_ps: float = Field(gt=0)
+    save_every_fs: float = Field(gt=0)
+    replicas: int = Field(gt=0)
+    skip_ps: float = Field(default=0, ge=0)
+    equilibrate_ps: float = Field(default=0, ge=0)
+    relaxation_fs: float = Field(default=100, gt=0)
+    friction_per_ps: float = Field(default=1, gt=0)
+    observables: list[Observable]
+    truth_frames: int = Field(default=0, ge=0)
+    metadynamics: Metadynamics | None = None
+    split: str = "test"
+
+    @model_validator(mode="after")
+    def _times_divide(self) -> Parameters:
+        step, save = ("time_step_fs", self.time_step_fs), ("save_every_fs", self.save_every_fs)
+        _divides("save_every_fs", self.save_every_fs, *step)
+        _divides("length_ps", self.length_ps, *save)
+        _divides("skip_ps", self.skip_ps, *save)
+        _divides("equilibrate_ps", self.equilibrate_ps, *step)
+        if self.skip_ps >= self.length_ps:
+            raise ValueError(f"skip_ps {self.skip_ps:g} leaves nothing of length_ps {self.length_ps:g}; skip less")
+        if self.metadynamics:
+            _divides("metadynamics.every_ps", self.metadynamics.every_ps, *step)
+        elif "free_energy" in self.observables:
+            raise ValueError("observables: free_energy needs metadynamics; add its parameters")
+        return self
+
+
+def _divides(name: str, value: float, by: str, fs: float) -> None:
+    """ValueError unless ``value`` is a whole number of ``fs``."""
+    scale = 1000 if name.endswith("_ps") else 1
+    count = value * scale / fs
+    if abs(count - round(count)) > 1e-6 * max(1.0, count):
+        near = sorted({max(1, int(count)) * fs / scale, (int(count) + 1) * fs / scale})
+        fix = " or ".join(f"{v:.10g}" for v in near)
+        raise ValueError(f"{name} {value:g} is no whole number of {by} ({fs:g} fs); take {fix}")
+
+
+def starting_rows(p: Parameters, data) -> list[int]:
+    """The frames that the replicas start from: the data set's, not the seed's."""
+    facts = data.reference.facts if data.reference else {}
+    rows = facts.get("minima" if p.metadynamics else "starts")
+    if rows is None:
+        rows = np.random.default_rng(0).permutation(len(data.frames))[: p.replicas].tolist()
+    return [int(rows[k % len(rows)]) for k in range(p.replicas)]
+
+
+def plan(task, data, seed: int) -> list[dict]:
+    """One unit per system: replicas of the same atoms in the same cell share a batch, others cannot.
+
+    ``ids`` keep the random numbers of a replica the same however the replicas are divided.
+    """
+    p = task.parameters
+    if p.metadynamics and not (data.reference and "dihedrals" in data.reference.facts):
+        raise ValueError(
+            f"task {task.name!r}: metadynamics needs dihedrals, and {task.dataset} has no reference with them"
+        )
+    rows = starting_rows(p, data)
+    groups = alike(data.frames, rows)
+    if len(groups) == 1:
+        return [{"replicas": rows}]
+    return [{"replicas": [rows[k] for k in group], "ids": group} for group in groups]
+
+
+def calls(task, inputs, data, model) -> tuple[int, float]:
+    p = task.parameters
+    return len(inputs["replicas"]), (p.length_ps + p.equilibrate_ps) * 1000 / p.time_step_fs
+
+
+def protocol(task, data, row: int | None = None) -> Protocol:
+    """The engine's protocol of a task for replicas that start from frame ``row``: units converted, and the bonds that
+    the engine watches (its distances are those of open systems)."""
+    p, facts = task.parameters, data.reference.facts if data.reference else {}
+    bias = None
+    if p.metadynamics:
+        bias = MetadynamicsRule(
+            dihedrals=tuple(tuple(d) for d in facts["dihedrals"].values()),
+            height=p.metadynamics.height_kJ_per_mol * KJ_PER_MOL,
+            sigma=p.metadynamics.sigma_rad,
+            bias_factor=p.metadynamics.bias_factor,
+            every=round(p.metadynamics.every_ps * 1000 / p.time_step_fs),
+        )
+    shared = {"ensemble", "temperature_K", "time_step_fs", "length_ps", "save_every_fs", "relaxation_fs"}
+    shared |= {"friction_per_ps", "equilibrate_ps"}
+    frame = data.frames[starting_rows(p, data)[0] if row is None else row]
+    return Protocol(
+        **{k: getattr(p, k) for k in shared},
+        bonds=() if frame.pbc.any() else _criterion(data, frame, p).bonds,
+        metadynamics=bias,
+    )
+
+
+def _criterion(data, like, p: Parameters) -> Criterion:
+    """Of the system of ``like``: a frame or a trajectory."""
+    numbers = like.numbers if hasattr(like, "numbers") else like.atomic_numbers
+    return criterion(system_of(data, numbers, like.cell, like.pbc), p.temperature_K, p.length_ps)
+
+
+def start(inputs, data) -> Start:
+    """The starting structures of a unit, all of one system (`plan`)."""
+    from ase.data import atomic_masses
+
+    rows = inputs["replicas"]
+    first = data.frames[rows[0]]
+    return Start(
+        positions=np.stack([data.frames[r].positions for r in rows]),
+        numbers=first.atomic_numbers.astype(int),
+        masses=atomic_masses[first.atomic_numbers],
+        cell=first.cell.copy(),  # columns of Arrow tables are read-only
+        pbc=first.pbc.copy(),
+        replica_ids=tuple(inputs["ids"]) if "ids" in inputs else None,
+    )
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+    from ...run.seeds import task_seed
+
+    rules, seed = protocol(task, data, inputs["replicas"][0]), task_seed(task.name)
+    outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
+    if outcome.hills is not None:
+        np.savez(folder / "hills.npz", *outcome.hills)
+    return {
+        "status": ["unstable" if reason else "ok" for reason in outcome.reason],
+        "detail": [f"replica {b}: {r} at {outcome.end_ps[b]:.3f} ps" for b, r in enumerate(outcome.reason) if r]
+        + _of_another_theory(task, data, model),
+        "force_calls": outcome.force_calls,
+        "end_ps": outcome.end_ps,
+        "mode": outcome.mode,
+        "mode_note": outcome.mode_note,
+    }
+
+
+def after(task, data, model, folder, values) -> dict[str, Any] | None:
+    """Labels by the truth, once the trajectories are there; ``None`` if there is nothing (more) to do.
+
+    A run without the package that holds the truth is made up for by a later one that has it."""
+    from ...engine.memory import OutOfMemory
+    from ...run.execute import ModelFailure
+    from .on_trajectory import FILE, label_sample
+
+    if not task.parameters.truth_frames or (folder / FILE).exists() or "end_ps" not in values:
+        return None
+    if values.get("no_truth") and lacks(task):
+        return None
+    found = read_trajectories(folder, replicas=len(values["end_ps"]))
+    try:
+        return {"no_truth": label_sample(task.dataset, model, found, task.parameters.truth_frames, folder)}
+    except (ModelFailure, OutOfMemory) as error:
+        return {"no_truth": f"asked about its own frames, the model failed: {str(error).splitlines()[0]}"}
+
+
+def lacks(task) -> str:
+    """What is missing on this machine for the numbers that need the reference potential; "" if nothing is."""
+    from ffbench_data.potentials import reference
+
+    if not task.parameters.truth_frames:
+        return ""
+    try:
+        reference(task.dataset)
+    except ValueError as error:
+        said = str(error)
+        return said[said.index("needs ") :] if "needs " in said else ""
+    return ""
+
+
+def _of_another_theory(task, data, model) -> list[str]:
+    """What to know of the stable time where stable means a g(r) like the reference's."""
+    from ffbench_data.datacard import card
+
+    mine, theirs = str(model.card.get("theory", "")), card(task.dataset).theory
+    if not mine or same_theory(mine, theirs):
+        return []
+    if _criterion(data, data.frames[starting_rows(task.parameters, data)[0]], task.parameters).rdf is None:
+        return []
+    return [
+        f"stable means a g(r) near that of {theirs}; the model's theory is {mine}, whose own may lie elsewhere (a bond "
+        "0.05 Å shorter is enough): the stable time is no measure of such a model"
+    ]
+
+
+def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    """Stability of every replica, then each observable on the stable part after the skip.
+
+    Every replica is held against its own system: its atoms, its cell, its frames of the data set.
+    """
+    from .on_trajectory import score_sample, trusted_time
+
+    p = task.parameters
+    trajectories: list[Trajectory] = []
+    hills: list[np.ndarray | None] = []
+    failed: list[bool] = []
+    ends: list[float] = []
+    for result in results:
+        if "end_ps" not in result.values:
+            continue
+        found = read_trajectories(result.folder, replicas=len(result.status))
+        trajectories += found
+        ends += result.values["end_ps"]
+        failed += [s != "ok" for s in result.status]
+        hills += _hills(result.folder, len(found))
+    if not ends:
+        return {}, {}
+    systems = systems_of(data, trajectories)
+    wanted = {id(s): criterion(s, p.temperature_K, p.length_ps) for s in systems}
+    rules = [wanted[id(s)] for s in systems]
+    ends = [stable_until(t, end, c, p) for t, end, c in zip(trajectories, ends, rules)]
+    failed = [f or end < p.length_ps - 1e-9 for f, end in zip(failed, ends)]
+    metrics = _stability(failed, ends, rules, p.length_ps)
+    no_truth = next((r.values["no_truth"] for r in results if r.values.get("no_truth")), "")
+    if p.truth_frames and not no_truth:
+        samples = [(r.folder, len(r.status)) for r in results if "end_ps" in r.values]
+        metrics["trusted_time"] = trusted_time(samples, ends, p.length_ps, _no_forces(data), p.save_every_fs / 1000)
+    curves: dict[str, Curve] = {}
+    stable = [t.between(p.skip_ps, end) for t, end in zip(trajectories, ends)]
+    for name in p.observables:
+        more, drawn = OBSERVABLES[name](stable, data, p, hills)
+        metrics |= more
+        curves |= drawn
+    if p.truth_frames:
+        scale = float(np.nanstd(data.frames.energy)) if np.isfinite(data.frames.energy).any() else float("nan")
+        more, drawn = score_sample([r.folder for r in results], scale)
+        if no_truth:
+            more = {"on_trajectory_force_mae": Metric(value=None, unit="eV/Å", not_scored=no_truth)}
+        metrics |= more
+        curves |= drawn
+    longest = max(trajectories, key=len)
+    if len(longest):
+        every = max(1, len(longest) // 100)
+        curves["temperature"] = Curve(
+            x_label="time (ps)",
+            y_label="temperature (K)",
+            x=axis(longest.time_ps[::every]),
+            series={f"replica {b}": rounded(_padded(t, longest)[::every]) for b, t in enumerate(trajectories)},
+        )
+    return metrics, curves
+
+
+def _hills(folder, replicas: int) -> list[np.ndarray | None]:
+    """Hills of every replica of a unit; ``None`` where it has none, so that the lists of several units stay in step."""
+    if not (folder / "hills.npz").exists():
+        return [None] * replicas
+    stored = np.load(folder / "hills.npz")
+    return [stored[f"arr_{b}"] for b in range(replicas)]
+
+
+def _no_forces(data) -> float:
+    """What predicting no forces scores (eV/Angstrom) on the labelled frames; NaN without force labels."""
+    forces = np.abs(data.frames.forces)
+    return float(np.nanmean(forces)) if np.isfinite(forces).any() else float("nan")
+
+
+def _stability(failed: list[bool], ends: list[float], rules: list[Criterion], length_ps: float) -> dict[str, Metric]:
+    """Stable share and time; without a value where a replica that ran to its end was held against nothing."""
+    unknown = [bool(c.absent) and not f for c, f in zip(rules, failed)]
+    if any(unknown):
+        why = next(c.absent for c, u in zip(rules, unknown) if u)
+        share = [None if u else float(not f) for u, f in zip(unknown, failed)]
+        time = [None if u else float(end) for u, end in zip(unknown, ends)]
+        about = {"value": None, "better": "higher", "not_scored": why}
+        return {
+            "stable_fraction": Metric(unit="1", values=share, **about),
+            "stable_time": Metric(unit="ps", values=time, aggregate="restricted_mean", **about),
+        }
+    metrics = {
+        "stable_fraction": stable_fraction(failed, ends, length_ps),
+        "stable_time": stable_time(failed, ends, length_ps),
+    }
+    notes = list(dict.fromkeys(c.note for c in rules if c.note))
+    return {
+        k: m.model_copy(update={"interval_note": "; ".join([m.interval_note, *notes])}) if notes else m
+        for k, m in metrics.items()
+    }
+
+
+def _padded(trajectory: Trajectory, like: Trajectory) -> np.ndarray:
+    full = np.full(len(like), np.nan)
+    n = min(len(trajectory), len(like))
+    full[:n] = trajectory.temperature[:n]
+    return full
+
+
+def stable_until(trajectory: Trajectory, end_ps: float, rule: Criterion, p) -> float:
+    """Stable time (ps) of one replica: as long as it ran and no saved frame failed."""
+    if not len(trajectory):
+        return 0.0
+    failure = first_failure(trajectory, rule, p.save_every_fs)
+    return end_ps if failure is None else min(end_ps, failure)

@@ -1,0 +1,43 @@
+"""Selective classification: does the model, or a probe on its embeddings, know which answers are wrong?"""
+
+from collections.abc import Callable
+from functools import partial
+
+from ..base import Kind, MetricSpec
+
+# Keys are score.part of the data[.source[.rule]]; a rule is named where it is not the first.
+_score: Callable[..., MetricSpec] = partial(MetricSpec, parts={}, separator=".", zero=True, continuous=False)
+
+METRICS = (
+    _score("augrc", "AUGRC", "1", high=0.5, headline=1),
+    _score("auroc", "AUROC of failures", "1", "higher", high=1, headline=2),
+    _score("excess_augrc", "E-AUGRC", "1", high=0.5),
+    _score("aurc", "AURC", "1", high=1),
+    _score("excess_aurc", "E-AURC", "1", usual=(-1, 1), low=-1, high=1, version="2"),
+    _score("residual_augrc", "AUGRC of the error", "any", usual=(0, 1e7)),
+    _score("auprc", "AUPRC of failures", "1", "higher", high=1),
+    _score("accuracy_at_coverage", "accuracy at coverage", "1", "higher", high=1),
+    _score("accuracy", "accuracy", "1", "higher", high=1),
+    _score("ece", "ECE, 15 equal-mass bins", "1", high=1),
+    _score("brier", "Brier score", "1", high=1),
+    _score("spearman", "Spearman with the error", "1", "higher", low=-1, high=1),
+    _score("realised_risk", "realised risk", "1", high=1),
+    _score("realised_coverage", "realised coverage", "1", "higher", high=1),
+    _score("prevalence", "share that failed", "1", "neither", high=1),
+    _score("majority_accuracy", "accuracy of the majority", "1", "neither", high=1),
+    MetricSpec("probe_cost", "PROBE over one model evaluation", "1", usual=(0, 1e6), timed=True),
+)
+
+KIND = Kind(
+    name="selective",
+    about="Does the model know when it is wrong? Confidence against error; AUGRC is the headline. A score of 0 is "
+    "chance, half the share that failed; 1 is the oracle, which knows every failure. The headline is the kind of "
+    "confidence that is best on the calibration part.",
+    member="part",
+    members="parts",
+    tolerance=2e-2,
+    learned=True,  # probes, from embeddings that other hardware rounds otherwise
+    work="ffbench_eval.kinds.selective.work",
+    sentence="ffbench_eval.kinds.selective.sentence:numbers",
+    metrics=METRICS,
+)

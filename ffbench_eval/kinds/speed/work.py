@@ -1,0 +1,63 @@
+"""Speed: steps per second of the model alone and in the engine, beside a reference kernel timed in the same job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from ...report import Metric
+from ..dynamics import work as molecular_dynamics
+
+
+class Parameters(molecular_dynamics.Parameters):
+    """Those of molecular dynamics; ``length_ps`` decides whether compiling pays off."""
+
+    observables: list[molecular_dynamics.Observable] = Field(default_factory=list)
+
+
+def plan(task, data, seed: int) -> list[dict]:
+    return molecular_dynamics.plan(task, data, seed)
+
+
+def calls(task, inputs, data, model) -> tuple[int, float]:
+    return len(inputs["replicas"]), 150.0
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+    from ...engine.cost import measure_speed
+
+    start, rules = (
+        molecular_dynamics.start(inputs, data),
+        molecular_dynamics.protocol(task, data, inputs["replicas"][0]),
+    )
+    speed = measure_speed(model, start, rules, compile=compile)
+    values = {k: getattr(speed, k) for k in ("call_s", "step_s", "kernel_s", "steps_per_s", "ns_per_day")}
+    replicas = len(inputs["replicas"])
+    return {"status": ["ok"] * replicas, "force_calls": 0, "mode": speed.mode, **values}
+
+
+def score(task, results, data) -> tuple[dict[str, Metric], dict]:
+    """Timings belong to a machine: what compares is the last number, steps per time of the reference kernel.
+
+    Several units (replicas of several systems, or one at a time) are one after the other.
+    """
+    done = [r for r in results if "step_s" in r.values]
+    if not done:
+        return {}, {}
+    replicas = sum(len(r.status) for r in done)
+    step, call = (sum(r.values[k] for r in done) for k in ("step_s", "call_s"))
+    kernel = float(np.mean([r.values["kernel_s"] for r in done]))
+    rate = replicas / step
+    note = "one job on one machine: medians of interleaved rounds"
+
+    def metric(value: float, unit: str, better: str) -> Metric:
+        return Metric(value=value, unit=unit, better=better, n=1, interval_note=note, values=[value])
+
+    return {
+        "steps_per_second": metric(rate, "replica steps/s", "higher"),
+        "ns_per_day": metric(rate * task.parameters.time_step_fs * 86400e-6, "ns/day", "higher"),
+        "engine_over_call": metric(step / call, "1", "lower"),
+        "steps_per_kernel": metric(rate * kernel, "1", "higher"),
+    }, {}

@@ -1,0 +1,285 @@
+"""A model in a process of its own: what its package changes, crashes on or hangs in stays out of this one.
+
+`isolated("reference_models:mace@ethanol_gfn2")` gives the models of a spec without importing them here. Each call
+sends the batch to a child process and waits for the answer, at most ``FFBENCH_CALL_LIMIT_S`` seconds (600). A child
+that dies or is late costs that call, which raises one line; the next call starts a new child.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffbench_data.contract import AtomsBatch, ForceField, Prediction
+
+LIMIT = "FFBENCH_CALL_LIMIT_S"
+STATED = ("cutoff", "elements", "dtype", "conservative", "batched")
+CUT_OFF = (EOFError, BrokenPipeError, ConnectionResetError, pickle.UnpicklingError)
+
+
+class ProcessLost(RuntimeError):
+    """The child died or did not answer in time."""
+
+
+class RaisedThere(RuntimeError):
+    """The model raised in its process: type, first line and place; ``frames`` are its own lines of the traceback."""
+
+    def __init__(self, line: str, frames: str):
+        super().__init__(line)
+        self.frames = frames
+
+
+def isolated(spec: str, device: str = "cpu") -> Mapping[str, ForceField] | ForceField:
+    """The model of ``spec``, or the mapping from dataset to model, each calling a child process.
+
+    ValueError, one line: the spec is wrong, or its process died or hung while it loaded.
+    """
+    child = _child(spec, device)
+    try:
+        told = child.start()
+    except (ProcessLost, MemoryError) as error:
+        raise ValueError(f"model {spec!r}: {error}") from None
+    made = {name: _model(spec, device, name, about) for name, about in told.items()}
+    return made[""] if set(made) == {""} else made
+
+
+def _model(spec: str, device: str, name: str, about: Mapping[str, Any]) -> ForceField:
+    fn = Remote(spec, name, device, about["contents"], about["members"])
+    return ForceField(fn, card=about["card"], **{k: about[k] for k in STATED})
+
+
+class Remote:
+    """What calls the child. It can be sent to another process, which starts a child of its own."""
+
+    def __init__(self, spec: str, name: str, device: str, contents: str, members: int = 0, member: int | None = None):
+        self.spec, self.name, self.device = spec, name, device
+        self.contents, self.count, self.member = contents, members, member
+        self.child = _child(spec, device)
+
+    def __reduce__(self):
+        return Remote, (self.spec, self.name, self.device, self.contents, self.count, self.member)
+
+    @property
+    def members(self) -> list[Remote] | None:
+        """The members of an ensemble, called one by one."""
+        if self.member is not None or self.count < 2:
+            return None
+        return [Remote(self.spec, self.name, self.device, self.contents, 0, k) for k in range(self.count)]
+
+    def to(self, device: Any) -> Remote:
+        return Remote(self.spec, self.name, str(device), self.contents, self.count, self.member)
+
+    def __call__(self, batch: AtomsBatch) -> Prediction:
+        if type(batch.positions) is not Tensor:
+            raise RuntimeError("a model in a process of its own cannot be traced: it runs eagerly")
+        sent = {k: v.detach().cpu().numpy() if isinstance(v, Tensor) else v for k, v in vars(batch).items()}
+        answer = self.child.ask({"name": self.name, "member": self.member, "batch": sent})
+        return Prediction(**{k: torch.from_numpy(v).to(batch.positions.device) for k, v in answer.items()})
+
+
+class Child:
+    """One process for all models of a spec, started when it is first needed."""
+
+    def __init__(self, spec: str, device: str):
+        self.spec, self.device = spec, device
+        self.end: Any = None
+        self.pipe: Connection | None = None
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> dict[str, dict[str, Any]]:
+        """Load the models in a new process; what each states about itself, by dataset."""
+        self.stop()
+        self.pipe, there = Pipe()
+        self.words = tempfile.TemporaryFile()  # noqa: SIM115  # closed when this child is forgotten
+        path = os.pathsep.join(dict.fromkeys(p or str(Path.cwd()) for p in sys.path))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ffbench_eval.models.isolated", str(there.fileno()), str(os.getpid())],
+            pass_fds=[there.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self.words,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        there.close()
+        self.end = weakref.finalize(self, _end, self.process, self.pipe)
+        return self._exchange({"spec": self.spec, "device": self.device, "threads": torch.get_num_threads()}, "loading")
+
+    def stop(self) -> None:
+        if self.end is not None:
+            self.end()
+        self.process = self.pipe = self.end = None
+
+    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self.process is None:
+            self.start()
+        return self._exchange(message, "a call")
+
+    def _exchange(self, message: Any, during: str) -> Any:
+        assert self.pipe is not None
+        limit = call_limit()
+        try:
+            self.pipe.send(message)
+            if not self.pipe.poll(limit):
+                self.stop()
+                raise ProcessLost(
+                    f"its process gave no answer within {limit:g} s in {during} and was ended; if it only needs more "
+                    f"time, set {LIMIT}{self._reinstall()}"
+                )
+            answer = self.pipe.recv()
+        except CUT_OFF:
+            raise self._lost(during) from None
+        except BaseException:  # an interrupt between question and answer: the next answer would be the wrong one
+            self.stop()
+            raise
+        if "refused" in answer:
+            refused = ValueError(answer["refused"])
+            refused.frames = answer.get("frames", "")  # type: ignore[attr-defined]
+            raise refused
+        if "error" in answer:
+            if answer["memory"]:
+                raise MemoryError(answer["error"])
+            raise RaisedThere(answer["error"], answer["frames"])
+        return answer["said"]
+
+    def _lost(self, during: str) -> Exception:
+        """Why the process is gone, in one line."""
+        assert self.process is not None
+        try:
+            code = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            code = 0
+        self.words.seek(0)
+        lines = [line for line in self.words.read().decode(errors="replace").splitlines() if line.strip()]
+        said = f"; it said: {lines[-1].strip()[:200]}" if lines else ""
+        self.stop()
+        if code == -signal.SIGKILL:
+            return MemoryError(f"its process was killed in {during}, most often for lack of memory")
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ProcessLost(f"its process died in {during} ({how}){said}{self._reinstall()}")
+
+    def _reinstall(self) -> str:
+        provider = provider_of(self.spec)
+        return f"; if the package is at fault: {provider.get}" if provider else ""
+
+
+_children: weakref.WeakValueDictionary[tuple[str, str], Child] = weakref.WeakValueDictionary()
+
+
+def _child(spec: str, device: str) -> Child:
+    """One child per spec and device, as long as a model needs it."""
+    return _children.setdefault((spec, device), Child(spec, device))
+
+
+def _end(process: subprocess.Popen, pipe: Connection) -> None:
+    pipe.close()
+    process.kill()
+    process.wait()
+
+
+def call_limit() -> float:
+    """Seconds a call may take; ValueError if the environment variable is no positive number."""
+    text = os.environ.get(LIMIT, "600")
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < float("inf"):
+        raise ValueError(f"{LIMIT}={text!r} must be a positive number of seconds")
+    return limit
+
+
+def provider_of(spec: str) -> Any:
+    """The package of other people that a spec of ``reference_models`` needs, or ``None``. Imports none."""
+    place, _, name = spec.rpartition(":")
+    if place != "reference_models":
+        return None
+    from reference_models import provider
+
+    return provider(name)
+
+
+# In the child ---------------------------------------------------------------------------------------------------------
+
+
+def serve(pipe: Connection) -> None:
+    """Load what the first message names, then answer batches until the other side is gone."""
+    from ..kinds.selective.cases import members_of
+    from ..kinds.selective.hooks import with_embedding
+    from ..run.first_answer import told
+    from .inside import contents, parameter_count
+    from .resolve import card, resolve
+
+    first = pipe.recv()
+    torch.set_num_threads(first["threads"])
+    try:
+        found, _ = resolve(first["spec"], isolate=False)
+        models = dict(found) if isinstance(found, Mapping) else {"": found}
+        device = first["device"]
+        models = {k: m.to(device) if device != "cpu" else m for k, m in models.items()}
+        said = {}
+        for name, model in models.items():
+            card(model)  # a wrong type is told now
+            stated = {k: v for k, v in model.card.items() if k != "embedding"}
+            stated.setdefault("parameters", parameter_count(model.fn))
+            about = {"card": stated, "contents": contents(model.fn), "members": len(members_of(model))}
+            said[name] = about | {k: getattr(model, k) for k in STATED}
+            models[name] = with_embedding(model)
+    except ValueError as error:
+        pipe.send({"refused": str(error), "frames": getattr(error, "frames", "")})
+        return
+    except (Exception, SystemExit) as error:
+        pipe.send({"refused": f"model {first['spec']!r}: {type(error).__name__}: {error}"})
+        return
+    pipe.send({"said": said})
+    while True:
+        message = pipe.recv()
+        try:
+            model = models[message["name"]]
+            if message["member"] is not None:
+                model = members_of(model)[message["member"]]
+            batch = {
+                k: v if isinstance(v, bool) or v is None else torch.from_numpy(v) for k, v in message["batch"].items()
+            }
+            out = model(AtomsBatch(**batch))
+            answer: dict[str, Any] = {
+                "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}
+            }
+        except (Exception, SystemExit) as error:
+            memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            line, frames = told(error)
+            answer = {"error": line, "frames": frames, "memory": memory}
+        pipe.send(answer)
+
+
+def _follow(parent: int) -> None:
+    """End with the process that asked, also when it was killed while a call hangs here."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that asks; it ends this one
+    threading.Thread(target=_follow, args=(int(sys.argv[2]),), daemon=True).start()
+    try:
+        serve(Connection(int(sys.argv[1])))
+    except CUT_OFF:
+        os._exit(0)  # nobody listens any more: leave without the farewells of packages
+
+
+if __name__ == "__main__":
+    main()

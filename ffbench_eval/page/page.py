@@ -1,0 +1,132 @@
+"""The page of a report: one HTML file without scripts, links to other files or network."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .. import words as wording
+from ..kinds import all_kinds
+from ..report import ModelCard, Report, TaskReport
+from .svg import charts as plots
+from .templating import environment
+from .verdict import MEANING, stated_theory, verdict
+
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_STORIES = 12  # per task
+MAX_STORY = 3000  # characters
+
+
+def render(report: Report) -> str:
+    """The whole page as a string (UTF-8, below 1 MB). Every string of the report is escaped.
+
+    >>> render(report)[:15]  # doctest: +SKIP
+    '<!doctype html>'
+    """
+    tasks = []
+    room = plots.MAX_BYTES
+    for index, (name, task) in enumerate(report.tasks.items(), 1):
+        target = task.parameters.get("temperature_K")
+        drawn = plots.charts(task.curves, target=target if isinstance(target, int | float) else None, room=room)
+        room -= sum(len(c.svg.encode()) for c in drawn)
+        tasks.append(
+            {
+                "id": f"task-{index}",
+                "name": name,
+                "report": task,
+                "verdict": verdict(task, stated_theory(report, task)),
+                "charts": drawn,
+                "small": bool((kind := all_kinds().get(task.kind)) and kind.small_plots),
+                "statuses": [(s, task.statuses[s]) for s in MEANING if s in task.statuses],
+                "notes": _interval_notes(task),
+                "stories": _stories(task),
+                "wall_s": sum(u.wall_s for u in task.units),
+                "force_calls": sum(u.force_calls for u in task.units),
+            }
+        )
+    return _template().render(
+        report=report,
+        tasks=tasks,
+        cards=_cards(report),
+        seen=any(card.seen_test_data for _, card in _cards(report)),
+        link=_web_link(report.model.link),
+        command=_command(report),
+        datasets=_datasets(report),
+        style=plots.STYLE,
+        strip=plots.strip,
+        meaning=MEANING,
+        words=wording,
+    )
+
+
+@cache
+def _template():
+    made = environment(TEMPLATES)
+    made.filters["plain"] = _plain
+    return made.get_template("report.html.j2")
+
+
+def _plain(value: Any) -> str:
+    """A parameter's value on one line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(v) for v in value)
+    return "none" if value is None else json.dumps(value)
+
+
+def _interval_notes(task: TaskReport) -> list[tuple[str, str]]:
+    """(note, the metrics it belongs to) for every metric that has an interval, and for floors that need a word."""
+    notes: dict[str, list[str]] = {}
+    for name, metric in task.metrics.items():
+        if metric.interval is not None and metric.interval_note:
+            notes.setdefault(metric.interval_note, []).append(wording.metric_name(name))
+        if metric.floor is not None and metric.floor.note:
+            notes.setdefault(f"noise floor: {metric.floor.note}", []).append(wording.metric_name(name))
+    return [(note, ", ".join(names)) for note, names in notes.items()]
+
+
+def _stories(task: TaskReport) -> dict[str, Any]:
+    """The details of units: (headline, full text); a traceback's headline is its last line."""
+    texts = [d for unit in task.units for d in unit.detail if d.strip()]
+    told = []
+    for text in dict.fromkeys(texts):
+        text = wording.clean(text).strip()
+        lines = text.splitlines() or [""]
+        headline = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+        if len(text) > MAX_STORY:
+            text = "... " + text[-MAX_STORY:]
+        told.append((headline[:300], text if len(lines) > 1 or len(headline) > 300 else ""))
+        if len(told) == MAX_STORIES:
+            break
+    return {"told": told, "more": max(0, len(set(texts)) - len(told))}
+
+
+def _cards(report: Report) -> list[tuple[str, ModelCard]]:
+    """(dataset, card): one model for everything, or one per dataset."""
+    return list(report.models.items()) or [("", report.model)]
+
+
+def _web_link(link: str) -> str:
+    return link if link.startswith(("https://", "http://")) else ""
+
+
+def _command(report: Report) -> str:
+    if not report.model.spec:
+        return ""
+    spec = shlex.quote(wording.clean(report.model.spec).replace("\n", " "))
+    return f"ffbench evaluate {spec} --suite {shlex.quote(report.suite)} --seed {report.seed}"
+
+
+def _datasets(report: Report) -> list[tuple[Any, list[str]]]:
+    """Each dataset once, with the tasks that used it."""
+    used: dict[str, tuple[Any, list[str]]] = {}
+    for task in report.tasks.values():
+        key = task.dataset.model_dump_json()
+        used.setdefault(key, (task.dataset, []))[1].append(task.title)
+    return list(used.values())

@@ -1,0 +1,299 @@
+"""Units: the smallest pieces of work, each in a folder that is either absent or complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ffbench_data.contract import AtomsBatch, ForceField, Prediction
+
+from ..kinds import Kind
+from ..suite import Task
+from ..words import clean
+
+RETRIED = {"harness_error", "out_of_memory"}  # a finished unit with only these is run again on resume
+SPENT, OWNER = "spent.json", "address"  # in an unfinished unit: seconds of earlier processes, and whose it is
+SPENT_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """``inputs`` are plain JSON values; ``address`` hashes everything that determines the result."""
+
+    task: Task
+    inputs: dict[str, Any]
+    seed: int
+    address: str
+
+    def folder(self, run: Path) -> Path:
+        return run / "units" / f"{self.task.name}-{self.address[:12]}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished unit: one state per member, and what it left in ``folder``; ``files`` are sealed by their sha256."""
+
+    folder: Path
+    status: list[str]
+    detail: list[str]
+    wall_s: float
+    force_calls: int
+    values: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+    address: str = ""
+
+
+def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **made_by: Any) -> Unit:
+    """A unit and its address. ``model`` is the mark of who answers (`identity.Identity.mark`), ``data`` the hash of the
+    frames' content, ``made_by`` what else the result depends on: reference facts, version of ffbench, device."""
+    what = {
+        "task": task.name,  # its random numbers come from its name
+        "kind": task.kind.name,
+        "version": task.version,
+        "parameters": task.parameters.model_dump(mode="json"),
+        "dataset": [task.dataset, task.config, data],
+        "model": model,
+        "inputs": inputs,
+        "seed": seed,
+        **made_by,
+    }
+    address = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    return Unit(task, inputs, seed, address)
+
+
+def load_result(unit: Unit, run: Path) -> Result | None:
+    """The result of a finished unit, or ``None`` if it has to be run: it is absent, failed for want of memory or by a
+    fault of ours, belongs to another address, or one of its files is missing or damaged."""
+    folder = unit.folder(run)
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    try:
+        result = Result(folder, **json.loads(path.read_text()))
+        if result.address != unit.address or (set(result.status) and set(result.status) <= RETRIED):
+            return None
+        return result if all(_sha256(folder / name) == seal for name, seal in result.files.items()) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def save_result(result: Result, folder: Path) -> Result:
+    """Write ``result.json`` into ``folder`` with the seals of the files beside it; the result with these."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    kept = {n: _sha256(folder / n) for n in names if n not in ("result.json", "result.part")}
+    record = {**{k: v for k, v in vars(result).items() if k != "folder"}, "files": kept}
+    write_atomically(folder / "result.json", json.dumps(record))
+    return Result(result.folder, **record)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def halves(unit: Unit) -> list[Unit]:
+    """The two units that replace a batch of replicas which did not fit into memory; none for a single replica."""
+    count = len(unit.inputs.get("replicas", []))
+    middle = (count + 1) // 2
+    return [_part(unit, slice(0, middle)), _part(unit, slice(middle, None))] if count > 1 else []
+
+
+def singles(unit: Unit) -> list[Unit]:
+    """One unit per replica, for models that gain nothing from a batch; a unit without replicas stays as it is."""
+    count = len(unit.inputs.get("replicas", []))
+    return [_part(unit, slice(k, k + 1)) for k in range(count)] if count > 1 else [unit]
+
+
+def _part(unit: Unit, part: slice) -> Unit:
+    """Some replicas of a unit; they keep their numbers, and with them their random numbers."""
+    replicas = unit.inputs["replicas"]
+    ids = unit.inputs.get("ids", list(range(len(replicas))))
+    inputs = {**unit.inputs, "replicas": replicas[part], "ids": ids[part]}
+    text = json.dumps([unit.address, inputs], sort_keys=True)
+    return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
+
+
+class ModelFailure(Exception):
+    """The model raised. Its text: type and first line, then the frames of the traceback that are the model's own."""
+
+    @property
+    def line(self) -> str:
+        return str(self).partition("\n")[0]
+
+
+def guarded(model: ForceField) -> ForceField:
+    """The same model, whose exceptions are told apart from our own (`SystemExit` too, not an interrupt).
+
+    Its answers are copies without a graph: a model may write the next one into the same tensors, and forces that carry
+    gradients would chain the graph over all steps.
+    """
+    from dataclasses import replace
+
+    from ..engine.memory import OutOfMemory, memory_guard
+
+    def call(batch: AtomsBatch) -> Prediction:
+        try:
+            with memory_guard(batch.n_systems):
+                out = model(batch)
+        except (OutOfMemory, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise ModelFailure(_told(error)) from None
+        return copied(out)
+
+    call.__wrapped__ = model  # type: ignore[attr-defined]  # for kinds that need its members or a layer
+    return replace(model, fn=call)
+
+
+def copied(out: Prediction) -> Prediction:
+    """The same answer in tensors of its own, without a graph."""
+    return Prediction(**{k: None if v is None else v.detach().clone() for k, v in vars(out).items()})
+
+
+def _told(error: BaseException) -> str:
+    from .first_answer import told
+
+    line, frames = told(error)
+    return clean(f"{line}\n{frames}".strip())
+
+
+def run_unit(
+    unit: Unit,
+    data: Any,
+    model: ForceField,
+    run: Path,
+    progress: Callable[[float], None] = lambda done: None,
+    compile: str = "auto",
+) -> Result:
+    """Run a unit in ``<folder>.part`` and rename it when it is complete.
+
+    A killed unit leaves its ``.part`` with checkpoints, and the next call goes on from there. Errors of the model
+    and of the harness become states; `KeyboardInterrupt` and a full disk are not swallowed.
+    """
+    folder, kind = unit.folder(run), unit.task.kind
+    part = folder.with_name(folder.name + ".part")
+    clock = _Clock(_begun(part, unit), part)
+
+    def moved(done: float) -> None:
+        clock.note()
+        progress(done)
+
+    members = kind.count_members(unit.inputs)
+    try:
+        out = _outcome(unit, part, members, lambda: _work(kind, unit, data, guarded(model), part, moved, compile))
+    finally:
+        clock.note(now=True)
+    values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
+    for name in (SPENT, OWNER):
+        (part / name).unlink(missing_ok=True)
+    result = Result(
+        folder,
+        out["status"],
+        [clean(text) for text in out.get("detail", [])],
+        round(clock.seconds, 3),
+        out.get("force_calls", 0),
+        values,
+        address=unit.address,
+    )
+    result = save_result(result, part)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(part, folder)
+    return result
+
+
+def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result:
+    """A finished unit with what an earlier run had to leave out, for want of a package that is here now."""
+    more = unit.task.kind.after(unit.task, data, guarded(model), result.folder, result.values)
+    if not more:
+        return result
+    return save_result(Result(**{**vars(result), "values": {**result.values, **more}}), result.folder)
+
+
+def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
+    from ..engine.checkpoint import OtherSimulation
+
+    inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
+    try:
+        out = kind.module.run_unit(*inputs)
+    except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
+        _emptied(part)
+        out = kind.module.run_unit(*inputs)
+    return out | kind.after(unit.task, data, model, part, out)
+
+
+def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    from ..engine.compiled import CannotCompile
+    from ..engine.memory import OutOfMemory
+    from .first_answer import full_traceback
+
+    try:
+        return work()
+    except CannotCompile as reason:
+        return {"status": ["unsupported"] * members, "detail": [str(reason)]}
+    except ModelFailure as error:
+        return {"status": ["model_error"] * members, "detail": [str(error)]}
+    except OutOfMemory as error:
+        return {"status": ["out_of_memory"] * members, "detail": [str(error)]}
+    except OSError as error:
+        raise OSError(f"cannot write unit {part}: {error.strerror or error}; free the disk and run again") from error
+    except Exception as error:
+        return {"status": ["harness_error"] * members, "detail": [full_traceback(error)]}
+
+
+def _begun(part: Path, unit: Unit) -> float:
+    """Make the folder of a unit in work; the seconds that earlier processes spent on what it keeps.
+
+    What another address left there is thrown away: its name holds twelve digits of the address only.
+    """
+    with suppress(OSError):
+        if (part / OWNER).read_text() != unit.address:
+            shutil.rmtree(part)
+    if part.exists() and not (part / OWNER).exists():
+        shutil.rmtree(part)
+    part.mkdir(parents=True, exist_ok=True)
+    (part / OWNER).write_text(unit.address)
+    kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER, "spent.part")]
+    try:
+        return float(json.loads((part / SPENT).read_text())["seconds"]) if kept else 0.0
+    except (OSError, ValueError, KeyError):
+        return 0.0
+
+
+def _emptied(part: Path) -> None:
+    """Throw away what was begun; the note of whose it is stays."""
+    for path in part.iterdir():
+        if path.name not in (SPENT, OWNER):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+class _Clock:
+    """Seconds spent on a unit by all processes that worked on it, written down now and then."""
+
+    def __init__(self, before: float, part: Path):
+        self.before, self.part, self.begun = before, part, time.perf_counter()
+        self.last = self.begun
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.begun
+
+    def note(self, now: bool = False) -> None:
+        if now or time.perf_counter() - self.last > SPENT_EVERY_S:
+            with suppress(OSError):
+                write_atomically(self.part / SPENT, json.dumps({"seconds": round(self.seconds, 3)}))
+            self.last = time.perf_counter()

@@ -1,0 +1,111 @@
+"""Several reports at once: the state of a run folder, parts put together, models side by side. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..report import ModelCard, Report, TaskReport
+from ..words import interval_text, metric_name, unit_name, value_text
+from .identity import same_model
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """Units of one task on disk: finished ones, stopped ones, and the states of their members."""
+
+    task: str
+    finished: int
+    stopped: int
+    states: dict[str, int]
+    seconds: float
+
+
+def status(run: Path) -> list[TaskState]:
+    """What lies in a run folder, finished or not; ValueError for a folder that is none."""
+    if not (run / "run.json").exists():
+        raise ValueError(f"{run} is not a run folder (no run.json)")
+    found: dict[str, list] = {}
+    for folder in sorted((run / "units").glob("*-*")):
+        stopped = folder.suffix == ".part"
+        task = folder.name.removesuffix(".part").rpartition("-")[0]
+        row = found.setdefault(task, [0, 0, Counter(), 0.0])
+        if stopped:
+            row[1] += 1
+            continue
+        try:
+            result = json.loads((folder / "result.json").read_text())
+        except (OSError, ValueError):
+            continue
+        row[0] += 1
+        row[2].update(result["status"])
+        row[3] += result["wall_s"]
+    return [TaskState(task, a, b, dict(c), s) for task, (a, b, c, s) in found.items()]
+
+
+def merge(reports: list[Report]) -> Report:
+    """One report of parts that ran different tasks of a suite with the same model, suite version and seed.
+
+    A task in two parts must be the same in both. ValueError names what differs.
+    """
+    if not reports:
+        raise ValueError("merge: no reports given")
+    first = reports[0]
+    tasks: dict[str, TaskReport] = {}
+    for report in reports:
+        for field in ("suite", "suite_version", "seed"):
+            if getattr(report, field) != getattr(first, field):
+                raise ValueError(f"merge: {field} is {getattr(first, field)!r} and {getattr(report, field)!r}")
+        if not _same_models(report, first):
+            raise ValueError(f"merge: {first.model.name} and {report.model.name} are different models")
+        for name, task in report.tasks.items():
+            if name in tasks and tasks[name].metrics != task.metrics:
+                raise ValueError(f"merge: task {name} has different results in two parts")
+            tasks[name] = task
+    model = _together([r.model for r in reports])
+    models = {k: _together([r.models[k] for r in reports]) for k in first.models}
+    wall = round(sum(r.wall_s for r in reports), 1)
+    created = max(r.created for r in reports)
+    return first.model_copy(
+        update={"model": model, "models": models, "tasks": tasks, "wall_s": wall, "created": created}
+    ).sealed()
+
+
+def _same_models(a: Report, b: Report) -> bool:
+    mine, theirs = a.models or {"": a.model}, b.models or {"": b.model}
+    return mine.keys() == theirs.keys() and all(same_model(mine[k], theirs[k]) for k in mine)
+
+
+def _together(cards: list[ModelCard]) -> ModelCard:
+    """The first card with what was answered in all parts."""
+    answers = {k: rows for card in reversed(cards) for k, rows in card.answers.items()}
+    return cards[0].model_copy(update={"answers": answers}) if answers else cards[0]
+
+
+def side_by_side(reports: list[Report], task: str | None = None) -> list[tuple[str, str, list[str]]]:
+    """(task, metric with unit, one cell per report) for every metric that any of them has."""
+    if len(reports) < 2:
+        raise ValueError("compare: give at least two runs or reports")
+    if len({(r.suite, r.suite_version) for r in reports}) > 1:
+        names = ", ".join(f"{r.suite} {r.suite_version}" for r in reports)
+        raise ValueError(f"compare: the suites differ ({names}); only equal tasks can be compared")
+    rows = []
+    for name in dict.fromkeys(t for r in reports for t in r.tasks):
+        if task and name != task:
+            continue
+        found = [r.tasks.get(name) for r in reports]
+        for key in dict.fromkeys(k for t in found if t for k in t.metrics):
+            metrics = [t.metrics.get(key) if t else None for t in found]
+            unit = next((unit_name(m.unit) for m in metrics if m), "")
+            cells = [
+                "not run"
+                if m is None
+                else value_text(m)
+                if m.interval is None
+                else f"{value_text(m)} ({interval_text(m)})"
+                for m in metrics
+            ]
+            rows.append((name, f"{metric_name(key)} {f'({unit})' if unit else ''}".strip(), cells))
+    return rows

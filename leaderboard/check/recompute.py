@@ -1,0 +1,349 @@
+"""Every aggregate, interval and score of a report, worked out again from its per-member values.
+
+The same functions that wrote them (`ffbench_eval.kinds.statistics`, `ffbench_eval.kinds.bsct.scores`) say what they
+should be, so the tolerance is that of printing a double. `RULES` has one function per name of aggregate: a new one
+needs a line there before entries may use it.
+
+Scores of selective classification have no samples in a report: `recompute_selective` says what is checked.
+`not_recomputed` says of every number what is taken as reported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ffbench_eval.kinds.domains import known_interval
+from ffbench_eval.kinds.statistics import BLOCK, stable_fraction, stable_time, student
+from ffbench_eval.report import Metric, TaskReport
+
+from .faults import RELATIVE, Fault, close, same
+from .recompute_selective import selective_faults, selective_score
+
+MAX_WIDTH = 1e3  # of an interval that cannot be worked out again, in units of its value
+ROUNDED = 1e-7  # values of scans are written with nine digits
+UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
+SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
+ONE_JOB = ("one job on one machine: medians of interleaved rounds", "processor time of the probe over")
+LOOSE = {  # selective scores that no other number of an entry fixes; shares of cases are at least whole counts
+    *("auprc", "ece", "brier", "spearman", "residual_augrc"),
+    *("accuracy", "accuracy_at_coverage", "realised_risk", "realised_coverage"),
+}
+Expected = tuple[float, tuple[float, float] | None]
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Molecule and bond type of every scan of a data set, in its order: what intervals of bond scans resample."""
+
+    molecules: tuple[str, ...]
+    bond_types: tuple[str, ...]
+
+
+def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | None = None) -> Iterator[Fault]:
+    """What does not follow from ``metric.values``; ``scans``: of the task's data, where it is about scans."""
+    known = [v for v in metric.values if v is not None]
+    if metric.value is None:
+        yield from _missing(metric, known, task.kind)
+        return
+    if metric.not_scored:
+        yield ".not_scored", "gives a reason although there is a value"
+    if bool(known) == (metric.aggregate in SAMPLELESS):
+        yield ".values", f"{len(known)} samples for an aggregate {metric.aggregate!r}"
+        return
+    if metric.aggregate not in RULES:
+        yield ".aggregate", f"unknown aggregate {metric.aggregate!r}; known: {', '.join(RULES)}"
+        return
+    try:
+        value, interval = aggregate(name, metric, known, task, scans)
+    except (KeyError, ValueError, OverflowError, FloatingPointError) as error:
+        yield ".values", f"cannot be aggregated: {error}"
+        return
+    tolerance = ROUNDED if task.kind == "bsct" else RELATIVE
+    if not close(metric.value, value, tolerance=tolerance):
+        yield ".value", f"is {metric.value!r}, its values give {value!r}"
+    yield from _interval(metric, interval, tolerance, name)
+    yield from _count(name, metric, known, task)
+    score = expected_score(name, metric, value, task)
+    if not same(metric.score, score):
+        yield ".score", f"is {metric.score!r}, its values and anchors give {score!r}"
+    if metric.floor is not None and not 0 <= metric.floor.median <= metric.floor.p95:
+        yield ".floor", "needs 0 <= median <= p95"
+
+
+def _missing(metric: Metric, known: list[float], kind: str) -> Iterator[Fault]:
+    if known:
+        yield ".value", "is null although there are values"
+    if not metric.not_scored:
+        yield ".not_scored", "is empty: a missing value needs its reason"
+    for field in ("interval", "score", "floor"):
+        if getattr(metric, field) is not None:
+            yield f".{field}", "is given although there is no value"
+    if metric.n and kind != "selective":  # cases there are, but a score not defined on them
+        yield ".n", "counts samples although there is no value"
+
+
+def _interval(metric: Metric, expected: tuple[float, float] | None, tolerance: float, name: str) -> Iterator[Fault]:
+    if expected is UNKNOWN:
+        low, high = metric.interval or (metric.value, metric.value)
+        biased = name.startswith(("ece", "excess_", "majority_", "aurc", "realised_"))
+        assert metric.value is not None
+        assert low is not None
+        assert high is not None
+        if high - low > MAX_WIDTH * max(1.0, abs(metric.value)):
+            yield ".interval", f"is {metric.interval}, far too wide to mean anything"
+        elif low > high or (not biased and not low - 1e-9 <= metric.value <= high + 1e-9):
+            yield ".interval", f"is {metric.interval}, which does not hold {metric.value!r}"
+    elif (metric.interval is None) != (expected is None):
+        yield ".interval", f"is {metric.interval}, its values give {expected}"
+    elif metric.interval is not None and expected is not None:
+        for k in (0, 1):
+            if not close(metric.interval[k], expected[k], abs(expected[1] - expected[0]), tolerance):
+                yield f".interval[{k}]", f"is {metric.interval[k]!r}, its values give {expected[k]!r}"
+    if metric.interval is None and not metric.interval_note:
+        yield ".interval_note", "is empty: a missing interval needs its reason"
+
+
+def _count(name: str, metric: Metric, known: list[float], task: TaskReport) -> Iterator[Fault]:
+    if metric.aggregate in ("median", "quantile_0.9"):
+        base = task.metrics[_base(name)]
+        if metric.n != base.n:
+            yield ".n", f"is {metric.n}, {_base(name)} has {base.n}"
+    elif metric.aggregate in SAMPLELESS:
+        if metric.n < 1:
+            yield ".n", "is not positive"
+    elif "blocks of frames" in metric.interval_note or metric.aggregate == "root_mean":
+        blocks = max(1, min(metric.n, max(2, metric.n // BLOCK)))
+        if blocks != len(metric.values) or len(known) != len(metric.values):
+            yield ".n", f"{metric.n} frames make {blocks} blocks, there are {len(metric.values)} values"
+    elif metric.n != len(known):
+        yield ".n", f"is {metric.n}, there are {len(known)} values"
+
+
+def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    if name == "stable_fraction":
+        if any(v not in (0.0, 1.0) for v in known) or len(known) != len(metric.values):
+            raise ValueError("a replica is stable (1) or not (0)")
+        again = stable_fraction([not v for v in known], known, 1.0)
+        return float(again.value or 0.0), again.interval
+    kind = _bond_type(name, scans)
+    base = task.metrics.get(name.removesuffix(f"_{kind}")) if kind else None
+    if scans and base and len(base.values) == len(scans.bond_types):
+        mine = [v for v, t in zip(base.values, scans.bond_types) if t == kind]
+        if mine != metric.values:
+            raise ValueError(f"they are not those of the {kind} scans")
+    if metric.interval_note.startswith("bootstrap over"):
+        if task.kind != "bsct":
+            raise ValueError("a mean of this kind of task has no bootstrap interval")
+        return _over_molecules(name, metric.values, scans)
+    one_job = metric.interval_note.startswith(ONE_JOB)
+    return float(np.mean(known)), None if one_job else student(known)
+
+
+def _over_molecules(
+    name: str, values: list[float | None], scans: Scans | None, quantile: float | None = None
+) -> Expected:
+    """Mean or quantile over scans with the evaluator's own bootstrap over molecules."""
+    from ffbench_eval.kinds.bsct.scores import over_molecules
+
+    v = np.array([np.nan if x is None else x for x in values], float)
+    if scans is None:
+        known = v[np.isfinite(v)]
+        return float(known.mean() if quantile is None else np.quantile(known, quantile)), UNKNOWN
+    molecules = scans.molecules
+    kind = _bond_type(name, scans)
+    if kind is not None:
+        molecules = tuple(m for m, t in zip(molecules, scans.bond_types) if t == kind)
+    if len(molecules) != len(v):
+        raise ValueError(f"{len(v)} values for {len(molecules)} scans")
+    again = over_molecules(v, molecules, unit="1", quantile=quantile)
+    if again.value is None:
+        raise ValueError("no scan has a value")
+    return again.value, again.interval
+
+
+def _bond_type(name: str, scans: Scans | None) -> str | None:
+    return next((t for t in dict.fromkeys(scans.bond_types) if name.endswith(f"_{t}")), None) if scans else None
+
+
+def _base(name: str) -> str:
+    return name.removesuffix("_median").removesuffix("_p90")
+
+
+def _median(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    return _over_molecules(name, task.metrics[_base(name)].values, scans, 0.5)
+
+
+def _ninetieth(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    return _over_molecules(name, task.metrics[_base(name)].values, scans, 0.9)
+
+
+def _fraction(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    states = [s for u in task.units for s in u.status]
+    if metric.n != len(states):
+        raise ValueError(f"{metric.n} members, the units have {len(states)}")
+    return sum(s != "unsupported" for s in states) / len(states), None
+
+
+def _sum(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    value = float(metric.value or 0.0)
+    if value != int(value) or not 0 <= value <= metric.n:
+        raise ValueError(f"{value!r} is no count out of {metric.n}")
+    return value, None
+
+
+def _stated(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    if task.kind != "selective":
+        raise ValueError("only scores of selective classification are given without samples")
+    return float(metric.value or 0.0), UNKNOWN
+
+
+def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    if np.mean(known) < 0:  # samples of blocks may be: they are first-order terms of a weighted mean
+        raise ValueError("a mean square is not negative")
+    ends = student(known)
+    return (
+        math.sqrt(float(np.mean(known))),
+        None if ends is None else (math.sqrt(max(0.0, ends[0])), math.sqrt(ends[1])),
+    )
+
+
+def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    length = task.parameters.get("length_ps")
+    if not isinstance(length, int | float) or isinstance(length, bool) or length <= 0:
+        raise ValueError("the task has no length_ps to restrict to")
+    if min(known) < 0 or max(known) > length * (1 + 1e-9) or len(known) != len(metric.values):
+        raise ValueError(f"stable times lie between 0 and {length:g} ps")
+    fraction = task.metrics.get("stable_fraction") if name == "stable_time" else None
+    failed = [not v for v in fraction.values] if fraction else [v < length - 1e-9 for v in known]
+    again = stable_time(failed, known, float(length))
+    return float(again.value or 0.0), again.interval
+
+
+RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], Expected]] = {
+    "mean": _mean,
+    "median": _median,
+    "quantile_0.9": _ninetieth,
+    "fraction": _fraction,
+    "sum": _sum,
+    "bootstrap": _stated,
+    "root_mean": _root_mean,
+    "restricted_mean": _restricted_mean,
+}
+
+
+def aggregate(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    """Value and interval of a metric from its samples; KeyError, ValueError where they make none."""
+    value, interval = RULES[metric.aggregate](name, metric, known, task, scans)
+    return value, interval if interval is UNKNOWN else known_interval(name, value, interval)
+
+
+def expected_score(name: str, metric: Metric, value: float, task: TaskReport | None = None) -> float | None:
+    """1 at the floor's median (for AUGRC: the oracle's), 0 at the trivial baseline; the stable share is a score."""
+    if task is not None and task.kind == "selective":
+        return selective_score(name, metric, value, task)
+    if name == "stable_fraction":
+        return value
+    if metric.floor is not None and metric.trivial is not None and metric.trivial > metric.floor.median:
+        return float(np.clip((metric.trivial - value) / (metric.trivial - metric.floor.median), 0, 1))
+    if metric.floor is None and name == "force_mae" and metric.trivial:
+        return float(np.clip(1 - value / metric.trivial, 0, 1))
+    return None
+
+
+def task_faults(task: TaskReport) -> Iterator[Fault]:
+    """What the metrics of a task and the states of its members say about each other."""
+    if task.kind == "molecular_dynamics":
+        yield from _dynamics_faults(task)
+    elif task.kind == "bsct":
+        yield from _scan_faults(task)
+    elif task.kind == "selective":
+        yield from selective_faults(task)
+    elif task.kind == "accuracy":
+        mae, rmse = task.metrics.get("force_mae"), task.metrics.get("force_rmse")
+        if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
+            yield ".metrics.force_rmse.value", "is smaller than the mean absolute error, which cannot be"
+    ran = any(s in ("ok", "unstable") for u in task.units for s in u.status)
+    some = ran or any(s == "model_error" for u in task.units for s in u.status)  # on some frames of a chunk
+    if ran and not task.metrics and task.kind != "selective":
+        yield ".metrics", "is empty although members finished"
+    told = [m for k, m in task.metrics.items() if m.value is not None and k not in COUNTED]
+    if told and not (some if task.kind in ("accuracy", "selective") else ran):
+        yield ".metrics", "has numbers although no member finished"
+
+
+def _dynamics_faults(task: TaskReport) -> Iterator[Fault]:
+    finished = [s for u in task.units if set(u.status) <= {"ok", "unstable"} for s in u.status]
+    fraction, time = task.metrics.get("stable_fraction"), task.metrics.get("stable_time")
+    replicas = task.parameters.get("replicas")
+    members = [s for u in task.units for s in u.status]
+    whole = "not_run" not in members and set(members) != {"unsupported"}
+    if isinstance(replicas, int) and whole and len(members) != replicas:
+        yield ".units", f"hold {len(members)} replicas, the task has {replicas}"
+    if fraction is None or time is None:
+        if finished:
+            yield ".metrics", "needs stable_fraction and stable_time for the replicas that ran"
+        return
+    if not len(fraction.values) == len(time.values) == len(finished):
+        yield (
+            ".metrics.stable_fraction.values",
+            f"{len(fraction.values)} and {len(time.values)} stable_time values for {len(finished)} replicas that ran",
+        )
+        return
+    length = task.parameters.get("length_ps")
+    for k, (state, share, end) in enumerate(zip(finished, fraction.values, time.values)):
+        if state == "unstable" and share:
+            yield f".metrics.stable_fraction.values[{k}]", "is 1 for a replica whose state is unstable"
+        if isinstance(length, int | float) and end is not None:
+            short = end < length * (1 - 1e-9)
+            if short and share:
+                yield f".metrics.stable_time.values[{k}]", f"ends before {length:g} ps for a replica counted as stable"
+            if not short and not share and state != "unstable":
+                yield f".metrics.stable_time.values[{k}]", "reaches the whole length for a replica counted as unstable"
+    trusted = task.metrics.get("trusted_time")
+    for k, (until, end) in enumerate(zip(trusted.values, time.values) if trusted else ()):
+        if until is not None and end is not None and until > end * (1 + 1e-9):
+            yield f".metrics.trusted_time.values[{k}]", f"is longer than the replica was stable ({end:g} ps)"
+    for name, metric in task.metrics.items():
+        if len(metric.values) > len(finished):
+            yield f".metrics.{name}.values", f"{len(metric.values)} values for {len(finished)} replicas that ran"
+
+
+def _scan_faults(task: TaskReport) -> Iterator[Fault]:
+    states = [s for u in task.units for s in u.status]
+    ok = sum(s == "ok" for s in states)
+    for name, metric in task.metrics.items():
+        known = sum(v is not None for v in metric.values)
+        if known > ok or len(metric.values) > len(states) or (name in EVERY_SCAN and known != ok):
+            yield f".metrics.{name}.values", f"{known} values for {ok} of {len(states)} scans that ended ok"
+    parts = [task.metrics.get(k) for k in ("fsd", "fsd_compress", "fsd_stretch")]
+    if all(parts):
+        for k, (full, left, right) in enumerate(zip(*(p.values for p in parts if p))):
+            if None not in (full, left, right) and not close(full, max(left, right), tolerance=ROUNDED):
+                yield f".metrics.fsd.values[{k}]", "is not the larger of its compressed and stretched sides"
+
+
+COUNTED = ("supported_share", "masked_labels")  # of the data and the states: there is a number without any answer
+EVERY_SCAN = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema")
+
+
+def not_recomputed(kind: str, name: str, metric: Metric, scans: Scans | None = None) -> str:
+    """What of a number the check takes as reported: "", "interval", "value" or "value and interval".
+
+    >>> not_recomputed("accuracy", "force_mae", Metric(value=1, unit="eV/Å", interval=(0, 2)))
+    ''
+    >>> not_recomputed("selective", "ece.test.probe", Metric(value=0.1, unit="1", interval=(0, 0.2)))
+    'value and interval'
+    """
+    if metric.value is None:
+        return ""
+    loose = [] if kind != "selective" or name.split(".")[0] not in LOOSE else ["value"]
+    if metric.aggregate == "sum":
+        loose.append("value")
+    sampled = kind == "selective" or (kind == "bsct" and scans is None and "bootstrap" in metric.interval_note)
+    if metric.interval is not None and sampled:
+        loose.append("interval")
+    return " and ".join(loose)

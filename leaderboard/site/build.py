@@ -1,0 +1,467 @@
+"""``ffbench leaderboard build``: entries to a static site. Everything is drawn here; the pages need no server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ffbench_eval import words as wording
+from ffbench_eval.kinds import find_metric
+from ffbench_eval.page.templating import environment, typeset
+from ffbench_eval.page.verdict import MEANING, stated_theory, verdict
+from ffbench_eval.report import Metric, TaskReport
+
+from ..check.lock import SUITES, TaskLock
+from ..check.recompute import not_recomputed
+from ..entry.schema import ENTRIES, ROOM, Entry
+from ..entry.trust import CHECKS, records
+from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
+from .figures import bar, small
+from .key_figures import key_figures
+from .literature import load_literature
+from .pairs import Place
+from .scoring import card_for, headline, rank, same_theory
+from .sensitivity import Variant, variants
+from .tables import write_tables
+
+TEMPLATES = ROOM / "site" / "templates"
+CURVES = 6  # per entry
+PER_TASK = 3
+STORIES = 5
+DAGGER = "†"
+TRUST = {
+    "self-reported": "checked for consistency; the numbers are the submitter's own",
+    "recomputed": "the board worked the metrics out again from archived predictions or trajectories",
+    "reproduced": "the board ran a random sample of units again with the named model",
+}
+STATES = {
+    **MEANING,
+    "different_theory": "the model was trained on another level of theory than the data: errors are shown, not scored",
+    "not_scored": "no anchors exist for this task",
+}
+KINDS = {
+    "accuracy": "Errors of energy and forces on labelled frames the model has not seen.",
+    "molecular_dynamics": "The model runs the simulation; what comes out is compared with what the truth gives. "
+    "Stability is a censored time: ≥ means nothing failed within the length.",
+    "bsct": "Energy and forces along rigid bond scans. FSD mixes smoothness with accuracy near equilibrium and is "
+    "never shown without the force error.",
+    "selective": "Does the model know when it is wrong? Confidence against error; AUGRC is the headline. A score of 0 "
+    "is chance, half the share that failed; 1 is the oracle, which knows every failure. Each model is judged by the "
+    "kind of confidence that was best on its calibration part; the test part has no say in the choice.",
+    "speed": "Steps per second; between machines compare steps per reference kernel. Never part of a score.",
+}
+
+
+def build(
+    out: Path,
+    *,
+    entries: Path = ENTRIES,
+    suites: Path = SUITES,
+    checks: Path = CHECKS,
+    weights: dict[str, Any] | None = None,
+    built: str = "",
+    aside: dict[str, str] | None = None,
+) -> Site:
+    """Write the site into ``out`` (replaced if it is an old site).
+
+    An entry that cannot be drawn, or that ``aside`` names with a reason, has a page that says so and is on no other.
+    """
+    aside = dict(aside or {})
+    loaded = load_entries(entries, aside)
+    loaded = _drawable(loaded, aside, suites, checks, weights)
+    boards = load_board(loaded, suites=suites, checks=checks, weights=weights)
+    if out.exists():
+        if not (out / "style.css").exists() and any(out.iterdir()):
+            raise ValueError(f"out: {out} is not empty and not a site; choose another folder")
+        shutil.rmtree(out)
+    for folder in (out, out / "models", out / "tasks"):
+        folder.mkdir(parents=True)
+    for name in ("style.css", "site.js"):
+        shutil.copyfile(TEMPLATES / name, out / name)
+    write_tables(out, boards)
+    shared = {"boards": boards, "entries": len(loaded), "built": built, "aside": aside}
+    counted = {_key(b): sum(w > 0 for w in b.weights.values()) for b in boards}
+    first = {"systems": _systems(boards), "counted": counted, "any_theory": _any_theory(boards)}
+    _page(out, "index.html", shared, **first, order=_order(boards), weighed={_key(b): _weighed(b) for b in boards})
+    _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
+    groups, missing = key_figures(boards)
+    _page(out, "plots.html", shared, groups=groups, missing=missing)
+    _page(out, "literature.html", shared, tables=load_literature())
+    _page(out, "about.html", shared, states=STATES)
+    for slug, rows in _models(boards).items():
+        _page(out, f"models/{slug}.html", shared, "model.html", **_model(rows, checks))
+    for board in boards:
+        for name, task in board.lock.tasks.items():
+            file = f"tasks/{board.lock.suite}-{board.lock.version}__{name}.html"
+            _page(out, file, shared, "task.html", **_task(board, name, task))
+    _page(out, "aside.html", shared)
+    return Site(out / "index.html", aside)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The index page, and the entries that are not on the site: {key: why}."""
+
+    index: Path
+    aside: dict[str, str]
+
+
+def _drawable(entries: list[Entry], aside: dict[str, str], suites: Path, checks: Path, weights) -> list[Entry]:
+    """The entries that can be scored and drawn alone; the others go to ``aside``: one never stops the site."""
+    kept = []
+    for entry in entries:
+        try:
+            boards = load_board([entry], suites=suites, checks=checks, weights=weights)
+            key_figures(boards)
+            with tempfile.TemporaryDirectory() as folder:
+                write_tables(Path(folder), boards)
+            for board in boards:
+                _any_theory([board])
+                _model([(board, row) for row in board.rows], checks)
+                _compare(board)
+                for name, task in board.lock.tasks.items():
+                    _task(board, name, task)
+            kept.append(entry)
+        except Exception as error:
+            aside[entry.key] = f"cannot be drawn: {type(error).__name__}: {str(error)[:300]}"
+    return kept
+
+
+def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **more: Any) -> None:
+    template = template or file
+    text = (
+        environment(TEMPLATES)
+        .get_template(f"{template}.j2")
+        .render(
+            **shared,
+            **more,
+            root="../" if "/" in file else "",
+            here=file.removesuffix(".html"),
+            trust_meaning=TRUST,
+            state_meaning=_state_meaning,
+            bar=bar,
+            thousands=_thousands,
+            published=_published,
+            hardware=_hardware,
+        )
+    )
+    (out / file).write_text(text, encoding="utf-8")
+
+
+def _key(board: SuiteBoard) -> str:
+    return board.lock.suite + board.lock.version
+
+
+def _systems(boards: list[SuiteBoard]) -> list[str]:
+    return sorted({t.dataset.name for b in boards for t in b.lock.tasks.values()})
+
+
+def _order(boards: list[SuiteBoard]) -> dict[str, int]:
+    """For sorting by place: groups one after the other, in each by rank."""
+    out: dict[str, int] = {}
+    for board in boards:
+        for k, group in enumerate(board.groups):
+            out |= {_key(board) + row.slug: 1000 * k + row.rank.rank for row in group if row.rank}
+    return out
+
+
+def _weighed(board: SuiteBoard) -> tuple[int, list[Variant]]:
+    fair = {r.entry.key: r for r in board.rows if not r.seen}
+    return variants({k: r.scores for k, r in fair.items()}, board.weights, {k: r.name for k, r in fair.items()})
+
+
+FLOORS = ROOM.parent / "benchmarks" / "results" / "theory_floor.json"
+
+
+def _theory_floor(board: SuiteBoard) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Lines of methods of other theories, and of no forces, for the columns of bond scans: (name, cells)."""
+    if not FLOORS.is_file():
+        return []
+    known = json.loads(FLOORS.read_text(encoding="utf-8"))
+    lines: dict[str, list[tuple[str, str]]] = {}
+    for k, c in enumerate(board.columns):
+        used = board.lock.tasks[c.task].dataset
+        found = known.get(f"{used.name}:{used.config}")
+        for method, row in (found or {}).get("methods", {}).items():
+            cells = lines.setdefault(method, [("", "")] * len(board.columns))
+            if c.metric in row:
+                of = f"{found['scans']} of {found['of']} scans" if found["scans"] < found["of"] else ""
+                force = f"force MAE {wording.number(row['scan_force_mae'])}" if c.metric == "fsd" else ""
+                cells[k] = (typeset(wording.number(row[c.metric])), ", ".join(x for x in (force, of) if x))
+    return list(lines.items())
+
+
+def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
+    """Per suite the table of metrics that need no level of theory: heads, and a line per model that has any."""
+    out = {}
+    for board in boards:
+        heads, lines = [], []
+        for c in board.columns:
+            tasks = [t for r in board.rows if (t := r.entry.report.tasks.get(c.task))]
+            unit = next((wording.unit_name(t.metrics[c.metric].unit) for t in tasks if c.metric in t.metrics), "")
+            head = f"{wording.metric_name(c.metric)} {f'({unit})' if unit else ''}".strip()
+            heads.append((c.task.replace("_", " "), head))
+        for r in board.rows:
+            cells = []
+            for c in board.columns:
+                task = r.entry.report.tasks.get(c.task)
+                value, text = _cell(task.metrics.get(c.metric) if task else None)
+                force = task.metrics.get("scan_force_mae") if task and c.metric == "fsd" else None
+                if value and force is not None and force.value is not None:  # FSD is never alone
+                    text = typeset(f"{text}, force MAE {wording.value_text(force)}")
+                cells.append((value, text, *_place(c.places.get(r.entry.key))))
+            if any(value for value, *_ in cells):
+                lines.append((r, _theory(board, r), cells))
+        out[_key(board)] = {"heads": heads, "lines": lines, "floors": _theory_floor(board)}
+    return out
+
+
+def _place(here: Place | None) -> tuple[str, str]:
+    """(place as read, why there is none or how much of the task it rests on)."""
+    if here is None:
+        return "", ""
+    share = f"{here.covered} of {here.of}" if 0 < here.covered < here.of else ""
+    if here.rank is None:
+        return "", "; ".join(x for x in (STATES.get(here.why.removeprefix("partly "), here.why), share) if x)
+    return f"{'joint ' if here.tied else ''}{here.rank}", share
+
+
+def _theory(board: SuiteBoard, row: Row) -> str:
+    """A model's level of theory in a table: that of the data, or its own name."""
+    tasks = row.entry.report.tasks
+    names = {c.task for c in board.columns if c.task in tasks and tasks[c.task].metrics}
+    data = [board.lock.tasks[n] for n in names]
+    cards = [(card_for(row.entry.report, t.dataset.name, t.dataset.config), t.theory) for t in data]
+    other = sorted({card.theory for card, theory in cards if not same_theory(card.theory, theory)})
+    shown = [t if len(t) <= 40 else f"{t[:39].rstrip()}…" for t in map(wording.clean, other)]
+    return ", ".join(t or "not stated" for t in shown) or "the data's"
+
+
+def _models(boards: list[SuiteBoard]) -> dict[str, list[tuple[SuiteBoard, Row]]]:
+    out: dict[str, list[tuple[SuiteBoard, Row]]] = {}
+    for board in boards:
+        for row in board.rows:
+            out.setdefault(row.slug, []).append((board, row))
+    return out
+
+
+def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
+    report = rows[0][1].entry.report
+    room = CURVES
+    tasks: dict[str, list[dict[str, Any]]] = {}
+    for board, row in rows:
+        shown = []
+        for name, task in row.entry.report.tasks.items():
+            scans = board.lock.tasks[name].scans if name in board.lock.tasks else None
+            reported = row.trust != "recomputed"
+            loose = {k: not_recomputed(task.kind, k, m, scans) for k, m in task.metrics.items() if reported}
+            charts = _charts(task)[: min(PER_TASK, room)]
+            room -= len(charts)
+            shown.append(
+                {
+                    "name": name,
+                    "report": task,
+                    "score": row.scores[name],
+                    "said": typeset(verdict(task, stated_theory(row.entry.report, task)).sentence),
+                    "metrics": [
+                        _metric_row(k, m, scored=row.scores[name].state != "different_theory", loose=loose.get(k, ""))
+                        for k in shown_metrics(task)
+                        if (m := task.metrics[k]) is not None
+                    ],
+                    "loose": any(loose.get(k) for k in shown_metrics(task)),
+                    "failed": any(s not in ("ok", "not_run") for u in task.units for s in u.status),
+                    "charts": charts,
+                    "stories": _stories(task),
+                }
+            )
+        tasks[row.entry.key] = shown
+    return {
+        "rows": rows,
+        "tasks": tasks,
+        "cards": list(report.models.values()) or [report.model],
+        "checks": {r.entry.key: [c for c in records(r.entry, checks) if c.entry_sha256 == r.entry.content_sha256]
+                   for _, r in rows},
+    }  # fmt: skip
+
+
+def _stories(task: TaskReport) -> list[str]:
+    """What the units say; of a task that never ran, the sentence above says it all."""
+    told = [wording.clean(d).strip()[:600] for u in task.units for d in u.detail if d]
+    ran = any(s not in ("unsupported", "not_run") for u in task.units for s in u.status)
+    return list(dict.fromkeys(told))[:STORIES] if ran else []
+
+
+def _charts(task: TaskReport) -> list[tuple[str, Any]]:
+    wanted = [n for n in task.curves if not n.startswith(("temperature", "force_parity", "scan_force"))]
+    titles = [wording.metric_name(n) if find_metric(n) else wording.curve_title(n) for n in wanted]
+    drawn = [(title, small(task.curves[n], title)) for n, title in zip(wanted, titles)]
+    return [(title, svg) for title, svg in drawn if svg]
+
+
+def _metric_row(name: str, m: Metric, scored: bool = True, loose: str = "") -> tuple[Any, ...]:
+    """Cells of a metric; a dagger marks what the check takes as reported (``loose``: `not_recomputed`)."""
+    unit = wording.unit_name(m.unit)
+    floor = f"{wording.number(m.floor.median)}, {wording.number(m.floor.p95)}" if m.floor else ""
+    floor += " (one run)" if m.floor and m.floor.runs < 2 else ""
+    return (
+        wording.metric_name(name),
+        typeset(f"{wording.value_text(m)} {'' if m.value is None else unit}".strip()) + DAGGER * ("value" in loose),
+        typeset(wording.clean(m.not_scored) if m.value is None else _interval(m)) + DAGGER * ("interval" in loose),
+        m.n or "",
+        floor,
+        "" if m.score is None or not (scored or name == "stable_fraction") else f"{m.score:.2f}",
+    )
+
+
+def _interval(m: Metric) -> str:
+    return wording.interval_text(m).removeprefix("none: ")
+
+
+def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
+    reports = {r.entry.key: r.entry.report.tasks.get(name) for r in board.rows}
+    example = next((t for t in reports.values() if t and t.metrics), None)
+    selective = task.kind == "selective"
+    known = task if example is None or (task.metrics and not selective) else example
+    metrics = slots(known) if selective else main_metric(known)
+    scored = [r for r in board.rows if r.scores[name].value is not None and not r.seen]
+    place = {key: r.rank for key, r in rank({r.entry.key: {name: r.scores[name]} for r in scored}, {name: 1.0}).items()}
+    lines = []
+    for r in board.rows:
+        score, report = r.scores[name], reports[r.entry.key]
+        here = place.get(r.entry.key)
+        tied = sum(p == here for p in place.values()) > 1
+        mine = slots(report) if selective and report else metrics  # the source is each model's own
+        found = [_best_known(report, m) for m in mine]
+        lines.append(
+            {
+                "rank": here,
+                "place": f"{here}{' tied' if tied else ''}" if here else "saw test data" if r.seen else "–",
+                "slug": r.slug,
+                "name": r.name,
+                "sort": "" if score.value is None else f"{score.value:.4f}",
+                "score": "–" if score.value is None else _with_range(score.value, score.interval),
+                "cells": [_cell(m, note) for m, note in found],
+                "source": headline(report).replace("_", " ") if selective and report else "",
+                "state": wording.clean(score.state.replace("_", " ")),
+            }
+        )
+    lines.sort(key=lambda line: (line["rank"] or 9999, line["name"]))
+    lead = f", {headline(known).replace('_', ' ')}" if selective and isinstance(known, TaskReport) else ""
+    heads = [f"{wording.metric_name(m).removesuffix(lead)} {_unit(m, task, example)}".strip() for m in metrics]
+    anchors = [
+        (
+            wording.metric_name(k),
+            wording.number(m.floor.median) if m.floor else "–",
+            wording.number(m.floor.p95) if m.floor else "–",
+            wording.number(m.trivial) if m.trivial is not None else "–",
+        )
+        for k, m in task.metrics.items()
+        if not selective and (m.floor or m.trivial is not None)
+    ]
+    settings = ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in task.parameters.items() if _said(v))
+    return {
+        "board": board,
+        "name": name,
+        "task": task,
+        "meaning": KINDS.get(task.kind, task.kind),
+        "settings": settings,
+        "heads": heads,
+        "selective": selective,
+        "lines": lines,
+        "anchors": anchors,
+    }
+
+
+def _unit(name: str, task: TaskLock, example: TaskReport | None) -> str:
+    source = task.metrics.get(name) or (example.metrics.get(name) if example else None)
+    unit = wording.unit_name(source.unit) if source else ""
+    return f"({unit})" if unit else ""
+
+
+def _best_known(report: TaskReport | None, name: str) -> tuple[Metric | None, str]:
+    """The metric and a remark: of a model with another energy zero the aligned errors are the ones to compare."""
+    metrics = report.metrics if report else {}
+    aligned = metrics.get(f"{name}_aligned")
+    return (aligned, "aligned") if aligned is not None and aligned.value is not None else (metrics.get(name), "")
+
+
+def _cell(m: Metric | None, note: str = "") -> tuple[str, Any]:
+    """(for sorting, as read): the value and half its interval."""
+    if m is None:
+        return "", "–"
+    if m.value is None:
+        return "", "no value"
+    text = wording.value_text(m)
+    if m.interval is not None:
+        low, high = m.value - m.interval[0], m.interval[1] - m.value
+        if abs(high - low) < 0.1 * (high + low):
+            text += f" ± {wording.number((low + high) / 2, wording.last_digit(m))}"
+        else:
+            text += f" ({wording.interval_text(m).replace(' to ', '–')})"
+    return f"{m.value:.5g}", typeset(f"{text} {note}".strip())
+
+
+def _with_range(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{value:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
+
+
+def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
+    groups = []
+    for name, task in board.lock.tasks.items():
+        reports = [r.entry.report.tasks.get(name) for r in board.rows]
+        names = list(dict.fromkeys(k for t in reports if t for k in shown_metrics(t)))
+        lines = []
+        for k in names:
+            found = [t.metrics.get(k) if t else None for t in reports]
+            unit = next((wording.unit_name(m.unit) for m in found if m), "")
+            lines.append(
+                (f"{wording.metric_name(k)} {f'({unit})' if unit else ''}".strip(), [_cell(m)[1] for m in found])
+            )
+        scores = [
+            (f"{s.value:.4f}", f"{s.value:.2f}") if s.value is not None else ("", s.state.replace("_", " "))
+            for s in (r.scores[name] for r in board.rows)
+        ]
+        groups.append({"name": name, "title": task.title, "scores": scores, "lines": lines})
+    return groups
+
+
+def _state_meaning(state: str) -> str:
+    return STATES.get(state.removeprefix("partly "), state)
+
+
+def _thousands(value: int | None) -> str:
+    return "not stated" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def _published(value: float) -> Any:
+    """As it was printed: whole numbers whole, others with all their digits.
+
+    >>> str(_published(2100070.0)), str(_published(2.3e-9)), str(_published(0.229))
+    ('2\\u202f100\\u202f070', '2.3 × 10<sup>−9</sup>', '0.229')
+    """
+    whole = float(value).is_integer()
+    return _thousands(int(value)) if whole else typeset(f"{value:.10g}".replace("e-0", "e-"))
+
+
+def _hardware(entry: Entry) -> str:
+    env = entry.report.environment
+    where = env.processor if env.device == "cpu" else env.device
+    seconds = sum(u.wall_s for t in entry.report.tasks.values() for u in t.units)
+    threads = "1 thread" if env.threads == 1 else f"{env.threads} threads"
+    return wording.clean(f"{where}, {threads}, {wording.duration(seconds)} of work")
+
+
+def _said(value: Any) -> bool:
+    return value not in (None, "", [], {}, False)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items() if _said(v)) + ")"
+    if isinstance(value, list):
+        return ", ".join(_plain(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,133 @@
+"""Places in metrics that need no level of theory: every pair of models is compared on the members both did.
+
+A model's place is 1 plus the number of models that beat it in 97.5 % of paired bootstrap draws over their common
+members, so that one that misses some molecules is held against the others on the molecules it has, and nobody gains
+by an easier mean. The rule for partial models: members may be missing for elements alone (``unsupported``), and at
+least `COVERAGE` of all members have to be there; whoever lost members otherwise has no place. Coverage is shown.
+
+FSD near the minimum of the reference feels another bond length as much as a bump, so that it is ranked among models of
+the data's theory (`benchmarks/theory_floor.py`: GFN2 judged by wB97M-D3(BJ) scores far from 0, without a bump).
+Spurious extrema and sign flips rank all models whose force error along the scans is below that of no forces at all.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from ffbench_eval.report import ModelCard, TaskReport, same_theory
+
+from ..check.lock import TaskLock
+from .scoring import DRAWS, size, state_of, surely, widening
+
+NO_THEORY = {  # metrics that need no level of theory, by kind of task; in this order in tables
+    "molecular_dynamics": ("stable_time", "energy_drift"),
+    "bsct": ("spurious_extrema", "sign_flips", "fsd"),
+    "speed": ("steps_per_kernel",),
+}
+COVERAGE = 0.25
+APART = 1.1  # one job's timing: speeds within ten percent of each other share a place
+
+
+@dataclass(frozen=True)
+class Place:
+    """``rank`` is None where there is a value and no place, with the reason; ``covered`` of ``of`` members."""
+
+    rank: int | None
+    tied: bool = False
+    covered: int = 0
+    of: int = 0
+    why: str = ""
+
+
+def places(
+    name: str, metric: str, locked: TaskLock, models: dict[str, tuple[TaskReport, ModelCard]]
+) -> dict[str, Place]:
+    """The place of every model that has the metric."""
+    out: dict[str, Place] = {}
+    found: dict[str, np.ndarray] = {}
+    lower = True
+    for model, (task, card) in models.items():
+        m = task.metrics.get(metric)
+        if m is None or m.value is None:
+            continue
+        values = np.array([np.nan if v is None else v for v in m.values], float)
+        lower = m.better == "lower"
+        covered, of = int(np.isfinite(values).sum()), size(locked) or len(values)
+        why = _why_not(metric, task, card, locked, covered, of)
+        if why or len(values) != of:
+            out[model] = Place(None, covered=covered, of=of, why=why or "other members than the task's")
+        else:
+            found[model], out[model] = values, Place(None, covered=covered, of=of)
+    names = list(found)
+    wins = np.zeros((len(names), len(names)), bool)
+    for i, a in enumerate(names):
+        for j, b in enumerate(names):
+            wins[i, j] = i != j and beats(name, found[a], found[b], lower, one_job=locked.kind == "speed")
+    met = [sum(bool(_common(found[a], found[b]).any()) for b in names) for a in names]
+    for k, model in enumerate(names):
+        p = out[model]
+        decided = int(wins[:, k].sum() + wins[k].sum())
+        out[model] = Place(1 + int(wins[:, k].sum()), decided < met[k] - 1, p.covered, p.of)
+    return out
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.isfinite(a) & np.isfinite(b)
+
+
+def beats(name: str, a: np.ndarray, b: np.ndarray, lower: bool = True, *, one_job: bool = False) -> bool:
+    """Whether a is better than b on the members both have: by paired draws, or for timings by ten percent.
+
+    >>> a = np.linspace(1, 2, 50)
+    >>> beats("t", a, a + 0.1), beats("t", a + 0.1, a), beats("t", a, a)
+    (True, False, False)
+    """
+    both = _common(a, b)
+    if not both.any():
+        return False
+    if one_job:
+        return bool(b[both].mean() > APART * a[both].mean() if lower else a[both].mean() > APART * b[both].mean())
+    difference = (b - a)[both] if lower else (a - b)[both]
+    return surely(difference_draws(name, difference))
+
+
+def difference_draws(name: str, difference: np.ndarray) -> np.ndarray:
+    """[DRAWS] of the mean of paired differences; one pair alone leaves both signs possible."""
+    n = len(difference)
+    if n < 2:
+        return difference.mean() * np.linspace(-1, 1, DRAWS)
+    pick = np.random.default_rng(zlib.crc32(name.encode())).integers(0, n, (DRAWS, n))
+    mean = difference.mean()
+    return mean + (difference[pick].mean(1) - mean) * widening(n)
+
+
+def _why_not(metric: str, task: TaskReport, card: ModelCard, locked: TaskLock, covered: int, of: int) -> str:
+    state = state_of(task)
+    unstable = state == "unstable" and metric == "stable_time"
+    partial = locked.kind == "bsct" and state == "partly unsupported" and covered >= COVERAGE * of
+    if state != "ok" and not unstable and not partial:
+        return state
+    same = same_theory(card.theory, locked.theory)
+    if metric == "fsd" and not same:
+        return "another theory than the data's"
+    if metric == "stable_time" and not same and "rdf" in (locked.parameters.get("observables") or ()):
+        return "stable means a g(r) like that of the data's theory"
+    if locked.kind == "bsct" and metric != "fsd" and not below_no_forces(task, locked):
+        return "no better than no forces"
+    return ""
+
+
+def below_no_forces(task: TaskReport, locked: TaskLock) -> bool:
+    """Whether forces along the scans are better than none, on the scans the model has."""
+    force, anchor = task.metrics.get("scan_force_mae"), locked.metrics.get("scan_force_mae")
+    if force is None or force.value is None or anchor is None or anchor.trivial is None:
+        return False
+    mine = np.array([np.nan if v is None else v for v in force.values], float)
+    none = np.array(locked.no_forces.get("scan_force_mae") or [anchor.trivial] * len(mine), float)
+    if len(none) != len(mine):
+        return False
+    both = np.isfinite(mine) & np.isfinite(none)
+    return bool(both.any() and mine[both].mean() < none[both].mean())
