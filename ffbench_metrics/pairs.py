@@ -96,8 +96,6 @@ def groups(n_atoms: int, index_a: Any, index_b: Any) -> tuple[np.ndarray, np.nda
         b = None
     if b is None:
         at_least("positions" if index_a is None else "index_a", len(a), 2, "atoms")
-    elif len(a) == len(b) == 1 and a[0] == b[0]:
-        raise ValueError("index_a and index_b name the same single atom; there is no pair")
     return a, b
 
 

@@ -12,7 +12,7 @@ from ffbench_eval.engine.system import State, System, draw_velocities
 F64 = torch.float64
 
 
-def morse(depth=1.0, width=1.5, length=1.2):
+def morse(depth=1.0, width=1.5, length=1.2, stress=False):
     """All pairs within the cutoff attract each other by a Morse potential, switched off smoothly at 4 Angstrom."""
 
     def energy(batch):
@@ -21,7 +21,7 @@ def morse(depth=1.0, width=1.5, length=1.2):
         i = batch.system_index.index_select(0, batch.edge_index[0])
         return d.new_zeros(batch.n_systems).index_add(0, i, e)
 
-    return ForceField.from_energy(energy, cutoff=4.0, dtype=F64, card={"name": "morse"})
+    return ForceField.from_energy(energy, cutoff=4.0, dtype=F64, stress=stress, card={"name": "morse"})
 
 
 def cluster(replicas=3, n=5, seed=0):

@@ -143,6 +143,30 @@ def test_two_atoms_that_cross_the_skin_see_each_other_in_time():
     torch.testing.assert_close(forces(x)[1][0], expected)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.9])
+def test_two_atoms_that_cross_the_skin_see_each_other_in_time_in_a_cell_that_breathes(scale):
+    """As above, under a barostat: in a cell 0.9 times as wide the way left is (skin - 0.111 cutoff) / 2 each."""
+    cutoff = 4.0
+    cell = torch.eye(3, dtype=F64)[None] * 30
+    start = Start(
+        np.array([[[5.0, 5, 5], [5 + cutoff + SKIN + 0.02, 5, 5]]]),
+        np.array([6, 6]),
+        np.full(2, 12.0),
+        cell[0].numpy(),
+        np.ones(3, bool),
+    )
+    forces = ModelForces(morse(stress=True), system_of(start), 1)
+    x = torch.tensor(start.positions)
+    assert forces(x, cell)[1].abs().max() == 0
+    way = 1.2 * (SKIN - cutoff * (1 / scale - 1)) / 2
+    x[0, 0, 0] += way
+    x[0, 1, 0] -= way
+    x = x * scale
+    expected = morse()(batch_of(x[0].numpy(), cell[0].numpy() * scale, (1, 1, 1))).forces
+    assert expected.abs().max() > 1e-6
+    torch.testing.assert_close(forces(x, cell * scale)[1][0], expected)
+
+
 @pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 0, 1), (0, 1, 0), (0, 0, 0)])
 def test_nearest_images_are_the_shortest_of_all(pbc):
     r = np.random.default_rng(0).normal(size=(60, 3)) * 2

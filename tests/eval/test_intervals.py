@@ -9,7 +9,14 @@ from ffbench_eval.kinds.bsct.scores import over_molecules
 from ffbench_eval.kinds.domains import domain, known_interval, stated, with_known_intervals
 from ffbench_eval.kinds.selective import resample
 from ffbench_eval.kinds.selective.table import score_source
-from ffbench_eval.kinds.statistics import block_samples, over_replicas, stable_fraction, stable_time, student
+from ffbench_eval.kinds.statistics import (
+    block_samples,
+    over_frames,
+    over_replicas,
+    stable_fraction,
+    stable_time,
+    student,
+)
 from ffbench_eval.report import Floor, Metric
 from ffbench_metrics import normalised_score
 
@@ -32,6 +39,23 @@ def test_domains_of_names_with_parts():
     assert domain("excess_aurc.bond_scans.probe") == METRICS["excess_aurc"].domain
     assert domain("rdf_error_O-O") == (0.0, np.inf)
     assert domain("force") == domain("") == (-np.inf, np.inf)
+
+
+SHARES = """stable_fraction force_violation supported_share aurc auroc auprc accuracy_at_coverage accuracy ece brier
+    realised_risk realised_coverage prevalence majority_accuracy"""
+LIMITS = {
+    (-1.0, 1.0): "force_cosine spearman excess_aurc",
+    (0.0, 1.0): SHARES,
+    (0.0, 0.5): "augrc excess_augrc",  # at most half the share that failed
+    (0.0, 2.0): "distance_histogram_error",  # between two densities
+}
+
+
+def test_domains_are_those_of_the_definitions():
+    named = {name: limits for limits, names in LIMITS.items() for name in names.split()}
+    bounded = {name: (spec.low, spec.high) for name, spec in METRICS.items() if np.isfinite(spec.low)}
+    assert bounded == {name: named.get(name, (0.0, np.inf)) for name in bounded}
+    assert set(named) <= set(bounded)
 
 
 @pytest.mark.parametrize("name", sorted(n for n, spec in METRICS.items() if np.isfinite(spec.low)))
@@ -66,6 +90,24 @@ def test_equal_replicas_have_a_value_and_no_interval():
     assert student([None, 1.0]) is None
     early = stable_time([True, True], [2.0, 2.0], 10.0)
     assert (early.value, early.interval, early.interval_note) == (2.0, None, "replicas: all 2 samples are equal")
+
+
+def test_replicas_without_a_value_keep_their_place():
+    lost = over_replicas([None, float("nan")], unit="K", better="neither")
+    assert (lost.value, lost.values, lost.n, lost.not_scored) == (None, [None, None], 0, "no replica has a value")
+    one = over_replicas([None, 2.0, 4.0], unit="K")
+    assert (one.value, one.values, one.n) == (3.0, [None, 2.0, 4.0], 2)
+
+
+def test_a_root_mean_square_has_the_roots_of_the_ends():
+    squares = [3.0] * 20 + [5.0] * 20  # two blocks: 4 -+ 12.7062 * 1
+    root = over_frames(squares, lambda: 2.0, unit="eV", root=True)
+    assert (root.value, root.aggregate, root.values) == (2.0, "root_mean", [3.0, 5.0])
+    assert root.interval == pytest.approx((0.0, np.sqrt(16.7062)), rel=1e-5)
+    mean = over_frames(squares, lambda: 4.0, unit="eV")
+    assert (mean.value, mean.aggregate, mean.values, mean.n) == (4.0, "mean", [3.0, 5.0], 40)
+    assert mean.interval == pytest.approx((4 - 12.7062, 16.7062), rel=1e-5)
+    assert over_frames([], lambda: 0.0, unit="eV").not_scored == "the data set has no such label"
 
 
 def test_stable_time_and_fraction_by_hand():

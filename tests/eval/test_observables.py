@@ -184,8 +184,9 @@ def test_the_diffusivity_of_a_random_walk(tmp_path):
     assert short["diffusivity"].not_scored == "needs 50 ps"
 
 
-def test_hills_after_the_failure_do_not_count(tmp_path):
-    """Hills every ps, one row each; the replica breaks at 4.5 ps. One hill of height h is h' = h gamma / (gamma - 1)
+@pytest.mark.parametrize("end", [4.0, 4.5, 4.9])
+def test_hills_after_the_failure_do_not_count(tmp_path, end):
+    """Hills every ps, one row each; the replica breaks after the fourth. One hill of height h is h' = h gamma / (gamma - 1)
     times a Gaussian, minus in F: the error is that of this closed form."""
     from ffbench_eval.engine.units import KJ_PER_MOL
 
@@ -194,9 +195,9 @@ def test_hills_after_the_failure_do_not_count(tmp_path):
     start = made.frames[molecular_dynamics.starting_rows(p, made)[0]]
     centres = np.array([[-1.2, -0.4]] * 4 + [[-2.7, 2.8]] * 6)  # both where the reference is low
     hills = np.column_stack([centres, np.r_[np.full(4, 2.0), np.full(6, 50.0)] * KJ_PER_MOL])
-    x = np.tile(start.positions, (1, 45, 1, 1))
+    x = np.tile(start.positions, (1, round(10 * end), 1, 1))
     result = unit(
-        tmp_path / "a", start.atomic_numbers, x, end_ps=[4.5], status=["unstable"], hills=[hills]
+        tmp_path / "a", start.atomic_numbers, x, end_ps=[end], status=["unstable"], hills=[hills]
     )  # fmt: skip
     metrics, _ = molecular_dynamics.score(mini, [result], made)
     bins = len(made.reference.free_energy)

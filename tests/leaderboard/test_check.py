@@ -160,6 +160,21 @@ def rescale(entry, task_name, name):
     m.update(value=value, interval=interval, score=expected_score(name, task.metrics[name], value, task))
 
 
+@pytest.mark.parametrize("factor", [0.5, 1.001, 100.0])
+@pytest.mark.parametrize(
+    ("task_name", "name"), [("ethanol_accuracy", "force_mae"), ("ethanol_md", "distance_histogram_error")]
+)
+def test_a_baseline_of_another_value_is_refused_although_its_score_fits(task_name, name, factor, tmp_path):
+    """A score that follows from value and baseline is no forgery by itself: only the lock knows the baseline."""
+
+    def edit(entry):
+        metric(entry, task_name, name)["trivial"] *= factor
+        rescale(entry, task_name, name)
+
+    found = errors(findings(changed(edit), tmp_path))
+    assert [f.path for f in found] == [f"$.report.tasks.{task_name}.metrics.{name}.trivial"]
+
+
 @pytest.mark.parametrize(
     ("round_to", "says"),
     [

@@ -9,7 +9,17 @@ from leaderboard.entry.schema import Entry
 from leaderboard.site.data import load_board
 from leaderboard.site.key_figures import normalised_cost
 from leaderboard.site.pairs import places
-from leaderboard.site.scoring import DRAWS, Score, levels, rank, score_task, state_of, surely, task_weights
+from leaderboard.site.scoring import (
+    DRAWS,
+    Score,
+    _auroc_error,
+    levels,
+    rank,
+    score_task,
+    state_of,
+    surely,
+    task_weights,
+)
 from tests.leaderboard.board import FIXTURE, real_entry, seal, varied
 
 CARD = ModelCard(name="m", theory="PBE")
@@ -71,6 +81,24 @@ def test_an_observable_of_the_stable_part_counts_for_the_stable_share():
 def test_an_accuracy_is_anchored_at_no_error_and_no_forces():
     lock = locked("accuracy", force_mae={"trivial": 1.2, "n": 40})
     assert value(task("accuracy", force_mae=metric([0.2, 0.4], n=40)), lock) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("lost", [{}, {"force_mae": {"value": None, "unit": "1", "values": [0.2, 0.4], "n": 40}}])
+def test_an_accuracy_without_its_anchored_metric_is_worth_nothing(lost):
+    lock = locked("accuracy", force_mae={"trivial": 1.2, "n": 40})
+    assert value(task("accuracy", energy_mae=metric([0.1, 0.2], n=40), **lost), lock) == 0.0
+
+
+@pytest.mark.parametrize(("auroc", "certain"), [(0.5, False), (1.0, True), (0.75, False)])
+def test_an_area_from_few_cases_is_never_certain(auroc, certain):
+    """Hanley and McNeil (1982), eq. 1; where it is zero, the variance of one case in the larger class."""
+    good, failed = 60, 40
+    q1, q2 = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
+    square = auroc * (1 - auroc) + (failed - 1) * (q1 - auroc**2) + (good - 1) * (q2 - auroc**2)
+    expected = 0.25 / good if certain else square
+    found = _auroc_error(auroc, 0.4, 100)
+    assert found == pytest.approx(np.sqrt(expected / (good * failed)))
+    assert found > 1e-3
 
 
 def test_anchors_of_an_entry_mean_nothing():
@@ -194,6 +222,7 @@ def test_a_selective_task_is_scored_by_its_headline_alone():
     for name in ("oracle", "random", "mine", ""):
         assert value(knows(0.75, headline=name), SELECTIVE) is None
     assert value(knows(0.75, n=50), SELECTIVE) == pytest.approx(0.25)  # half the cases were answered
+    assert value(one, locked("selective")) == pytest.approx(0.5)  # the lock does not say how many there are
     certain = score_task("t", one, SELECTIVE, CARD)
     assert certain.interval[1] - certain.interval[0] > 0.2  # 100 cases, however narrow it is said to be
 
@@ -331,8 +360,9 @@ def test_weights_of_a_suite_come_from_names_and_kinds():
     weights = task_weights(lock)
     assert weights["ethanol_md"] == 2
     assert weights["ethanol_nve"] == weights["alanine_free_energy"] == 0  # named; indicative
-    with pytest.raises(ValueError, match="at least 0"):
-        task_weights(lock, {"tasks": {"ethanol_md": -1}})
+    for bad in (-1, float("inf"), float("nan"), True, "2"):
+        with pytest.raises(ValueError, match="at least 0"):
+            task_weights(lock, {"tasks": {"ethanol_md": bad}})
 
 
 def test_a_model_that_saw_the_test_data_is_ranked_apart():

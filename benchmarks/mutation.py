@@ -1,0 +1,284 @@
+"""Do the tests see a wrong line? One-line faults planted in a copy of the checkout, and the tests of that file.
+
+    python benchmarks/mutation.py sample --room metrics --per-file 15 faults.json
+    python benchmarks/mutation.py run faults.json [--only survived]
+    python benchmarks/mutation.py show faults.json
+
+`sample` draws at random (seeded, the same number from every file) from the faults that cosmic-ray's operators can
+make; a list by hand of {"file", "line", "before", "after"} with whole lines serves too. `run` runs the tests of each
+file without a fault first (those that fail then are left out), then with one fault after the other until a test fails.
+Each result is written at once: a killed run goes on where it stopped. A mark "equivalent" (by hand, with why) takes
+a fault out of the count. Every trial is a fork of one process that has the large libraries loaded: seconds, not tens.
+
+Needs `pip install cosmic-ray` besides the test extra, and POSIX. `results/mutation.json` holds the last sample.
+"""
+
+import argparse
+import contextlib
+import fnmatch
+import functools
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results" / "mutation.json"
+BOARD, EVALUATOR = "tests/leaderboard/test_{}.py", "tests/eval/test_{}.py"
+# room: {the files that are mutated: the tests that should see it}
+ROOMS = {
+    "metrics": {"ffbench_metrics/*.py": ["tests/metrics"]},
+    "board": {
+        "leaderboard/check/recompute*.py": [BOARD.format("recompute")],
+        "leaderboard/site/scoring.py": [BOARD.format("scoring")],
+        "leaderboard/check/check.py": [BOARD.format("check"), "-k", "not thousand and not every_selective"],
+    },
+    "kinds": {
+        "ffbench_eval/kinds/accuracy/*.py": [EVALUATOR.format(n) for n in ("accuracy_metrics", "alignment")],
+        "ffbench_eval/kinds/bsct/*.py": [EVALUATOR.format("bsct")],
+        "ffbench_eval/kinds/dynamics/*.py": [EVALUATOR.format(n) for n in ("observables", "criteria", "systems")],
+        "ffbench_eval/kinds/selective/*.py": [EVALUATOR.format(n) for n in ("selective", "selective_metrics")],
+        "ffbench_eval/kinds/speed/*.py": [EVALUATOR.format("speed")],
+        "ffbench_eval/kinds/*.py": [EVALUATOR.format("intervals")],
+    },
+    "evaluator": {"ffbench_eval/run/execute.py": [EVALUATOR.format(n) for n in ("failures", "evaluate")]},
+}
+SWAPS = {
+    "BinaryOperator": """Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul Mod_Mul BitAnd_BitOr BitOr_BitAnd""",
+    "ComparisonOperator": """Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Lt_Gt Gt_Lt LtE_GtE GtE_LtE Is_IsNot
+        IsNot_Is""",
+}
+CHANGES = """NumberReplacer AddNot ReplaceAndWithOr ReplaceOrWithAnd ReplaceTrueWithFalse ReplaceFalseWithTrue
+    ReplaceUnaryOperator_Delete_Not ZeroIterationForLoop ReplaceUnaryOperator_Delete_USub ReplaceBreakWithContinue
+    ExceptionReplacer ReplaceContinueWithBreak"""
+OPERATORS = [f"core/Replace{what}_{swap}" for what, swaps in SWAPS.items() for swap in swaps.split()]
+OPERATORS += [f"core/{name}" for name in CHANGES.split()]
+LIBRARIES = """torch scipy.stats scipy.optimize scipy.spatial.transform sklearn.metrics sklearn.linear_model ase.io
+    ase.md pytest hypothesis pydantic mdtraj freud.density freud.msd pyarrow datasets vesin jinja2 typer rich.console
+    yaml joblib safetensors.torch contourpy filelock tqdm torch._dynamo ase.build ase.calculators.emt
+    ase.units scipy.integrate scipy.signal"""
+LIMIT_S = 90  # or three times what the tests take without a fault
+
+BINARY = {"*": "term", "**": "power"}  # elsewhere they part or spread arguments
+
+
+def behaves(node) -> bool:
+    """False in annotations, in the text of messages and for stars in arguments: no change of what is worked out."""
+    if getattr(node, "value", "") in BINARY and node.parent.type != BINARY[node.value]:
+        return False
+    while node.parent is not None:
+        parent = node.parent
+        if parent.type.startswith("fstring") or (parent.type in ("param", "funcdef") and parent.annotation is node):
+            return False
+        if parent.type == "tfpdef" and parent.children[0] is not node:
+            return False
+        if parent.type == "annassign" and parent.children[1] is node:
+            return False
+        node = parent
+    return True
+
+
+def draw_faults(path: Path, number: int, draw: random.Random) -> tuple[list[dict], int]:
+    """A random choice of the faults of one line that the operators can make in a file, and how many there are."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    code = path.read_text()
+    lines = code.splitlines()
+    nodes = [(node, behaves(node)) for node in ast_nodes(get_ast(code))]
+    possible = []
+    for name in OPERATORS:
+        operator = get_operator(name)()
+        places = (good for node, good in nodes for _ in operator.mutation_positions(node))
+        possible += [(name, occurrence) for occurrence, good in enumerate(places) if good]
+    draw.shuffle(possible)
+    found: dict[tuple, dict] = {}
+    for name, occurrence in possible:
+        changed = mutate_code(code, get_operator(name)(), occurrence).splitlines()
+        odd = [i for i, (a, b) in enumerate(zip(lines, changed)) if a != b]
+        if len(changed) == len(lines) and len(odd) == 1:
+            (i,) = odd
+            found[i, changed[i]] = {"line": i + 1, "before": lines[i], "after": changed[i], "operator": name[5:]}
+        if len(found) == number:
+            break
+    return [{"file": str(path.relative_to(ROOT)), **found[key]} for key in sorted(found)], len(possible)
+
+
+def planted(fault: dict, text: str) -> str:
+    """The text of its file with the fault; the line is looked for near its number: edits elsewhere do no harm."""
+    lines = text.split("\n")
+    places = [i for i, text in enumerate(lines) if text == fault["before"]]
+    if not places:
+        raise SystemExit(f"{fault['file']}: no line {fault['before']!r}. Draw a new sample or edit the fault.")
+    at = min(places, key=lambda i: abs(i + 1 - fault["line"]))
+    lines[at] = fault["after"]
+    return "\n".join(lines)
+
+
+class Watch:
+    """pytest plugin: leaves out tests by name, notes those that fail, and takes the luck out of hypothesis."""
+
+    def __init__(self, without: list[str]):
+        self.without, self.failed = without, []
+
+    def pytest_configure(self, config):
+        from hypothesis import settings
+
+        settings.register_profile("mutation", deadline=None, derandomize=True, database=None)
+        settings.load_profile("mutation")
+
+    def pytest_collection_modifyitems(self, items):
+        items[:] = [item for item in items if item.nodeid not in self.without]
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+def load() -> None:
+    """The large libraries, so that a fork need not; nothing of this project, and no test."""
+    for name in LIBRARIES.split():
+        with contextlib.suppress(ImportError):
+            __import__(name)
+    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() not in (ROOT, Path(__file__).parent)]
+
+
+def apart(work, limit_s: float | None):
+    """What `work()` returns in a fork with a process group of its own, or None where it takes longer."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+
+    def child():
+        os.setsid()
+        with open(os.devnull, "w") as sink:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+        theirs.send(work())
+
+    process = context.Process(target=child)
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv() if ours.poll(limit_s) else None
+    except EOFError:
+        return ["end of the process"]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+
+
+def write(path: Path, text: str, second: int) -> None:
+    path.write_text(text)
+    os.utime(path, (second, second))
+
+
+def trial(folder: Path, tests: list[str], without: list[str], first_alone: bool) -> list[str]:
+    """Names of the tests that fail in a copy of the checkout, or of what kept them from running."""
+    import pytest
+
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = str(folder)
+    watch = Watch(without)
+    code = pytest.main(["-p", "no:cacheprovider", *(["-x"] if first_alone else []), *tests], plugins=[watch])
+    return watch.failed or ([] if code in (0, 5) else [f"exit code {int(code)}"])
+
+
+def tests_of(file: str) -> list[str]:
+    found = [t for room in ROOMS.values() for pattern, t in room.items() if fnmatch.fnmatch(file, pattern)]
+    if not found:
+        raise SystemExit(f"{file}: no tests are named for it in ROOMS; add them")
+    return found[0]
+
+
+def run(path: Path, only: str | None) -> None:
+    faults = json.loads(path.read_text())
+    todo = [f for f in faults if "equivalent" not in f and f.get("outcome") in (None, only)]
+    load()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "checkout"
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*_cache", "runs"))
+        if (ROOT.parent / "shared").exists():
+            (Path(scratch) / "shared").symlink_to(ROOT.parent / "shared")
+        clock = itertools.count(int(time.time()) - 10**6)  # compiled files are told apart by whole seconds
+        for file in dict.fromkeys(f["file"] for f in todo):
+            tests, begin = tests_of(file), time.monotonic()
+            without = apart(functools.partial(trial, folder, tests, [], False), None)
+            limit = max(LIMIT_S, 3 * (time.monotonic() - begin))
+            print(f"{file}: {' '.join(tests)}; fail without a fault: {without}")
+            target = folder / file
+            text = target.read_text()
+            for fault in (f for f in todo if f["file"] == file):
+                write(target, planted(fault, text), next(clock))
+                begin = time.monotonic()
+                failed = apart(functools.partial(trial, folder, tests, without, True), limit)
+                write(target, text, next(clock))
+                if fault.get("outcome") == "survived":
+                    fault["at_first"] = "survived"
+                fault["outcome"] = "killed" if failed is None or failed else "survived"
+                fault["by"] = "timeout" if failed is None else failed[0] if failed else ""
+                path.write_text(json.dumps(faults, indent=1))
+                took = time.monotonic() - begin
+                print(f"{fault['outcome']:9}{took:6.1f} s {file}:{fault['line']} {fault['after'].strip()}")
+
+
+def sample(rooms: list[str], per_file: int, seed: int, out: Path) -> None:
+    draw = random.Random(seed)
+    faults = []
+    for room in rooms:
+        for path in sorted({p for pattern in ROOMS[room] for p in ROOT.glob(pattern)}):
+            chosen, possible = draw_faults(path, per_file, draw)
+            faults += [{"room": room, **f} for f in chosen]
+            print(f"{path.relative_to(ROOT)}: {len(chosen)} of {possible}")
+    out.write_text(json.dumps(faults, indent=1))
+
+
+def show(path: Path) -> None:
+    """The interval is of the faults killed at first: tests written for the survivors say nothing of other faults."""
+    from scipy.stats import binomtest
+
+    faults = json.loads(path.read_text())
+    print("| room | tried | equivalent | killed at first | 95 % | killed in the end |\n|---|---|---|---|---|---|")
+    for room in [*dict.fromkeys(f["room"] for f in faults), None]:
+        here = [f for f in faults if room in (None, f["room"]) and "outcome" in f]
+        real = [f for f in here if "equivalent" not in f]
+        fresh = [f for f in real if f.get("at_first") != "not measured"]  # tests were not written after the draw
+        first = sum(f["outcome"] == "killed" and "at_first" not in f for f in fresh)
+        killed = sum(f["outcome"] == "killed" for f in real)
+        if fresh:
+            ci = binomtest(first, len(fresh)).proportion_ci(method="wilson")
+            share = f"{first} of {len(fresh)} ({first / len(fresh):.0%}) | {ci.low:.0%} to {ci.high:.0%}"
+            print(f"| {room or 'all'} | {len(here)} | {len(here) - len(real)} | {share} | {killed} of {len(real)} |")
+    for f in faults:
+        if f.get("outcome") == "survived" and "equivalent" not in f:
+            print(f"{f['file']}:{f['line']}\n  - {f['before'].strip()}\n  + {f['after'].strip()}")
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("command", choices=("sample", "run", "show"))
+    cli.add_argument("faults", nargs="?", type=Path, default=RESULTS)
+    cli.add_argument("--room", choices=ROOMS, action="append")
+    cli.add_argument("--per-file", type=int, default=15)
+    cli.add_argument("--seed", type=int, default=20)
+    cli.add_argument("--only", help="try again those with this outcome")
+    args = cli.parse_intermixed_args()
+    if args.command == "sample":
+        sample(args.room or list(ROOMS), args.per_file, args.seed, args.faults)
+    elif args.command == "show":
+        show(args.faults)
+    else:
+        run(args.faults, args.only)
+
+
+if __name__ == "__main__":
+    main()
