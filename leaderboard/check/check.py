@@ -405,6 +405,7 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
     states = {s for u in task.units for s in u.status}
     clean = states <= {"ok"}
     whole = states <= {"ok", "unstable"}
+    lasted = clean and not _broke(task)
     for name, locked in lock.metrics.items():
         metric = task.metrics.get(name)
         here = f"{at}.metrics.{name}"
@@ -421,7 +422,7 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
                 message = f"is {getattr(metric, field)!r}, the suite has {getattr(locked, field)!r}"
                 yield _error(f"{here}.{field}", message, "run with the current version")
         if metric.value is None:
-            if locked.n and (clean or (whole and name in EVERY_REPLICA)) and not locked.optional:
+            if locked.n and (lasted or (whole and name in EVERY_REPLICA)) and not locked.optional:
                 yield _error(f"{here}.value", "is null although the task ran to its end", RERUN)
             continue
         if metric.aggregate != locked.aggregate:
@@ -437,6 +438,13 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
     if loose and has_result and task.kind != "selective":
         fix = "maintainers: `ffbench leaderboard lock SUITE --from RUN` with a trusted run of this task"
         yield _error(f"{at}.metrics.{loose[0]}", "has anchors that the board does not hold yet", fix)
+
+
+def _broke(task) -> bool:
+    """Whether a replica broke by its numbers: a liquid whose g(r) strays has no state that says so, and observables of
+    what was stable for less than the skipped part have no value."""
+    stable = task.metrics.get("stable_fraction")
+    return stable is not None and any(v is not None and v < 1 for v in stable.values)
 
 
 def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Iterator[Finding]:

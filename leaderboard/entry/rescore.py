@@ -100,7 +100,7 @@ def _kept(name: str, task: TaskReport, locked: TaskLock, same: tuple[str, ...]) 
         raise ValueError(f"task {name}: its data changed; {again}")
     if task.kind == "selective" and _numbers(task) and not task.headline:
         raise ValueError(f"task {name}: names no headline source; {again}")
-    if task.version != locked.version and not (same and {name, ALL} & set(same)):
+    if _numbers(task) and task.version != locked.version and not {name, ALL} & set(same):
         raise ValueError(
             f"task {name}: version {task.version} became {locked.version}; {again}, or --same {name} if its members' "
             "values mean what they meant"

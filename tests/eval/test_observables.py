@@ -186,8 +186,8 @@ def test_the_diffusivity_of_a_random_walk(tmp_path):
 
 @pytest.mark.parametrize("end", [4.0, 4.5, 4.9])
 def test_hills_after_the_failure_do_not_count(tmp_path, end):
-    """Hills every ps, one row each; the replica breaks after the fourth. One hill of height h is h' = h gamma / (gamma - 1)
-    times a Gaussian, minus in F: the error is that of this closed form."""
+    """Hills every ps, one row each; the replica breaks after the fourth. One hill of height h is in F minus a Gaussian
+    times h' = h gamma / (gamma - 1): the error is that of this closed form."""
     from ffbench_eval.engine.units import KJ_PER_MOL
 
     mini = next(t for t in load_suite("mini").tasks if t.name == "alanine_free_energy")
