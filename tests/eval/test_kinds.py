@@ -1,0 +1,118 @@
+"""Kinds and metrics are types: found by name, from a file, and asked instead of compared."""
+
+import re
+
+import pytest
+
+from ffbench_eval import evaluate
+from ffbench_eval.kinds import KINDS, find_kind, find_metric
+from ffbench_eval.suite import load_suite
+from tests.conftest import ROOT
+
+MINE = '''
+"""Two atoms brought together: the energy gained."""
+import torch
+from pydantic import BaseModel
+
+from ffbench_data import AtomsBatch
+from ffbench_eval.kinds import Kind, MetricSpec
+from ffbench_eval.report import Metric
+
+
+class Parameters(BaseModel):
+    split: str = "test"
+    distance: float
+
+
+def plan(task, data, seed):
+    return [{"pairs": [[6, 6], [1, 1]]}]
+
+
+def calls(task, inputs, data, model):
+    return 1, len(inputs["pairs"])
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto"):
+    found = []
+    for pair in inputs["pairs"]:
+        batch = AtomsBatch(
+            positions=torch.tensor([[0.0, 0, 0], [task.parameters.distance, 0, 0]], dtype=torch.float64),
+            atomic_numbers=torch.tensor(pair), system_index=torch.zeros(2, dtype=torch.long),
+            cell=torch.zeros(1, 3, 3, dtype=torch.float64), pbc=torch.zeros(1, 3, dtype=torch.bool),
+        )
+        found.append(float(model(batch).energy))
+    return {"status": ["ok"] * len(found), "energies": found}
+
+
+def score(task, results, data):
+    values = [e for r in results for e in r.values["energies"]]
+    return {"pair_energy": Metric(value=sum(values) / 2, unit="eV", n=2, better="neither", values=values)}, {}
+
+
+KIND = Kind(
+    name="pairs", about="Two atoms.", member="pair", members="pairs", work=__name__,
+    metrics=(MetricSpec("pair_energy", "energy of a pair", "eV", "neither"),),
+)
+'''
+SUITE = """
+name: own
+version: 1.0.0
+tasks:
+  pairs: {kind: "./my_kind.py:KIND", dataset: ethanol_gfn2, distance: 1.5}
+"""
+
+
+def test_a_kind_in_a_file_beside_the_suite_runs(tmp_path):
+    from ase.calculators.lj import LennardJones
+
+    from ffbench_eval import from_ase
+
+    (tmp_path / "my_kind.py").write_text(MINE)
+    (tmp_path / "own.yaml").write_text(SUITE)
+    model = from_ase(LennardJones(sigma=1.0, epsilon=0.1, rc=10.0))
+    report = evaluate(model, str(tmp_path / "own.yaml"), out=tmp_path / "run", quiet=True)
+    task = report.tasks["pairs"]
+    assert task.kind == "pairs"
+    assert task.statuses == {"ok": 2}
+    pair = 4 * 0.1 * (1.5**-12 - 1.5**-6) - 4 * 0.1 * (10.0**-12 - 10.0**-6)  # ASE shifts by the value at the cutoff
+    assert task.metrics["pair_energy"].values == pytest.approx([pair, pair], rel=1e-5)
+
+
+def test_unknown_kinds_and_files_are_one_line(tmp_path):
+    with pytest.raises(ValueError, match="accuracy"):
+        find_kind("acuracy")
+    with pytest.raises(ValueError, match="no file"):
+        find_kind("./nowhere.py:KIND", tmp_path)
+    (tmp_path / "empty.py").write_text("KIND = 3\n")
+    with pytest.raises(ValueError, match="is not a Kind"):
+        find_kind("empty.py:KIND", tmp_path)
+
+
+def test_the_evaluator_compares_no_name_of_a_kind():
+    names = "|".join(KINDS)
+    compared = re.compile(rf"kind(?:\.name)? *[=!]= *[\"']({names})[\"']|[\"']({names})[\"'] *[=!]=|in \([^)]*[\"']({names})[\"']")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (ROOT / "ffbench_eval").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if compared.search(line)
+    ]
+    assert found == []
+
+
+def test_every_metric_of_the_board_is_stated():
+    from leaderboard.check.lock import SUITES, SuiteLock
+
+    for path in SUITES.glob("*-1.1.0.json"):
+        lock = SuiteLock.model_validate_json(path.read_text())
+        for task in lock.tasks.values():
+            for name, m in task.metrics.items():
+                hit = find_metric(name, task.kind)
+                assert hit is not None, (path.name, name)
+                assert hit[0].unit in (m.unit, "any"), name
+                assert (hit[0].better, hit[0].version) == (m.better, m.version), name
+
+
+@pytest.mark.parametrize("suite", ["mini", "desk", "bsct"])
+def test_tasks_hold_the_kind_itself(suite):
+    assert all(task.kind is KINDS[task.kind.name] for task in load_suite(suite).tasks)
