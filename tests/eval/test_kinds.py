@@ -90,7 +90,8 @@ def test_unknown_kinds_and_files_are_one_line(tmp_path):
 
 def test_the_evaluator_compares_no_name_of_a_kind():
     names = "|".join(KINDS)
-    compared = re.compile(rf"kind(?:\.name)? *[=!]= *[\"']({names})[\"']|[\"']({names})[\"'] *[=!]=|in \([^)]*[\"']({names})[\"']")
+    name = rf"[\"']({names})[\"']"
+    compared = re.compile(rf"kind(?:\.name)? *[=!]= *{name}|{name} *[=!]=|in \([^)]*{name}")
     found = [
         f"{path.relative_to(ROOT)}: {line.strip()}"
         for path in (ROOT / "ffbench_eval").rglob("*.py")
