@@ -101,6 +101,16 @@ def test_the_evaluator_compares_no_name_of_a_kind():
     assert found == []
 
 
+def test_kinds_work_out_the_anchors_of_their_tasks():
+    """The frozen molecule of h(r) and no forces along scans are the data's own, without any model."""
+    from ffbench_eval.run.evaluation import load_task_data
+
+    tasks = {t.name: t for t in load_suite("mini").tasks}
+    found = {n: tasks[n].kind.anchors(tasks[n], load_task_data(tasks[n])) for n in ("ethanol_md", "ethanol_bond_scans")}
+    assert 1.0 < found["ethanol_md"]["distance_histogram_error"].trivial < 2.0
+    assert found["ethanol_bond_scans"]["fsd"].trivial > 1.0
+
+
 def test_every_metric_of_the_board_is_stated():
     from leaderboard.check.lock import SUITES, SuiteLock
 

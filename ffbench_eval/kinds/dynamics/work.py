@@ -330,3 +330,9 @@ def stable_until(trajectory: Trajectory, end_ps: float, rule: Criterion, p) -> f
         return 0.0
     failure = first_failure(trajectory, rule, p.save_every_fs)
     return end_ps if failure is None else min(end_ps, failure)
+
+
+def anchors(task, data) -> dict[str, Metric]:
+    from .anchors import anchors as of_data
+
+    return of_data(task, data)
