@@ -103,7 +103,7 @@ def _library(filename: str) -> bool:
 def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> Look:
     """Ask ``model`` about fixed frames of ``frames``, and ``judge`` what it says.
 
-    ValueError: it raised on the first one, or gave no finite number.
+    ValueError: on every one of them it raised, or gave no finite number; the first says why.
     """
     rows = chosen_rows(frames, covered(model, frames))
     if not len(rows):
@@ -115,15 +115,24 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
         raw.append(model.fn(batch))
         return raw[-1]
 
-    try:
-        kept = copied(replace(model, fn=spied)(collate(asked[:1])))
-    except (Exception, SystemExit) as error:
-        raise ModelRaised(where, error) from error
+    failure: ValueError | None = None
+    for k, frame in enumerate(asked):  # a squeezed frame, which some models cannot bear, may come first
+        raw.clear()
+        try:
+            kept = copied(replace(model, fn=spied)(collate([frame])))
+            bad = next((f for f in ("energy", "forces") if not bool(torch.isfinite(getattr(kept, f)).all())), "")
+            if not bad:
+                asked = asked[k:] + asked[:k]
+                break
+            said = "energy of the first frame is" if bad == "energy" else "the forces of the first frame are"
+            failure = failure or ValueError(f"{where}: {said} not finite")
+        except (Exception, SystemExit) as error:
+            failure = failure or ModelRaised(where, error)
+            failure.__cause__ = failure.__cause__ or error
+    else:
+        assert failure is not None
+        raise failure
     first = [(v, v.detach().clone()) for v in _tensors(raw[0])]
-    for field in ("energy", "forces"):
-        if not bool(torch.isfinite(getattr(kept, field)).all()):
-            what = "energy" if field == "energy" else "the forces"
-            raise ValueError(f"{where}: {what} of the first frame {'is' if field == 'energy' else 'are'} not finite")
     answers = [kept, *(_asked(model, f) for f in asked[1:])]
     answers += [_asked(model, deformed(asked[0], scale)) for scale in SCALES]
     warnings = []
