@@ -139,7 +139,7 @@ def evaluate_models(specs: list[str], suite: str, dataset: str, out: Path) -> li
     """Run the tasks of ``suite`` that use ``dataset`` (but not its speed) with each model."""
     from ffbench_eval import evaluate, load_suite
 
-    tasks = [t.name for t in load_suite(suite).tasks if t.dataset == dataset and t.kind != "speed"]
+    tasks = [t.name for t in load_suite(suite).tasks if t.dataset == dataset and not t.kind.timed]
     done = []
     for spec in specs:
         folder = out / "".join(c if c.isalnum() or c in "-_." else "-" for c in spec)

@@ -44,7 +44,7 @@ def simulate(made, wanted, folder, model):
 
 def said(wanted, results, metrics):
     units = [UnitReport(address="", status=r.status, detail=r.detail, wall_s=0.0) for r in results]
-    about = {"kind": wanted.kind, "version": "1", "title": "", "dataset": USED}
+    about = {"kind": wanted.kind.name, "version": "1", "title": "", "dataset": USED}
     return verdict(TaskReport(**about, parameters=wanted.parameters.model_dump(), units=units, metrics=metrics))
 
 
@@ -166,7 +166,7 @@ def test_published_criteria_stay_as_they_are():
     from ffbench_eval.suite import load_suite
 
     for wanted in load_suite("mini").tasks:
-        if wanted.kind != "molecular_dynamics":
+        if wanted.kind.name != "molecular_dynamics":
             continue
         made = load_task_data(wanted)
         frame = made.frames[0]
@@ -184,7 +184,7 @@ def test_smooth_is_nothing_without_forces(tmp_path):
     from ffbench_eval.run.evaluation import load_task_data
     from ffbench_eval.suite import load_suite
 
-    wanted = next(t for t in load_suite("mini").tasks if t.kind == "bsct")
+    wanted = next(t for t in load_suite("mini").tasks if t.kind.name == "bsct")
     made = load_task_data(wanted)
     results = []
     for k, inputs in enumerate(bsct.plan(wanted, made, 0)):

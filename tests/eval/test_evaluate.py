@@ -290,7 +290,7 @@ def test_unsupported_elements_and_missing_datasets_are_states_not_zeros(tmp_path
     assert report.tasks["dynamics"].units[0].detail == ["no model for dataset ethanol_gfn2"]
 
 
-def test_an_exception_of_the_model_is_a_model_error_with_its_traceback(tmp_path, suite):
+def test_an_exception_in_a_simulation_costs_what_nan_costs_and_says_why(tmp_path, suite):
     good = spring()
     calls = {"n": 0}
 
@@ -303,9 +303,9 @@ def test_an_exception_of_the_model_is_a_model_error_with_its_traceback(tmp_path,
     model = ForceField(breaks, 8.0, dtype=torch.float64, card={"name": "breaks"})
     report = evaluate(model, suite, out=tmp_path / "run", quiet=True)
     task = report.tasks["dynamics"]
-    assert task.statuses == {"model_error": 2}
+    assert task.statuses == {"unstable": 2}
     assert "lost a screw" in task.units[0].detail[0]
-    assert task.metrics == {}
+    assert task.metrics["stable_fraction"].value == 0
     assert report.tasks["errors"].metrics["force_mae"].value > 0
 
 

@@ -87,7 +87,7 @@ def test_a_frame_on_which_the_model_raises_costs_what_nan_costs(tmp_path, suite,
         reports[do] = run(model, suite, tmp_path / do.__name__, tasks=["errors"]).tasks["errors"]
     nan = reports[silent]
     assert nan.metrics["force_mae"].n == 40  # the frame counts with the error of no forces
-    said = {raising: "RuntimeError: SCF did not converge", leaving: "SystemExit: 3"}
+    said = {raising: "RuntimeError: SCF did not converge", leaving: "RuntimeError: the model raised SystemExit: 3"}
     said[garbled] = "RuntimeError: no such file: caf[31m.pt"
     for do, text in said.items():
         task = reports[do]
