@@ -25,7 +25,14 @@ def device(name: Any = None) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     text = str(name)
     kind, _, number = text.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+    if number and not number.isdigit():
+        raise ValueError(f"device: {text!r} must be cpu, cuda or cuda:0, cuda:1 ...")
+    if kind not in ("cpu", "cuda"):  # whatever else torch can put numbers on: mps, xpu
+        try:
+            torch.zeros(1, device=text)
+            return text
+        except (RuntimeError, AssertionError, NotImplementedError):
+            pass
         raise ValueError(f"device: {text!r} must be cpu, cuda or cuda:0, cuda:1 ...")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
