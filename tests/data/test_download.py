@@ -128,9 +128,10 @@ def test_build_downloads(server, tmp_path, monkeypatch):
     from ffbench_data.datacard import card
 
     x = np.zeros((400, 2, 3))
-    x[:, 1, 0] = 1.13 + 0.05 * np.random.default_rng(0).normal(size=400)
+    x[:, 1, 0] = 1.13 + 0.027 * np.random.default_rng(0).normal(size=400)
     f = np.stack([60 * (x[:, 1] - [1.13, 0, 0]), -60 * (x[:, 1] - [1.13, 0, 0])], 1)
-    np.savez(tmp_path / "a.npz", z=[6, 8], R=x, E=30 * (x[:, 1, 0] - 1.13) ** 2, F=f)
+    e = 30 * (x[:, 1, 0] - 1.13) ** 2 - 3083.0  # carbon monoxide at 500 K, as upstream has it in kcal/mol
+    np.savez(tmp_path / "a.npz", z=[6, 8], R=x, E=e * 23.0605, F=f * 23.0605)
     Upstream.files["/a.npz"] = (tmp_path / "a.npz").read_bytes()
     local = card("md17").model_copy(update={"sources": [Source(path="md17_uracil.npz", url=server + "/a.npz")]})
     monkeypatch.setattr(builders, "card", lambda name: local)

@@ -116,7 +116,7 @@ def test_an_isolated_model_answers_as_one_in_this_process_and_keeps_its_identity
 
 def test_its_process_ends_with_the_one_that_asked(tmp_path):
     script = (
-        "import sys, os, signal; from ffbench_eval.isolated import isolated; m = isolated(sys.argv[1]); "
+        "import sys, os, signal; from ffbench_eval.models.isolated import isolated; m = isolated(sys.argv[1]); "
         "print(m.fn.child.process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", script, spec(tmp_path)], cwd=ROOT, capture_output=True, text=True)
