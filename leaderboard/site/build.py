@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ffbench_eval import words as wording
-from ffbench_eval.kinds import find_metric
+from ffbench_eval.kinds import KINDS, find_metric
 from ffbench_eval.page.templating import environment, typeset
 from ffbench_eval.page.verdict import MEANING, stated_theory, verdict
 from ffbench_eval.report import Metric, TaskReport
@@ -42,17 +42,6 @@ STATES = {
     **MEANING,
     "different_theory": "the model was trained on another level of theory than the data: errors are shown, not scored",
     "not_scored": "no anchors exist for this task",
-}
-KINDS = {
-    "accuracy": "Errors of energy and forces on labelled frames the model has not seen.",
-    "molecular_dynamics": "The model runs the simulation; what comes out is compared with what the truth gives. "
-    "Stability is a censored time: ≥ means nothing failed within the length.",
-    "bsct": "Energy and forces along rigid bond scans. FSD mixes smoothness with accuracy near equilibrium and is "
-    "never shown without the force error.",
-    "selective": "Does the model know when it is wrong? Confidence against error; AUGRC is the headline. A score of 0 "
-    "is chance, half the share that failed; 1 is the oracle, which knows every failure. Each model is judged by the "
-    "kind of confidence that was best on its calibration part; the test part has no say in the choice.",
-    "speed": "Steps per second; between machines compare steps per reference kernel. Never part of a score.",
 }
 
 
@@ -367,7 +356,7 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         "board": board,
         "name": name,
         "task": task,
-        "meaning": KINDS.get(task.kind, task.kind),
+        "meaning": KINDS[task.kind].about if task.kind in KINDS else task.kind,
         "settings": settings,
         "heads": heads,
         "selective": selective,

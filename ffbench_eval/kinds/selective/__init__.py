@@ -31,8 +31,8 @@ METRICS = (
 KIND = Kind(
     name="selective",
     about="Does the model know when it is wrong? Confidence against error; AUGRC is the headline. A score of 0 is "
-    "chance, half the share that failed; 1 is the oracle, which knows every failure. The headline is the kind of "
-    "confidence that is best on the calibration part.",
+    "chance, half the share that failed; 1 is the oracle, which knows every failure. Each model is judged by the "
+    "kind of confidence that was best on its calibration part; the test part has no say in the choice.",
     member="part",
     members="parts",
     tolerance=2e-2,
