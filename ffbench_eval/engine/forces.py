@@ -103,7 +103,7 @@ class ModelForces:
         try:
             prediction = self.model(with_pairs(batch, half, shift))
         except Exception as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or getattr(error, "whole", False):
                 raise
             return self._one_at_a_time(batch, half, shift, positions, error)
         self._answered = positions

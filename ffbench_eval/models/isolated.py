@@ -34,6 +34,8 @@ CUT_OFF = (EOFError, BrokenPipeError, ConnectionResetError, pickle.UnpicklingErr
 class ProcessLost(RuntimeError):
     """The child died or did not answer in time."""
 
+    whole = True  # it says nothing of one replica: nobody is asked alone, a new process a step
+
 
 class RaisedThere(RuntimeError):
     """The model raised in its process: type, first line and place; ``frames`` are its own lines of the traceback."""

@@ -130,6 +130,8 @@ def _part(unit: Unit, part: slice) -> Unit:
 class ModelFailure(Exception):
     """The model raised. Its text: type and first line, then the frames of the traceback that are the model's own."""
 
+    whole = False  # true: of the call as such, not of a system in it
+
     @property
     def line(self) -> str:
         return str(self).partition("\n")[0]
@@ -152,7 +154,9 @@ def guarded(model: ForceField) -> ForceField:
         except (OutOfMemory, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise ModelFailure(_told(error)) from None
+            failure = ModelFailure(_told(error))
+            failure.whole = getattr(error, "whole", False)
+            raise failure from None
         return copied(out)
 
     call.__wrapped__ = model  # type: ignore[attr-defined]  # for kinds that need its members or a layer
