@@ -29,10 +29,6 @@ class MetricSpec:
     - ``low``, ``high``: what the definition allows, for any model however bad: no value and no interval lies outside.
     - ``usual``: what a sound model gives (all that is allowed if absent); ``zero``: an exact 0 is nothing odd either.
     - ``continuous``: independent samples never agree to the last digit.
-    - ``headline``: its place among the metrics that stand for the task in a table, 1 the first; 0: not among them.
-    - ``shown``: pages have room for it (the report and the board's Parquet file hold all).
-    - ``needs_theory``: it compares with labels, so that a model of another level of theory is not ranked by it.
-    - ``ranked``: the board ranks it by itself among all models, of whatever theory if it needs none.
     - ``timed``: a property of the machine, which no rerun has to repeat.
     - ``version``: of the definition; a change raises it.
     """
@@ -46,10 +42,6 @@ class MetricSpec:
     usual: tuple[float, float] | None = None
     zero: bool = False
     continuous: bool = True
-    headline: int = 0
-    shown: bool = True
-    needs_theory: bool = True
-    ranked: bool = False
     timed: bool = False
     version: str = "1"
     parts: Mapping[str, str] | None = None
@@ -111,7 +103,6 @@ class Kind:
     work: str
     metrics: tuple[MetricSpec, ...]
     sentence: str = ""
-    weight: float = 1.0
     tolerance: float = 0.0
     theory: bool = True
     simulation: bool = False

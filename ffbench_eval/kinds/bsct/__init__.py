@@ -10,20 +10,17 @@ PARTS = {
 }  # else a bond type
 
 METRICS = (
-    MetricSpec("fsd", "FSD", "1/Å", usual=(1e-9, 1e5), headline=1, ranked=True, zero=True, parts=PARTS),
-    MetricSpec("scan_force_mae", "force MAE along scans", "eV/Å", usual=(1e-9, 1e6), headline=2, parts=PARTS),
+    MetricSpec("fsd", "FSD", "1/Å", usual=(1e-9, 1e5), zero=True, parts=PARTS),
+    MetricSpec("scan_force_mae", "force MAE along scans", "eV/Å", usual=(1e-9, 1e6), parts=PARTS),
     MetricSpec(
         "scan_energy_mae_aligned",
         "energy MAE along scans, aligned",
         "eV",
         usual=(0, 1e7),
         zero=True,
-        shown=False,
         parts=PARTS,
     ),
-    MetricSpec(
-        "scan_energy_mae", "energy MAE along scans, absolute", "eV", usual=(0, 1e7), zero=True, shown=False, parts=PARTS
-    ),
+    MetricSpec("scan_energy_mae", "energy MAE along scans, absolute", "eV", usual=(0, 1e7), zero=True, parts=PARTS),
     MetricSpec(
         "spurious_extrema",
         "spurious extrema",
@@ -31,21 +28,16 @@ METRICS = (
         usual=(0, 1e4),
         continuous=False,
         zero=True,
-        headline=3,
-        ranked=True,
-        needs_theory=False,
     ),
-    MetricSpec("sign_flips", "sign flips", "1", usual=(0, 1e4), continuous=False, zero=True, needs_theory=False),
+    MetricSpec("sign_flips", "sign flips", "1", usual=(0, 1e4), continuous=False, zero=True),
     MetricSpec("energy_jump", "energy jump", "1", usual=(0, 1e12), zero=True),
-    MetricSpec("conservativeness", "conservativeness", "eV", usual=(0, 1e7), zero=True, needs_theory=False),
+    MetricSpec("conservativeness", "conservativeness", "eV", usual=(0, 1e7), zero=True),
     MetricSpec(
         "conservativeness_on_frames",
         "conservativeness on the frames alone",
         "eV",
         usual=(0, 1e7),
         zero=True,
-        shown=False,
-        needs_theory=False,
     ),
     MetricSpec(
         "conservativeness_of_reference",
@@ -55,7 +47,6 @@ METRICS = (
         usual=(0, 1e3),
         continuous=False,
         zero=True,
-        shown=False,
     ),
     MetricSpec(
         "supported_share", "share of scans with known elements", "1", "neither", high=1, continuous=False, zero=True

@@ -9,8 +9,8 @@ from ..base import Kind, MetricSpec
 _score: Callable[..., MetricSpec] = partial(MetricSpec, parts={}, separator=".", zero=True, continuous=False)
 
 METRICS = (
-    _score("augrc", "AUGRC", "1", high=0.5, headline=1),
-    _score("auroc", "AUROC of failures", "1", "higher", high=1, headline=2),
+    _score("augrc", "AUGRC", "1", high=0.5),
+    _score("auroc", "AUROC of failures", "1", "higher", high=1),
     _score("excess_augrc", "E-AUGRC", "1", high=0.5),
     _score("aurc", "AURC", "1", high=1),
     _score("excess_aurc", "E-AURC", "1", usual=(-1, 1), low=-1, high=1, version="2"),

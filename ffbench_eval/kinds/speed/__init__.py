@@ -4,7 +4,7 @@ from ..base import Kind, MetricSpec
 
 METRICS = (
     MetricSpec("steps_per_second", "speed", "replica steps/s", "higher", usual=(1e-6, 1e9), timed=True),
-    MetricSpec("ns_per_day", "simulated time", "ns/day", "higher", usual=(1e-12, 1e9), headline=2, timed=True),
+    MetricSpec("ns_per_day", "simulated time", "ns/day", "higher", usual=(1e-12, 1e9), timed=True),
     MetricSpec("engine_over_call", "engine step over model call", "1", usual=(1e-3, 1e6), timed=True),
     MetricSpec(
         "steps_per_kernel",
@@ -12,9 +12,6 @@ METRICS = (
         "1",
         "higher",
         usual=(1e-9, 1e6),
-        headline=1,
-        ranked=True,
-        needs_theory=False,
         timed=True,
     ),
 )
@@ -24,7 +21,6 @@ KIND = Kind(
     about="Steps per second; between machines compare steps per reference kernel. Never part of a score.",
     member="replica",
     members="replicas",
-    weight=0.0,
     theory=False,
     compiled=True,
     timed=True,
