@@ -88,7 +88,9 @@ def test_a_whole_task_reports_every_source_with_intervals_and_curves(with_featur
     assert m["augrc.scans.probe"].interval is None
     assert "8 groups" in m["augrc.scans.probe"].interval_note
     for name in ("ece", "brier", "spearman", "auprc", "accuracy_at_coverage", "realised_risk", "realised_coverage"):
-        assert f"{name}.test.probe" in m
+        assert f"{name}.test.{task.headline}" in m  # all scores of the one that was best on the calibration part
+    best = min(sources - {"random", "oracle"}, key=lambda s: m[f"augrc.calibration.{s}"].value)
+    assert m[f"augrc.calibration.{task.headline}"].value == m[f"augrc.calibration.{best}"].value
     share = m["prevalence.test"].value
     assert m["majority_accuracy.test"].value == max(share, 1 - share)
     assert "augrc.test.probe.atom_force_quantile" in m
