@@ -153,7 +153,8 @@ class Kind:
         return find(task) if find else ""
 
     def after(self, task: Any, data: Any, model: Any, folder: Path, values: dict[str, Any]) -> dict[str, Any]:
-        """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do."""
+        """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do.
+        ``detail`` of what it returns is added to the lines that are there."""
         step = self._hook("after")
         return (step(task, data, model, folder, values) or {}) if step else {}
 
