@@ -86,8 +86,8 @@ class AtomsBatch:
 class ForceField:
     """A model and what it states about itself.
 
-    ``fn`` maps an `AtomsBatch` to a `Prediction`, or to what can be read as one (`as_prediction`). ``cutoff`` is the radius
-    (Angstrom) of the edge list it wants, or ``None`` if it needs none. ``elements`` are the atomic numbers it
+    ``fn`` maps an `AtomsBatch` to a `Prediction`, or to what can be read as one (`as_prediction`). ``cutoff`` is the
+    radius (Angstrom) of the edge list it wants, or ``None`` if it needs none. ``elements`` are the atomic numbers it
     supports (``None``: any). Floating inputs arrive in ``dtype``. ``conservative`` says whether the forces are the
     gradient of the energy. ``card`` is free text for the report: name, version, parameters, training_data, theory.
     ``batched`` says whether a batch costs less than its structures alone; if not, the evaluator makes every replica
