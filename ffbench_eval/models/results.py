@@ -66,8 +66,8 @@ def uncertainty(calculator: Any, atoms: Any, hook: Hook = None) -> float | None:
             values = plain(results[name])
             if values.size != 1:
                 raise ValueError(
-                    f"the calculator gave {name} of shape {values.shape}: one number for the structure is "
-                    "expected; say what to make of it: from_ase(..., uncertainty=lambda calculator, atoms: ...), or False"
+                    f"the calculator gave {name} of shape {values.shape}: one number for the structure is due; "
+                    "say what to make of it: from_ase(..., uncertainty=lambda calculator, atoms: ...), or False"
                 )
             return float(np.sqrt(values.reshape(-1)[0]) if variance else values.reshape(-1)[0])
     for name, variance in OF_FORCES.items():

@@ -118,10 +118,10 @@ def metatomic_tether(mta):
     class Tether(torch.nn.Module):
         def forward(
             self,
-            systems: typing.List[mta.System],
-            outputs: typing.Dict[str, mta.ModelOutput],
-            selected_atoms: typing.Optional[Labels] = None,  # noqa: UP045  # torch.jit reads it
-        ) -> typing.Dict[str, TensorMap]:
+            systems: typing.List[mta.System],  # noqa: UP006  # read by torch.jit
+            outputs: typing.Dict[str, mta.ModelOutput],  # noqa: UP006
+            selected_atoms: typing.Optional[Labels] = None,  # noqa: UP045
+        ) -> typing.Dict[str, TensorMap]:  # noqa: UP006
             energies = torch.stack([0.5 * (s.positions**2).sum() for s in systems]).reshape(-1, 1)
             block = TensorBlock(
                 energies, Labels("system", torch.arange(len(systems)).reshape(-1, 1)), [], Labels.range("energy", 1)
