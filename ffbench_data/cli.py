@@ -19,8 +19,8 @@ def list_(root: Root = None) -> None:
     from .datacard import card, list_datasets
     from .load import dataset_folder
 
-    for name in list_datasets():
-        c = card(name)
+    for name in list_datasets(root):
+        c = card(name, root=root)
         try:
             where = str(dataset_folder(name, root=root))
         except ValueError:
@@ -40,9 +40,9 @@ def info(name: Name, root: Root = None) -> None:
         manifest = read_manifest(dataset_folder(name, root=root))
     except ValueError:
         manifest = None
-        of_card = card(name)
+        of_card = card(name, root=root)
     else:
-        of_card = card(name)
+        of_card = card(name, root=root)
     typer.echo(describe(of_card, manifest))
 
 
@@ -99,7 +99,7 @@ def croissant(name: Name, root: Root = None, out: Annotated[Optional[Path], type
     from .datacard import card
     from .load import dataset_folder, read_manifest
 
-    text = json.dumps(describe(card(name), read_manifest(dataset_folder(name, root=root))), indent=1)
+    text = json.dumps(describe(card(name, root=root), read_manifest(dataset_folder(name, root=root))), indent=1)
     if out is None:
         typer.echo(text)
     else:
