@@ -53,8 +53,9 @@ def load_frames(
 ) -> Frames | dict[str, Frames]:
     """Labelled structures of one split as `Frames` (without a split: ``{split: Frames}``), energies in float64.
 
-    ``name`` is that of a data set, or the path of its folder (``./mine``). ``config`` defaults to the first on the data card. Looks in ``root`` (only there, if given), else in
-    FFBENCH_DATA, the user's cache and the data shipped with the package. The hash of every file is checked.
+    ``name`` is that of a data set, or the path of its folder (``./mine``). ``config`` defaults to the first on the
+    data card. Looks in ``root`` (only there, if given), else in FFBENCH_DATA, the user's cache and the data shipped
+    with the package. The hash of every file is checked.
     ValueError: unknown name, config or split, not built, another version, a changed byte.
 
     >>> frames = load_frames("ethanol_gfn2", split="test")  # doctest: +SKIP
@@ -119,7 +120,8 @@ def load_dataset(
     # `datasets` keys its cache by the path of the folder, so that a newer version in the same place would give the rows
     # of the older one: the bytes that were just checked go into the key.
     seal = hashlib.sha256("".join(s["sha256"] for s in shards).encode()).hexdigest()[:16]
-    cache = Path(options.pop("cache_dir", None) or datasets.config.HF_DATASETS_CACHE) / f"ffbench-{manifest['name']}-{seal}"
+    cache = Path(options.pop("cache_dir", None) or datasets.config.HF_DATASETS_CACHE)
+    cache = cache / f"ffbench-{manifest['name']}-{seal}"
     return datasets.load_dataset(str(folder), config, split=split, cache_dir=str(cache), **options)
 
 
@@ -228,8 +230,8 @@ def name_of(name: str) -> str:
 
 
 def own_datasets(root: str | Path | None = None) -> list[str]:
-    """Names of the built data sets in ``root`` (default: where `load_frames` looks) that have their card beside them and
-    are none of ffbench's own."""
+    """Names of the built data sets in ``root`` (default: where `load_frames` looks) that have their card beside them
+    and are none of ffbench's own."""
     places = [Path(root).expanduser()] if root is not None else list(dict.fromkeys([cache_folder(), HOME.expanduser()]))
     cards = [path for place in places for path in place.glob(f"*/{CARD}")]
     cards += [path for place in places if (path := place / CARD).exists()]
