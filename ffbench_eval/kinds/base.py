@@ -29,6 +29,9 @@ class MetricSpec:
     - ``low``, ``high``: what the definition allows, for any model however bad: no value and no interval lies outside.
     - ``usual``: what a sound model gives (all that is allowed if absent); ``zero``: an exact 0 is nothing odd either.
     - ``continuous``: independent samples never agree to the last digit.
+    - ``nothing``: what the trivial baseline is, as people say it.
+    - ``gloss``: the value in other words, with its factor: a number that holds without labels, floor or baseline.
+    - ``curve``: the report's curve that shows it, by the start of its name; ``{}`` is the part.
     - ``timed``: a property of the machine, which no rerun has to repeat.
     - ``version``: of the definition; a change raises it.
     """
@@ -44,6 +47,9 @@ class MetricSpec:
     continuous: bool = True
     timed: bool = False
     version: str = "1"
+    nothing: str = "nothing"
+    gloss: tuple[str, float] | None = None
+    curve: str = ""
     parts: Mapping[str, str] | None = None
     separator: str = "_"
     join: str = ", "

@@ -118,11 +118,19 @@ def singles(unit: Unit) -> list[Unit]:
     return [_part(unit, slice(k, k + 1)) for k in range(count)] if count > 1 else [unit]
 
 
+def other_draws(unit: Unit, first: int) -> Unit:
+    """The same replicas with other random numbers: numbered from ``first`` on."""
+    return _with(unit, {**unit.inputs, "ids": [first + k for k in range(len(unit.inputs["replicas"]))]})
+
+
 def _part(unit: Unit, part: slice) -> Unit:
     """Some replicas of a unit; they keep their numbers, and with them their random numbers."""
     replicas = unit.inputs["replicas"]
     ids = unit.inputs.get("ids", list(range(len(replicas))))
-    inputs = {**unit.inputs, "replicas": replicas[part], "ids": ids[part]}
+    return _with(unit, {**unit.inputs, "replicas": replicas[part], "ids": ids[part]})
+
+
+def _with(unit: Unit, inputs: dict[str, Any]) -> Unit:
     text = json.dumps([unit.address, inputs], sort_keys=True)
     return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
 

@@ -10,8 +10,10 @@ PARTS = {
 }  # else a bond type
 
 METRICS = (
-    MetricSpec("fsd", "FSD", "1/Å", usual=(1e-9, 1e5), zero=True, parts=PARTS),
-    MetricSpec("scan_force_mae", "force MAE along scans", "eV/Å", usual=(1e-9, 1e6), parts=PARTS),
+    MetricSpec(
+        "fsd", "FSD", "1/Å", usual=(1e-9, 1e5), zero=True, parts=PARTS, nothing="no forces", curve="scan_force_"
+    ),
+    MetricSpec("scan_force_mae", "force MAE along scans", "eV/Å", usual=(1e-9, 1e6), parts=PARTS, nothing="no forces"),
     MetricSpec(
         "scan_energy_mae_aligned",
         "energy MAE along scans, aligned",

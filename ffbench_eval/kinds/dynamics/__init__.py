@@ -16,9 +16,26 @@ METRICS = (
         zero=True,
     ),
     MetricSpec("trusted_time", "trusted time", "ps", "higher", usual=(0, 1e9), continuous=False, zero=True),
-    MetricSpec("distance_histogram_error", "h(r) error", "1", usual=(1e-6, 2.0), high=2),
-    MetricSpec("rdf_error", "g(r) error", "Å", usual=(1e-6, 1e4), parts={}, join=" "),
-    MetricSpec("free_energy_error", "F(phi, psi) error", "kJ/mol", usual=(1e-6, 40.0 + 1e-6)),
+    MetricSpec(
+        "distance_histogram_error",
+        "h(r) error",
+        "1",
+        usual=(1e-6, 2.0),
+        high=2,
+        nothing="a frozen molecule",
+        curve="distance_histogram",
+    ),
+    MetricSpec(
+        "rdf_error", "g(r) error", "Å", usual=(1e-6, 1e4), parts={}, join=" ", nothing="an ideal gas", curve="rdf_{}"
+    ),
+    MetricSpec(
+        "free_energy_error",
+        "F(phi, psi) error",
+        "kJ/mol",
+        usual=(1e-6, 40.0 + 1e-6),
+        nothing="a flat surface",
+        curve="free_energy_phi",
+    ),
     MetricSpec("free_energy_integral_error_phi", "F(phi) integral error", "kJ/mol rad", usual=(1e-6, 1e5)),
     MetricSpec("free_energy_integral_error_psi", "F(psi) integral error", "kJ/mol rad", usual=(1e-6, 1e5)),
     MetricSpec(
@@ -39,10 +56,19 @@ METRICS = (
         "meV/atom/ps",
         usual=(0, 1e12),
         zero=True,
+        gloss=("drifts by about {} K/ps", 1 / (3 * 0.08617)),  # an atom that vibrates holds 3 kT
+        curve="energy_drift",
     ),
     MetricSpec("energy_fluctuation", "energy fluctuation", "meV/atom", usual=(0, 1e12), zero=True),
     MetricSpec("diffusivity", "diffusivity", "m^2/s", "neither", usual=(-1e-7, 1e-6), low=-inf, zero=True),
-    MetricSpec("on_trajectory_force_mae", "force MAE on its own trajectory", "eV/Å", usual=(1e-9, 1e6)),
+    MetricSpec(
+        "on_trajectory_force_mae",
+        "force MAE on its own trajectory",
+        "eV/Å",
+        usual=(1e-9, 1e6),
+        nothing="no forces",
+        curve="on_trajectory",
+    ),
     MetricSpec("force_violation", "force violation", "1", usual=(0, 1), high=1, zero=True),
     MetricSpec("energy_violation", "energy violation", "1", usual=(0, 1e12), zero=True),
 )

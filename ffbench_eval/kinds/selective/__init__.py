@@ -6,7 +6,9 @@ from functools import partial
 from ..base import Kind, MetricSpec
 
 # Keys are score.part of the data[.source[.rule]]; a rule is named where it is not the first.
-_score: Callable[..., MetricSpec] = partial(MetricSpec, parts={}, separator=".", zero=True, continuous=False)
+_score: Callable[..., MetricSpec] = partial(
+    MetricSpec, parts={}, separator=".", zero=True, continuous=False, nothing="chance", curve="risk_coverage_test"
+)
 
 METRICS = (
     _score("augrc", "AUGRC", "1", high=0.5),
