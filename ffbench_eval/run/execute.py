@@ -59,7 +59,7 @@ def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **m
         "kind": task.kind.name,
         "version": task.version,
         "parameters": task.parameters.model_dump(mode="json"),
-        "dataset": [task.dataset, task.config, data],
+        "dataset": [task.data_name, task.config, data],
         "model": model,
         "inputs": inputs,
         "seed": seed,

@@ -80,7 +80,7 @@ def other_frames(task) -> dict[str, Any]:
     found = {}
     for other in task.parameters.out_of_distribution:
         frames, content = _load(task, other)
-        found[f"{other.dataset or task.dataset}:{other.name}:{other.split}@{content[:8]}"] = frames
+        found[f"{other.dataset or task.data_name}:{other.name}:{other.split}@{content[:8]}"] = frames
     return found
 
 
