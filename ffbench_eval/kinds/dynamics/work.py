@@ -317,10 +317,7 @@ def _stability(failed: list[bool], ends: list[float], rules: list[Criterion], le
         "stable_time": stable_time(failed, ends, length_ps),
     }
     notes = list(dict.fromkeys(c.note for c in rules if c.note))
-    return {
-        k: m.model_copy(update={"interval_note": "; ".join([m.interval_note, *notes])}) if notes else m
-        for k, m in metrics.items()
-    }
+    return {k: m.noted(*notes) for k, m in metrics.items()}
 
 
 def _padded(trajectory: Trajectory, like: Trajectory) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...report import Metric
+from ...report import Interval, Metric
 from . import ELIGIBLE
 
 
@@ -46,7 +46,7 @@ def calibration_scores(folder: str | Path) -> dict[str, Metric]:
     with np.load(folder / "confidence.npz") as kept:
         failed = np.asarray(kept[f"{rule}|calibration|failed"], bool)
         share = float(failed.mean())
-        plain = {"unit": "1", "interval_note": note, "n": len(failed), "aggregate": "bootstrap"}
+        plain = {"unit": "1", "uncertainty": Interval(reason=note), "n": len(failed), "aggregate": "bootstrap"}
         out["prevalence.calibration"] = Metric(value=share, better="neither", **plain)
         for source in about["rules"][rule]["sources"]:
             confidence = kept[f"{rule}|calibration|{source}"]
