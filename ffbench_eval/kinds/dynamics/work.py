@@ -12,6 +12,7 @@ from ...engine.run import Protocol, Start, simulate
 from ...engine.trajectory import Trajectory, read_trajectories
 from ...engine.units import KJ_PER_MOL
 from ...report import Curve, Metric, axis, rounded, same_theory
+from ..base import UnitValues
 from ..statistics import stable_fraction, stable_time
 from .criteria import Criterion, criterion, first_failure
 from .observables import OBSERVABLES
@@ -157,8 +158,15 @@ def start(inputs, data) -> Start:
     )
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ...run.seeds import task_seed
+class Values(UnitValues, total=False):
+    """``end_ps``: of every replica; ``no_truth``: why the truth was not asked about the frames."""
+
+    end_ps: list[float]
+    no_truth: str
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+    from ..seeds import task_seed
 
     rules, seed = protocol(task, data, inputs["replicas"][0]), task_seed(task.name)
     outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
@@ -175,12 +183,12 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     }
 
 
-def after(task, data, model, folder, values) -> dict[str, Any] | None:
+def after(task, data, model, folder, values: Values) -> dict[str, Any] | None:
     """Labels by the truth, once the trajectories are there; ``None`` if there is nothing (more) to do.
 
     A run without the package that holds the truth is made up for by a later one that has it."""
     from ...engine.memory import OutOfMemory
-    from ...run.execute import ModelFailure
+    from ...models.guard import ModelFailure
     from .on_trajectory import FILE, label_sample
 
     if not task.parameters.truth_frames or (folder / FILE).exists() or "end_ps" not in values:
