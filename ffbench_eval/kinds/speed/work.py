@@ -13,7 +13,7 @@ from ..dynamics import work as molecular_dynamics
 class Parameters(molecular_dynamics.Parameters):
     """Those of molecular dynamics; ``length_ps`` decides whether compiling pays off."""
 
-    observables: list[molecular_dynamics.Observable] = Field(default_factory=list)
+    observables: list[str] = Field(default_factory=list)
 
 
 def plan(task, data, seed: int) -> list[dict]:
