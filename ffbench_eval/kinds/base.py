@@ -34,6 +34,9 @@ class MetricSpec:
     - ``low``, ``high``: what the definition allows, for any model however bad: no value and no interval lies outside.
     - ``usual``: what a sound model gives (all that is allowed if absent); ``zero``: an exact 0 is nothing odd either.
     - ``continuous``: independent samples never agree to the last digit.
+    - ``nothing``: what the trivial baseline is, as people say it.
+    - ``gloss``: the value in other words, with its factor: a number that holds without labels, floor or baseline.
+    - ``curve``: the report's curve that shows it, by the start of its name; ``{}`` is the part.
     - ``timed``: a property of the machine, which no rerun has to repeat.
     - ``version``: of the definition; a change raises it.
 
@@ -57,6 +60,9 @@ class MetricSpec:
     continuous: bool = True
     timed: bool = False
     version: str = "1"
+    nothing: str = "nothing"
+    gloss: tuple[str, float] | None = None
+    curve: str = ""
     parts: Mapping[str, str] | None = None
     separator: str = "_"
     join: str = ", "
@@ -224,7 +230,8 @@ class Kind:
         return find(task) if find else ""
 
     def after(self, task: Any, data: Any, model: Any, folder: Path, values: dict[str, Any]) -> dict[str, Any]:
-        """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do."""
+        """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do.
+        ``detail`` of what it returns is added to the lines that are there."""
         step = self._hook("after")
         return (step(task, data, model, folder, values) or {}) if step else {}
 

@@ -35,7 +35,7 @@ def used(dataset: str, config: str | None, split: str) -> DatasetUsed:
 
     source = provenance(dataset, config, split)
     return DatasetUsed(
-        name=dataset,
+        name=source["dataset"],
         config=source["config"],
         split=split,
         version=source["version"],

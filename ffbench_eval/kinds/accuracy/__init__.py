@@ -3,7 +3,9 @@
 from ..base import Kind, MetricSpec
 
 METRICS = (
-    MetricSpec("force_mae", "force MAE", "eV/Å", usual=(1e-9, 1e4), columns={"": 0}),
+    MetricSpec(
+        "force_mae", "force MAE", "eV/Å", usual=(1e-9, 1e4), columns={"": 0}, nothing="no forces", curve="force_parity"
+    ),
     MetricSpec("energy_mae", "energy MAE", "eV", usual=(1e-12, 1e7)),
     MetricSpec("energy_mae_per_atom", "energy MAE per atom", "eV/atom", usual=(1e-12, 1e6), columns={"": 2}),
     MetricSpec("energy_mae_aligned", "energy MAE, aligned", "eV", usual=(0, 1e7), zero=True),

@@ -23,8 +23,10 @@ METRICS = (
     _scan(  # of a whole scan it is nearly always that of its compressed side
         "fsd", "FSD", "1/Å", usual=(1e-9, 1e5), parts=PARTS, shown=("", "stretch"), columns={"": 0}, ranked=True,
         theory="another theory than the data's",  # it feels another bond length as much as a bump
+        nothing="no forces", curve="scan_force_",
     ),
-    MetricSpec("scan_force_mae", "force MAE along scans", "eV/Å", usual=(1e-9, 1e6), columns={"": 1}, **_whole),
+    MetricSpec("scan_force_mae", "force MAE along scans", "eV/Å", usual=(1e-9, 1e6), columns={"": 1},
+               nothing="no forces", **_whole),
     _scan("scan_energy_mae_aligned", "energy MAE along scans, aligned", "eV", usual=(0, 1e7), **_whole),
     _scan("scan_energy_mae", "energy MAE along scans, absolute", "eV", usual=(0, 1e7), parts=PARTS, shown=()),
     _scan("energy_jump", "energy jump", "1", usual=(0, 1e12)),

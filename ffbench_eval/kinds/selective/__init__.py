@@ -13,8 +13,17 @@ NEVER = ("oracle", "random")  # bounds of what a source can be
 OF_EVERY = ("*.size_only", "*.composition_only", "*.gradient_boosting", "*.random", "*.oracle")  # no embedding needed
 
 # Keys are score.part of the data[.source[.rule]]; a rule is named where it is not the first.
-_score: Callable[..., MetricSpec] = partial(MetricSpec, parts={}, separator=".", zero=True, continuous=False,
-                                           shown=(), of_every=OF_EVERY)  # fmt: skip
+_score: Callable[..., MetricSpec] = partial(
+    MetricSpec,
+    parts={},
+    separator=".",
+    zero=True,
+    continuous=False,
+    shown=(),
+    of_every=OF_EVERY,
+    nothing="chance",
+    curve="risk_coverage_test",
+)
 
 METRICS = (
     _score("augrc", "AUGRC", "1", high=0.5, columns={"test.{headline}": 0, "test.size_only": 2},
