@@ -163,7 +163,7 @@ def make_lock(
 def _carried(task, parameters, used, previous: SuiteLock, same) -> list[tuple[str, dict[str, MetricLock]]]:
     """The metrics of an earlier version's task, with anchors worked out from the data."""
     from ffbench_data.load import NotBuilt
-    from ffbench_eval.run.evaluation import load_task_data
+    from ffbench_eval.run.data import load_task_data
 
     known = previous.tasks.get(task.name)
     if known is None or not known.metrics or known.parameters != parameters or known.kind != task.kind.name:
