@@ -77,7 +77,7 @@ def bond_stability(
 
 
 def _cells_of(cell: Any, frames: np.ndarray) -> Any:
-    """The cells of some frames (a mask [T]), where there is one per frame; a frame that is left out may have no cell."""
+    """The cells of some frames (a mask [T]), where there is one each; a frame that is left out may have none."""
     if np.ndim(cell) != 3:
         return cell
     if len(cell) != len(frames):
