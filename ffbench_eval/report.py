@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,11 +238,9 @@ class Report(Strict):
     def to_json(self, path: str | Path) -> Path:
         """Write atomically; returns the path."""
         path = Path(path)
-        text = self.sealed().model_dump_json(indent=1)
-        part = path.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-        return path
+        from ffbench_data.atomic import write_text
+
+        return write_text(path, self.sealed().model_dump_json(indent=1))
 
     def __repr__(self) -> str:
         return f"<Report of {self.model.name} on {self.suite} {self.suite_version}, {len(self.tasks)} tasks>"
@@ -283,11 +280,11 @@ class Report(Strict):
 
     def to_html(self, path: str | Path) -> Path:
         """A self-contained page with the tables and plots; returns the path."""
+        from ffbench_data.atomic import write_text
+
         from .page.page import render
 
-        path = Path(path)
-        path.write_text(render(self), encoding="utf-8")
-        return path
+        return write_text(path, render(self))
 
 
 def _refuse(constant: str):

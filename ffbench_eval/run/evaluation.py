@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from ffbench_data.atomic import write_text
 from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
 
@@ -28,7 +29,7 @@ from ..suite import Suite, Task, load_suite
 from ..words import clean
 from . import doors, first_answer
 from . import environment as machine
-from .execute import Result, Unit, complete, halves, load_result, make_unit, run_unit, singles, write_atomically
+from .execute import Result, Unit, complete, damage, halves, load_result, make_unit, run_unit, set_aside, singles
 from .identity import Identity, Known
 from .progress import tell
 
@@ -363,6 +364,8 @@ def _execute(planned: list[Planned], run: Path, workers: int, compile: str, quie
     with Bars(planned, hidden=quiet) as bars:
         waiting = []
         for p, unit in todo:
+            if more := set_aside(unit, run):
+                tell(f"unit {unit.folder(run).name}: {', '.join(more)} is none of its files and is left aside")
             done = load_result(unit, run)
             if done:
                 assert p.model is not None
@@ -370,6 +373,8 @@ def _execute(planned: list[Planned], run: Path, workers: int, compile: str, quie
                 reused[p.model.name] = reused.get(p.model.name, 0) + 1
                 bars.update(p, unit, 1.0)
             else:
+                if why := damage(unit, run):
+                    tell(f"unit {unit.folder(run).name}: {why}; it is run again")
                 waiting.append((p, unit))
         for name, count in reused.items():
             tell(f"{count} of {len(todo)} units are kept from an earlier run of model {name!r} in {run}")
@@ -532,7 +537,7 @@ def _claimed(
                 elif file.name != "lock":
                     file.unlink()
         record = {"name": clean(_name(models)), "spec": clean(spec), "suite": suite.name, "identities": known.rows}
-        write_atomically(path, json.dumps(record, indent=1))
+        write_text(path, json.dumps(record, indent=1))
         yield
     finally:
         lock.release()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ffbench_data.atomic import write_text
 from ffbench_data.datacard import known
 
 from ...models.batching import batch_atoms
@@ -111,7 +112,7 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ...run.execute import guarded, write_atomically
+    from ...run.execute import guarded
     from .cases import ask, load_cases, members_of
     from .groups import UNUSED, deal, groups_of, new_molecules
     from .hooks import with_embedding
@@ -150,7 +151,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
             got = ask(model, frames, rows, members=members, progress=moved, raised=raised)
             got.save(path)
             told = [[row, text] for row, text in sorted(raised.items())]
-            write_atomically(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
+            write_text(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
         about_asking = json.loads(cost.read_text())  # of this process or of one before
         asked_s, asked = asked_s + about_asking["seconds"], asked + len(rows)
         got = load_cases(path)
@@ -192,7 +193,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     about["cost"] = None if not asked else {"model_s": asked_s / asked, "structures": asked}
     about["split"] = {k: len(v) for k, v in split.items()}
     np.savez_compressed(folder / "confidence.npz", **arrays)
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    write_text(folder / "about.json", json.dumps(about, indent=1))
     detail += shifts + about["missing"]
     detail += [f"{rule}: {facts['why_not']}" for rule, facts in about["rules"].items() if facts.get("why_not")]
     return {"status": status, "detail": detail, "force_calls": asked}
@@ -201,7 +202,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
 def _nothing(folder, p, status, detail, why: str) -> dict[str, Any]:
     """A finished unit without a score, and the reason for every rule."""
     about: dict[str, Any] = {"rules": {rule: {"why_not": why} for rule in p.rules}, "missing": [], "cost": None}
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    write_text(folder / "about.json", json.dumps(about, indent=1))
     np.savez(folder / "confidence.npz")
     return {"status": status, "detail": [*detail, why], "force_calls": 0}
 
