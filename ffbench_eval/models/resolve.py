@@ -19,6 +19,7 @@ from ffbench_data.datacard import known
 from ..report import ModelCard
 from ..run.first_answer import ModelRaised
 from ..run.identity import fingerprint
+from ..run.interrupts import of_the_user
 from ..words import clean
 from .ase import from_ase, is_calculator
 from .inside import parameter_count
@@ -110,7 +111,9 @@ def _from_spec(spec: str) -> Any:
         )
     try:
         return made()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if of_the_user(error):
+            raise
         raise ModelRaised(f"model {spec!r}: {name}() raised", error) from error
 
 
@@ -130,7 +133,9 @@ def _module(place: str, spec: str):
     sys.modules[loaded.name] = module
     try:
         loaded.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if of_the_user(error):
+            raise
         raise ModelRaised(f"model {spec!r}: {path.name} does not import", error) from error
     return module
 

@@ -19,6 +19,7 @@ from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 from ..kinds import Kind
 from ..suite import Task
 from ..words import clean
+from . import interrupts, surroundings
 
 RETRIED = {"harness_error", "out_of_memory"}  # a finished unit with only these is run again on resume
 SPENT, OWNER = "spent.json", "address"  # in an unfinished unit: seconds of earlier processes, and whose it is
@@ -197,22 +198,31 @@ class ModelFailure(Exception):
 
 
 def guarded(model: ForceField) -> ForceField:
-    """The same model, whose exceptions are told apart from our own (`SystemExit` too, not an interrupt).
+    """The same model, whose exceptions are told apart from our own (`SystemExit` and an interrupt that it raises too).
 
-    Its answers are copies without a graph: a model may write the next one into the same tensors, and forces that carry
-    gradients would chain the graph over all steps.
+    What it changes in the process around it is put back (`surroundings`), and a call has ``FFBENCH_CALL_LIMIT_S``
+    seconds (600), for each structure where a batch is no quicker. Its answers are copies without a graph: a model may
+    write the next one into the same tensors, and forces that carry gradients would chain the graph over all steps.
     """
     from dataclasses import replace
 
     from ..engine.memory import OutOfMemory, memory_guard
+    from ..models.isolated import call_limit
+
+    limit = call_limit()
 
     def call(batch: AtomsBatch) -> Prediction:
         try:
-            with memory_guard(batch.n_systems):
+            longest = limit if model.batched else limit * batch.n_systems
+            with surroundings.limited(longest), surroundings.kept(), memory_guard(batch.n_systems):
                 out = model(batch)
-        except (OutOfMemory, KeyboardInterrupt):
+            if interrupts.pending():
+                raise KeyboardInterrupt
+        except OutOfMemory:
             raise
         except BaseException as error:
+            if interrupts.of_the_user(error):
+                raise
             failure = ModelFailure(_told(error))
             failure.whole = getattr(error, "whole", False)
             raise failure from None
@@ -245,7 +255,7 @@ def run_unit(
     """Run a unit in ``<folder>.part`` and rename it when it is complete.
 
     A killed unit leaves its ``.part`` with checkpoints, and the next call goes on from there. Errors of the model
-    and of the harness become states; `KeyboardInterrupt` and a full disk are not swallowed.
+    and of the harness become states; the user's interrupt and a full disk are not swallowed.
     """
     folder, kind = unit.folder(run), unit.task.kind
     part = folder.with_name(folder.name + ".part")
@@ -314,7 +324,9 @@ def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, 
         return {"status": ["out_of_memory"] * members, "detail": [str(error)]}
     except OSError as error:
         raise OSError(f"cannot write unit {part}: {error.strerror or error}; free the disk and run again") from error
-    except Exception as error:
+    except BaseException as error:
+        if interrupts.of_the_user(error):
+            raise
         return {"status": ["harness_error"] * members, "detail": [full_traceback(error)]}
 
 
