@@ -324,9 +324,9 @@ def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, 
         return {"status": ["out_of_memory"] * members, "detail": [str(error)]}
     except OSError as error:
         raise OSError(f"cannot write unit {part}: {error.strerror or error}; free the disk and run again") from error
+    except KeyboardInterrupt:  # a model's own is a `ModelFailure` by now
+        raise
     except BaseException as error:
-        if interrupts.of_the_user(error):
-            raise
         return {"status": ["harness_error"] * members, "detail": [full_traceback(error)]}
 
 
