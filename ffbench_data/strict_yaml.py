@@ -1,4 +1,4 @@
-"""Reading YAML from strangers: one line with the place of what is wrong; no key twice, no depth or size that could hurt."""
+"""Reading YAML from strangers: one line with the place of what is wrong; no key twice, no harmful depth or size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Places = dict[tuple[Any, ...], int]
 
 
 def read(path: Path) -> tuple[Any, Places]:
-    """(what the file holds, the line in which each key of it stands). ValueError, one line: file, line, what and why."""
+    """(what the file holds, the line in which each key of it stands). ValueError, one line: file, line and why."""
     try:
         size = path.stat().st_size
         raw = path.read_bytes() if size <= LARGEST else b""

@@ -244,10 +244,7 @@ def _aligned(got: Answers, results) -> dict[str, Metric]:
         units = {"energy_mae_aligned": "eV", "energy_mae_per_atom_aligned": "eV/atom"}
         return {name: Metric(value=None, unit=unit, not_scored=str(why)) for name, unit in units.items()}
     taken = f"offsets fitted on {offsets.frames} frames of {offsets.split} count as known"
-    return {
-        name: m.model_copy(update={"interval_note": f"{m.interval_note}; {taken}"}) if m.value is not None else m
-        for name, m in made.items()
-    }
+    return {name: m if m.value is None else m.noted(taken) for name, m in made.items()}
 
 
 def _conserved(got: Answers) -> dict[str, Metric]:

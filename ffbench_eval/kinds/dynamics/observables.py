@@ -309,8 +309,7 @@ def diffusivity(stable, data, p, hills):
         values.append(fit(t.positions, float(t.time_ps[1] - t.time_ps[0]), fit_window=window, **of))
     metric = over_replicas(values, unit="m^2/s", better="neither")
     if "value" in facts and metric.value is not None:
-        note = f"{metric.interval_note}; reference {facts['value']:.3g} +- {facts['standard_error']:.1g} m^2/s"
-        metric = metric.model_copy(update={"interval_note": note})
+        metric = metric.noted(f"reference {facts['value']:.3g} +- {facts['standard_error']:.1g} m^2/s")
     return {"diffusivity": metric}, {}
 
 

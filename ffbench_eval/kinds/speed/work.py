@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from ...report import Metric
+from ...report import Interval, Metric
 from ..dynamics import work as molecular_dynamics
 
 
@@ -53,7 +53,14 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict]:
     note = "one job on one machine: medians of interleaved rounds"
 
     def metric(value: float, unit: str, better: str) -> Metric:
-        return Metric(value=value, unit=unit, better=better, n=1, interval_note=note, values=[value])
+        return Metric(
+            value=value,
+            unit=unit,
+            better=better,
+            n=1,
+            uncertainty=Interval(method="one_job", reason=note),
+            values=[value],
+        )
 
     return {
         "steps_per_second": metric(rate, "replica steps/s", "higher"),
