@@ -20,6 +20,7 @@ from pydantic import (
 
 MAX_POINTS = 200  # per curve
 MAX_BYTES = 1_000_000
+LARGEST_FILE = 50 * MAX_BYTES  # that is read at all
 
 Status = Literal[
     "ok", "unstable", "unsupported", "out_of_memory", "model_error", "harness_error", "not_run"
@@ -356,6 +357,8 @@ class Report(Strict):
         path = path / "report.json" if path.is_dir() else path
         if not path.exists():
             raise ValueError(f"no report at {path}")
+        if path.stat().st_size > LARGEST_FILE:
+            raise ValueError(f"{path}: has {path.stat().st_size} bytes, at most {LARGEST_FILE} are read")
         try:
             report = cls.model_validate(json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
         except ValidationError as error:
@@ -364,6 +367,10 @@ class Report(Strict):
             raise ValueError(f"{path}: {where}: {first['msg']} ({error.error_count()} problems)") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}") from None
+        except RecursionError:
+            raise ValueError(f"{path} is not a report: it is nested too deep") from None
+        except (ValueError, OSError) as error:  # no UTF-8, a number of thousands of digits
+            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
         if report.content_sha256 and report.content_sha256 != report.hash():
             raise ValueError(f"{path}: content_sha256 does not match: the file was changed after it was written")
         return report
