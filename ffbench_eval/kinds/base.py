@@ -161,6 +161,11 @@ class Kind:
         find = self._hook("anchors")
         return find(task, data) if find else {}
 
+    def groups(self, task: Any, data: Any) -> list[str]:
+        """What members share, a label for each in the task's order: an interval draws equal ones together."""
+        find = self._hook("groups")
+        return find(task, data) if find else []
+
     def write_files(self, task: Any, results: Sequence[Any], data: Any, run: Path, title: str) -> None:
         """Files beside the report."""
         write = self._hook("write_files")

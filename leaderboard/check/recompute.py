@@ -21,6 +21,7 @@ from ffbench_eval.kinds.statistics import BLOCK, stable_fraction, stable_time, s
 from ffbench_eval.report import Metric, TaskReport
 
 from .faults import RELATIVE, Fault, close, same
+from .recompute_reactions import over_parents, reaction_faults
 from .recompute_selective import selective_faults, selective_score
 
 MAX_WIDTH = 1e3  # of an interval that cannot be worked out again, in units of its value
@@ -136,6 +137,8 @@ def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans
         if mine != metric.values:
             raise ValueError(f"they are not those of the {kind} scans")
     if metric.interval_note.startswith("bootstrap over"):
+        if task.kind == "relative_energy":
+            return over_parents(metric.values, scans)
         if task.kind != "bsct":
             raise ValueError("a mean of this kind of task has no bootstrap interval")
         return _over_molecules(name, metric.values, scans)
@@ -242,16 +245,23 @@ def aggregate(name: str, metric: Metric, known: list[float], task: TaskReport, s
 
 
 def expected_score(name: str, metric: Metric, value: float, task: TaskReport | None = None) -> float | None:
-    """1 at the floor's median (for AUGRC: the oracle's), 0 at the trivial baseline; the stable share is a score."""
+    """1 at the floor's median (for AUGRC: the oracle's), 0 at the trivial baseline; the stable share is a score. A set
+    of reactions that a model covers in part has none."""
     if task is not None and task.kind == "selective":
         return selective_score(name, metric, value, task)
     if name == "stable_fraction":
         return value
+    if task is not None and task.kind == "relative_energy" and set(_states(task)) & {"unsupported", "not_run"}:
+        return None
     if metric.floor is not None and metric.trivial is not None and metric.trivial > metric.floor.median:
         return float(np.clip((metric.trivial - value) / (metric.trivial - metric.floor.median), 0, 1))
     if metric.floor is None and name == "force_mae" and metric.trivial:
         return float(np.clip(1 - value / metric.trivial, 0, 1))
     return None
+
+
+def _states(task: TaskReport) -> list[str]:
+    return [s for u in task.units for s in u.status]
 
 
 def task_faults(task: TaskReport) -> Iterator[Fault]:
@@ -262,6 +272,8 @@ def task_faults(task: TaskReport) -> Iterator[Fault]:
         yield from _scan_faults(task)
     elif task.kind == "selective":
         yield from selective_faults(task)
+    elif task.kind == "relative_energy":
+        yield from reaction_faults(task)
     elif task.kind == "accuracy":
         mae, rmse = task.metrics.get("force_mae"), task.metrics.get("force_rmse")
         if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
@@ -343,7 +355,7 @@ def not_recomputed(kind: str, name: str, metric: Metric, scans: Scans | None = N
     loose = [] if kind != "selective" or name.split(".")[0] not in LOOSE else ["value"]
     if metric.aggregate == "sum":
         loose.append("value")
-    sampled = kind == "selective" or (kind == "bsct" and scans is None and "bootstrap" in metric.interval_note)
+    sampled = kind == "selective" or (scans is None and "bootstrap" in metric.interval_note)
     if metric.interval is not None and sampled:
         loose.append("interval")
     return " and ".join(loose)

@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 
+from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.selective.headline import ELIGIBLE
 from ffbench_eval.kinds.statistics import BLOCK
 from ffbench_eval.report import Metric, ModelCard, Report, TaskReport, same_theory
@@ -240,11 +241,13 @@ def widening(n: int) -> float:
 
 
 def _needs_theory(locked: TaskLock) -> bool:
-    """Whether a task compares with labels or a reference simulation: speed and energy drift do not."""
+    """Whether a task compares with labels or a reference simulation: speed, energy drift and kinds whose truth holds
+    for every model do not."""
     if locked.kind == "molecular_dynamics":
         observables = locked.parameters.get("observables")
         return observables is None or not set(observables) <= {"energy_drift", "temperature"}
-    return locked.kind != "speed"
+    kind = KINDS.get(locked.kind)
+    return kind is None or kind.theory
 
 
 def headline(task: TaskReport) -> str:

@@ -41,7 +41,7 @@ def sample_rows(data, model, count: int) -> np.ndarray:
 
 
 def calls(task, inputs, data, model) -> tuple[int, float]:
-    per_call = batch_atoms(model) // 2
+    per_call = batch_atoms(model) // 2 if model.batched else 1
     return per_call, len(inputs["dimers"]) * (len(GRID) + 50) / per_call
 
 
