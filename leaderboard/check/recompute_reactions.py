@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ffbench_eval.report import TaskReport
+from ffbench_eval.report import Metric, TaskReport
 
-from .faults import Fault, close
+from .faults import UNKNOWN, Fault, close
 
 if TYPE_CHECKING:
     from .recompute import Scans
 
 RESAMPLES = 2000
 FEW = 5  # molecules below which reactions are drawn one by one
-UNKNOWN = (math.nan, math.nan)
 COUNTED = ("relative_energy_mae", "relative_energy_bias", "no_difference_mae")  # one value per reaction
 
 
-def over_parents(values: list[float | None], scans: Scans | None) -> tuple[float, tuple[float, float] | None]:
+def over_parents(
+    name: str, values: list[float | None], scans: Scans | None
+) -> tuple[float, tuple[float, float] | None]:
     """Mean and interval of ``values``, one per reaction, or one per curve of equally many reactions each."""
     known = [(k, v) for k, v in enumerate(values) if v is not None]
     mean = math.fsum(v for _, v in known) / len(known)
@@ -48,6 +49,15 @@ def over_parents(values: list[float | None], scans: Scans | None) -> tuple[float
         drawn[k] = (count @ sums) / (count @ sizes)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return mean, (float(low), float(high))
+
+
+def reaction_score(name: str, metric: Metric, value: float, task: TaskReport) -> float | None:
+    """1 at the uncertainty of the references, 0 at no difference; none for a set that a model covers in part."""
+    states = {s for u in task.units for s in u.status}
+    if metric.floor is None or metric.trivial is None or states & {"unsupported", "not_run"}:
+        return None
+    span = metric.trivial - metric.floor.median
+    return min(1.0, max(0.0, (metric.trivial - value) / span)) if span > 0 else None
 
 
 def reaction_faults(task: TaskReport) -> Iterator[Fault]:

@@ -1,21 +1,29 @@
 """Curves of two equal atoms, from the repulsive wall to free atoms: wiggles, and errors against the data's theory."""
 
+from collections.abc import Callable
+from functools import partial
+
 from ..base import Kind, MetricSpec
 
+_alone: Callable[..., MetricSpec] = partial(MetricSpec, usual=(0, 1e9), zero=True, continuous=False, ranked=True)
+_against: Callable[..., MetricSpec] = partial(
+    MetricSpec, usual=(0, 1e9), zero=True, theory="another theory than the data's"
+)
+
 METRICS = (
-    MetricSpec("dimer_tortuosity", "tortuosity", "1", low=1, usual=(1, 1e9)),
-    MetricSpec("dimer_energy_flips", "turns of the energy", "1", "neither", usual=(0, 119), continuous=False),
-    MetricSpec("dimer_energy_jump", "energy jump at turns", "eV", usual=(0, 1e9), zero=True),
-    MetricSpec("dimer_force_flips", "sign changes of the force", "1", "neither", usual=(0, 119), continuous=False),
-    MetricSpec("dimer_force_variation", "total variation of the force", "eV/Å", "neither", usual=(0, 1e9), zero=True),
-    MetricSpec("dimer_force_jump", "force jump at turns", "eV/Å", usual=(0, 1e9), zero=True),
-    MetricSpec("dimer_force_mae", "force MAE of dimers", "eV/Å", usual=(0, 1e9), zero=True),
-    MetricSpec("dimer_energy_mae", "energy MAE of dimers", "eV", usual=(0, 1e9), zero=True),
-    MetricSpec("dimer_wall_error", "error of the wall", "Å", usual=(0, 10), zero=True),
-    MetricSpec("dimer_well_error", "error of the well's depth", "eV", usual=(0, 1e9), zero=True),
-    MetricSpec("dimer_bond_length_error", "bond length error", "Å", usual=(0, 10), zero=True),
-    MetricSpec("dimer_frequency_error", "frequency error", "1/cm", usual=(0, 1e9), zero=True),
-    MetricSpec("dimer_fsd", "FSD of dimers", "1/Å", usual=(0, 1e9), zero=True),
+    _alone("dimer_tortuosity", "tortuosity", "1", low=1, columns={"": 2}),
+    _alone("dimer_energy_flips", "turns of the energy", "1", "neither"),
+    _alone("dimer_energy_jump", "energy jump at turns", "eV", columns={"": 3}),
+    _alone("dimer_force_flips", "sign changes of the force", "1", "neither"),
+    _alone("dimer_force_variation", "total variation of the force", "eV/Å", "neither"),
+    _alone("dimer_force_jump", "force jump at turns", "eV/Å", columns={"": 4}),
+    _against("dimer_force_mae", "force MAE of dimers", "eV/Å", columns={"": 0}, nothing="no forces", curve="energy "),
+    _against("dimer_energy_mae", "energy MAE of dimers", "eV", nothing="equal energies"),
+    _against("dimer_wall_error", "error of the wall", "Å"),
+    _against("dimer_well_error", "error of the well's depth", "eV"),
+    _against("dimer_bond_length_error", "bond length error", "Å"),
+    _against("dimer_frequency_error", "frequency error", "1/cm"),
+    _against("dimer_fsd", "FSD of dimers", "1/Å", columns={"": 1}, nothing="no forces"),
 )
 
 

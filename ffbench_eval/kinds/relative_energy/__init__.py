@@ -1,26 +1,24 @@
 """Relative energies against CCSD(T): sums of coefficients times total energies, which hold for any model."""
 
+import math
+
 from ..base import Kind, MetricSpec
 
 METRICS = (
-    MetricSpec("relative_energy_mae", "MAE of relative energies", "kcal/mol", usual=(1e-6, 1e6), zero=True),
-    MetricSpec(
-        "relative_energy_bias", "bias of relative energies", "kcal/mol", "neither", low=float("-inf"), usual=(-1e6, 1e6)
-    ),
+    MetricSpec("relative_energy_mae", "MAE of relative energies", "kcal/mol", usual=(1e-6, 1e6), zero=True,
+               columns={"": 0}, ranked=True, nothing="no difference", curve="energy "),
+    MetricSpec("relative_energy_bias", "bias of relative energies", "kcal/mol", "neither", low=-math.inf,
+               usual=(-1e6, 1e6)),
     MetricSpec("no_difference_mae", "MAE of predicting no difference", "kcal/mol", "neither", continuous=False),
-    MetricSpec("rank_correlation", "rank correlation of conformers", "1", "higher", low=-1, high=1, continuous=False),
-    MetricSpec("minimum_position_error", "error of the minimum's position", "1", usual=(0, 10), zero=True),
-    MetricSpec("minimum_depth_error", "error of the minimum's depth", "kcal/mol", usual=(0, 1e6), zero=True),
-    MetricSpec(
-        "supported_reactions",
-        "share of reactions the model covers",
-        "1",
-        "neither",
-        high=1,
-        continuous=False,
-        zero=True,
-    ),
-)
+    MetricSpec("rank_correlation", "rank correlation of conformers", "1", "higher", low=-1, high=1, continuous=False,
+               columns={"": 1}, ranked=True, of_every=()),
+    MetricSpec("minimum_position_error", "error of the minimum's position", "1", usual=(0, 10), zero=True,
+               columns={"": 2}, ranked=True, of_every=()),
+    MetricSpec("minimum_depth_error", "error of the minimum's depth", "kcal/mol", usual=(0, 1e6), zero=True,
+               columns={"": 3}, ranked=True, of_every=()),
+    MetricSpec("supported_reactions", "share of reactions the model covers", "1", "neither", high=1, continuous=False,
+               zero=True, of_every=()),
+)  # fmt: skip
 
 
 def numbers(task) -> list[str]:
