@@ -42,7 +42,7 @@ class TaskLock(Strict):
     indicative: bool = False
     note: str = ""
     metrics: dict[str, MetricLock] = Field(default_factory=dict)
-    molecules: list[str] = Field(default_factory=list)  # of every bond scan, in order
+    molecules: list[str] = Field(default_factory=list)  # of every bond scan or reaction, in order
     bond_types: list[str] = Field(default_factory=list)
     no_forces: dict[str, list[float]] = Field(default_factory=dict)  # what no forces at all score, of every bond scan
 
@@ -140,6 +140,8 @@ def make_lock(
                     )
                 parts.append((report.model.name, _metrics(report.tasks[task.name])))
         scans = _scans(task, split) if task.kind.members == "scans" and content else {}
+        if not scans and content:
+            scans = _groups(task)
         known = before or (previous.tasks.get(task.name) if previous is not None and parts else None)
         if not scans and known is not None and known.dataset == used:
             scans = {"molecules": known.molecules, "bond_types": known.bond_types, "no_forces": known.no_forces}
@@ -268,6 +270,13 @@ def _alike(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, int | float):
         return abs(a - b) <= 1e-8 * abs(b)
     return a == b
+
+
+def _groups(task) -> dict[str, Any]:
+    from ffbench_eval.run.evaluation import load_task_data
+
+    found = task.kind.groups(task, load_task_data(task))
+    return {"molecules": found} if found else {}
 
 
 def _scans(task, split: str) -> dict[str, Any]:
