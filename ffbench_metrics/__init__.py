@@ -11,7 +11,14 @@ from ffbench_metrics.comparison import (
     rank_intervals,
 )
 from ffbench_metrics.conservation import EnergyDrift, conservativeness, nve_drift
-from ffbench_metrics.distributions import histogram_error, jensen_shannon, rdf_error, wasserstein, wright_factor
+from ffbench_metrics.distributions import (
+    histogram_error,
+    jensen_shannon,
+    rdf_chi,
+    rdf_error,
+    wasserstein,
+    wright_factor,
+)
 from ffbench_metrics.dynamics import (
     diffusivity,
     diffusivity_from_msd,
@@ -59,6 +66,7 @@ from ffbench_metrics.noise_floor import (
     replica_floor,
 )
 from ffbench_metrics.pairs import distance_counts, number_of_pairs, pair_distance_counts
+from ffbench_metrics.physicality import Repulsion, equivariance_error, jacobian_asymmetry, largest_jump, repulsion
 from ffbench_metrics.selective import (
     ReliabilityDiagram,
     accuracy_at_coverage,
@@ -125,6 +133,7 @@ from ffbench_metrics.thermodynamics import (
     kinetic_temperature,
     maxwell_boltzmann_test,
 )
+from ffbench_metrics.vibrations import frequency_mae, harmonic_frequencies, zero_point_energy
 from ffbench_metrics.violations import OnTrajectoryError, energy_violation, force_violation, on_trajectory_error
 
 __version__ = "0.1.0"
@@ -138,6 +147,7 @@ __all__ = [
     "PairedComparison",
     "RankIntervals",
     "ReliabilityDiagram",
+    "Repulsion",
     "RestrictedMean",
     "Stability",
     "SurvivalCurve",
@@ -180,6 +190,7 @@ __all__ = [
     "energy_roughness",
     "energy_stability",
     "energy_violation",
+    "equivariance_error",
     "error_quantiles",
     "excess_augrc",
     "excess_aurc",
@@ -201,11 +212,15 @@ __all__ = [
     "free_energy_integral_error",
     "free_energy_marginal",
     "free_energy_surface",
+    "frequency_mae",
     "group_bootstrap",
+    "harmonic_frequencies",
     "heat_capacity",
     "histogram_error",
+    "jacobian_asymmetry",
     "jensen_shannon",
     "kinetic_temperature",
+    "largest_jump",
     "limit_stability",
     "maxwell_boltzmann_test",
     "mean_squared_displacement",
@@ -222,6 +237,7 @@ __all__ = [
     "paired_comparison",
     "rank_intervals",
     "rdf",
+    "rdf_chi",
     "rdf_error",
     "rdf_from_counts",
     "rdf_stability",
@@ -230,6 +246,7 @@ __all__ = [
     "reliability_diagram",
     "replica_floor",
     "replica_interval",
+    "repulsion",
     "restricted_mean",
     "reweighting_weights",
     "risk_coverage_curve",
@@ -245,4 +262,5 @@ __all__ = [
     "why_no_interval",
     "within",
     "wright_factor",
+    "zero_point_energy",
 ]

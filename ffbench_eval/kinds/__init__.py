@@ -14,12 +14,13 @@ from .accuracy import KIND as ACCURACY
 from .base import Kind, MetricSpec
 from .bsct import KIND as BSCT
 from .dynamics import KIND as DYNAMICS
+from .physicality import KIND as PHYSICALITY
 from .selective import KIND as SELECTIVE
 from .speed import KIND as SPEED
 
 __all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric"]
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PHYSICALITY)}
 
 
 @cache

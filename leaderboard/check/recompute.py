@@ -211,6 +211,15 @@ def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport, 
     )
 
 
+def _share(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    from ffbench_metrics import clopper_pearson
+
+    if any(v not in (0.0, 1.0) for v in known):
+        raise ValueError("a member passes (1) or not (0)")
+    share, low, high = clopper_pearson(int(sum(known)), len(known))
+    return share, (low, high)
+
+
 def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
     length = task.parameters.get("length_ps")
     if not isinstance(length, int | float) or isinstance(length, bool) or length <= 0:
@@ -225,6 +234,7 @@ def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskRe
 
 RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], Expected]] = {
     "mean": _mean,
+    "share": _share,
     "median": _median,
     "quantile_0.9": _ninetieth,
     "fraction": _fraction,
