@@ -14,13 +14,15 @@ from .accuracy import KIND as ACCURACY
 from .base import Kind, MetricSpec
 from .bsct import KIND as BSCT
 from .dynamics import KIND as DYNAMICS
+from .experiment import KIND as EXPERIMENT
 from .physicality import KIND as PHYSICALITY
 from .selective import KIND as SELECTIVE
 from .speed import KIND as SPEED
 
 __all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric"]
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PHYSICALITY)}
+SHIPPED = (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PHYSICALITY, EXPERIMENT)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in SHIPPED}
 
 
 @cache

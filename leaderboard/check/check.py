@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from ffbench_eval.kinds import KINDS
 from ffbench_eval.report import MAX_POINTS, ModelCard, TaskReport, same_theory
 
 from ..entry.schema import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths, portable
@@ -325,7 +326,7 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard | No
     states = {s for u in task.units for s in u.status}
     if card is not None and lock is not None and task.kind == "bsct":
         yield from _covered(at, task, lock, card)
-    if "unstable" in states and task.kind != "molecular_dynamics":
+    if "unstable" in states and not (task.kind in KINDS and KINDS[task.kind].simulation):
         yield _error(f"{at}.units", f"{task.kind} has no unstable members", RERUN)
     for where, message in task_faults(task):
         yield _error(at + where, message, RERUN)

@@ -272,6 +272,8 @@ def task_faults(task: TaskReport) -> Iterator[Fault]:
         yield from _scan_faults(task)
     elif task.kind == "selective":
         yield from selective_faults(task)
+    elif task.kind == "physicality":
+        yield from _structure_faults(task)
     elif task.kind == "accuracy":
         mae, rmse = task.metrics.get("force_mae"), task.metrics.get("force_rmse")
         if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
@@ -320,6 +322,22 @@ def _dynamics_faults(task: TaskReport) -> Iterator[Fault]:
     for name, metric in task.metrics.items():
         if len(metric.values) > len(finished):
             yield f".metrics.{name}.values", f"{len(metric.values)} values for {len(finished)} replicas that ran"
+
+
+def _structure_faults(task: TaskReport) -> Iterator[Fault]:
+    """One value per structure, and per dimer one that is there unless its element is not supported."""
+    dimers = task.parameters.get("dimers")
+    states = [s for u in task.units for s in u.status]
+    if not isinstance(dimers, list) or "not_run" in states or set(states) == {"unsupported"}:
+        return
+    structures = len(states) - len(dimers)
+    for name, metric in task.metrics.items():
+        of_dimers = name.startswith("dimer_")
+        members = len(dimers) if of_dimers else structures
+        if len(metric.values) != members:
+            yield f".metrics.{name}.values", f"{len(metric.values)} values for {members} members"
+        elif of_dimers and [v is None for v in metric.values] != [s != "ok" for s in states[structures:]]:
+            yield f".metrics.{name}.values", "are not those of the dimers that ended ok"
 
 
 def _scan_faults(task: TaskReport) -> Iterator[Fault]:

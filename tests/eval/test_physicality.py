@@ -163,6 +163,11 @@ def test_a_report_follows_from_its_members(tmp_path):
     assert faults == []
     forged = dimers.model_copy(update={"interval": (0.9, 1.0)})
     assert [where for where, _ in metric_faults("dimer_repulsive", forged, task)] == [".interval[0]"]
+    fewer = task.metrics | {"net_force": task.metrics["net_force"].model_copy(update={"values": [0.0]})}
+    moved = task.metrics | {"dimer_repulsive": dimers.model_copy(update={"values": [1.0, None, 1.0]})}
+    for metrics, name in ((fewer, "net_force"), (moved, "dimer_repulsive")):
+        found = task_faults(task.model_copy(update={"metrics": metrics}))
+        assert [where for where, _ in found] == [f".metrics.{name}.values"]
     assert beyond(task) == []
     assert "within their limits" in numbers(task)[0]
 
