@@ -15,13 +15,14 @@ from .base import Kind, MetricSpec
 from .bsct import KIND as BSCT
 from .dynamics import KIND as DYNAMICS
 from .experiment import KIND as EXPERIMENT
+from .frequencies import KIND as FREQUENCIES
 from .physicality import KIND as PHYSICALITY
 from .selective import KIND as SELECTIVE
 from .speed import KIND as SPEED
 
 __all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric"]
 
-SHIPPED = (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PHYSICALITY, EXPERIMENT)
+SHIPPED = (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PHYSICALITY, EXPERIMENT, FREQUENCIES)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in SHIPPED}
 
 
