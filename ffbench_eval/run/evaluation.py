@@ -141,7 +141,7 @@ def oddities(planned: list[Planned]) -> Iterator[str]:
         for text in p.warnings:
             if (id(p.model), p.task.dataset, text) not in said and p.model is not None:
                 said.add((id(p.model), p.task.dataset, text))
-                yield f"model {p.model.name!r} on {p.task.dataset}: {text}"
+                yield f"model {p.model.name!r} on {p.task.data_name}: {text}"
     yield from missing_packages(planned)
 
 
@@ -218,9 +218,9 @@ COMMON = (
 
 def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, device: str, compile: str) -> Planned:
     data, kind = load_task_data(task), task.kind
-    model = model_room.for_dataset(models, task.dataset, task.config)
+    model = model_room.for_dataset(models, task.data_name, task.config)
     if model is None:
-        name = f"{task.dataset}:{task.config}" if task.config else task.dataset
+        name = f"{task.data_name}:{task.config}" if task.config else task.data_name
         return Planned(task, data, None, [], f"no model for dataset {name}")
     if kind.covers_parts():
         if not len(kind.sample_rows(data, model, 1)):
@@ -228,7 +228,7 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     elif why_not := lacking(model, data.frames):
         return Planned(task, data, None, [], why_not)
     key = data_key(data.used)
-    look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.dataset}")
+    look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.data_name}")
     who = {key: look.identity}
     for name, frames in kind.other_frames(task).items():
         with suppress(ValueError):  # frames that it cannot answer cost the task, not the run
@@ -250,7 +250,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     if isinstance(models, ForceField):
         shared = asked.common(model, COMMON, None)
     else:
-        shared = asked.common(model, task.dataset, task.config if f"{task.dataset}:{task.config}" in models else None)
+        own = f"{task.data_name}:{task.config}" in models
+        shared = asked.common(model, task.dataset, task.config if own else None)
     who |= dict([shared] if shared else [])
     if shared:
         asked.known.mark(*shared)
@@ -287,7 +288,7 @@ def used(dataset: str, config: str | None, split: str) -> DatasetUsed:
 
     source = provenance(dataset, config, split)
     return DatasetUsed(
-        name=dataset,
+        name=source["dataset"],
         config=source["config"],
         split=split,
         version=source["version"],

@@ -59,7 +59,7 @@ def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **m
         "kind": task.kind.name,
         "version": task.version,
         "parameters": task.parameters.model_dump(mode="json"),
-        "dataset": [task.dataset, task.config, data],
+        "dataset": [task.data_name, task.config, data],
         "model": model,
         "inputs": inputs,
         "seed": seed,
@@ -118,11 +118,19 @@ def singles(unit: Unit) -> list[Unit]:
     return [_part(unit, slice(k, k + 1)) for k in range(count)] if count > 1 else [unit]
 
 
+def other_draws(unit: Unit, first: int) -> Unit:
+    """The same replicas with other random numbers: numbered from ``first`` on."""
+    return _with(unit, {**unit.inputs, "ids": [first + k for k in range(len(unit.inputs["replicas"]))]})
+
+
 def _part(unit: Unit, part: slice) -> Unit:
     """Some replicas of a unit; they keep their numbers, and with them their random numbers."""
     replicas = unit.inputs["replicas"]
     ids = unit.inputs.get("ids", list(range(len(replicas))))
-    inputs = {**unit.inputs, "replicas": replicas[part], "ids": ids[part]}
+    return _with(unit, {**unit.inputs, "replicas": replicas[part], "ids": ids[part]})
+
+
+def _with(unit: Unit, inputs: dict[str, Any]) -> Unit:
     text = json.dumps([unit.address, inputs], sort_keys=True)
     return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
 
@@ -225,7 +233,9 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
     more = unit.task.kind.after(unit.task, data, guarded(model), result.folder, result.values)
     if not more:
         return result
-    return save_result(Result(**{**vars(result), "values": {**result.values, **more}}), result.folder)
+    detail = result.detail + [clean(text) for text in more.pop("detail", [])]
+    record = {**vars(result), "detail": detail, "values": {**result.values, **more}}
+    return save_result(Result(**record), result.folder)
 
 
 def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
@@ -237,7 +247,8 @@ def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress,
     except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
         _emptied(part)
         out = kind.module.run_unit(*inputs)
-    return out | kind.after(unit.task, data, model, part, out)
+    more = kind.after(unit.task, data, model, part, out)
+    return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
 
 
 def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

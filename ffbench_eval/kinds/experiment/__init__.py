@@ -11,8 +11,26 @@ if TYPE_CHECKING:
     from ...report import TaskReport
 
 METRICS = (
-    MetricSpec("rdf_chi", "g(r) off by experimental errors", "1", usual=(0.1, 1e4), parts={}, join=" "),
-    MetricSpec("rdf_measured_error", "g(r) against experiment, integral", "Å", usual=(1e-4, 1e2), parts={}, join=" "),
+    MetricSpec(
+        "rdf_chi",
+        "g(r) off by experimental errors",
+        "1",
+        usual=(0.1, 1e4),
+        parts={},
+        join=" ",
+        nothing="a liquid without structure",
+        curve="rdf_{}",
+        columns={"*": 0},
+    ),
+    MetricSpec(
+        "rdf_measured_error",
+        "g(r) against experiment, integral",
+        "Å",
+        usual=(1e-4, 1e2),
+        parts={},
+        join=" ",
+        nothing="a liquid without structure",
+    ),
     MetricSpec(
         "diffusivity_corrected",
         "diffusivity of an infinite box",
@@ -22,7 +40,9 @@ METRICS = (
         low=-inf,
         zero=True,
     ),
-    MetricSpec("diffusivity_error", "diffusivity against experiment, relative", "1", usual=(0, 1e3), zero=True),
+    MetricSpec(
+        "diffusivity_error", "diffusivity against experiment, relative", "1", usual=(0, 1e3), zero=True, columns={"": 1}
+    ),
     MetricSpec(
         "temperature_deviation", "temperature minus target", "K", "neither", usual=(-1e5, 1e5), low=-inf, zero=True
     ),
@@ -61,4 +81,5 @@ KIND = Kind(
     work="ffbench_eval.kinds.experiment.work",
     sentence="ffbench_eval.kinds.experiment:numbers",
     metrics=METRICS,
+    weight=0.0,  # no score between a floor and a trivial baseline
 )

@@ -10,8 +10,15 @@ if TYPE_CHECKING:
     from ...report import TaskReport
 
 METRICS = (
-    MetricSpec("frequency_mae", "harmonic frequencies, MAE", "cm^-1", usual=(1e-3, 1e4), zero=True),
-    MetricSpec("zero_point_energy_error", "zero-point energy, absolute error", "eV", usual=(1e-7, 10), zero=True),
+    MetricSpec("frequency_mae", "harmonic frequencies, MAE", "cm^-1", usual=(1e-3, 1e4), zero=True, columns={"": 0}),
+    MetricSpec(
+        "zero_point_energy_error",
+        "zero-point energy, absolute error",
+        "eV",
+        usual=(1e-7, 10),
+        zero=True,
+        columns={"": 1},
+    ),
     MetricSpec("imaginary_modes", "imaginary modes at a minimum", "1", usual=(0, 100), zero=True, continuous=False),
     MetricSpec("minimum_rmsd", "distance of the minima, RMSD", "Å", usual=(1e-6, 10), zero=True),
 )
@@ -37,4 +44,5 @@ KIND = Kind(
     work="ffbench_eval.kinds.frequencies.work",
     sentence="ffbench_eval.kinds.frequencies:numbers",
     metrics=METRICS,
+    weight=0.0,  # no score between a floor and a trivial baseline
 )

@@ -27,7 +27,8 @@ STEPS = 500
 
 
 class Parameters(BaseModel):
-    """``molecules`` by their names in the G2 set of ASE, from whose geometries the reference is minimised; ``frames`` more starts from ``split`` (a fixed random choice). The model starts at the reference's minimum."""
+    """``molecules`` by their names in the G2 set of ASE, ``frames`` more from ``split`` (a fixed random choice):
+    there the reference's minimisation starts, and the model's at its minimum."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

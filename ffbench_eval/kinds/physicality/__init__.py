@@ -36,34 +36,54 @@ LIMITS = {  # beyond these a verdict calls it a fault; rounding counts as 0 befo
 }
 
 
-def _share(name: str, label: str) -> MetricSpec:
-    return MetricSpec(name, label, "1", "higher", high=1.0, zero=True, continuous=False)
+def _share(name: str, label: str, place: int = 0) -> MetricSpec:
+    columns = {"": 6 + place} if place else {}
+    return MetricSpec(name, label, "1", "higher", high=1.0, zero=True, continuous=False, columns=columns)
 
 
 METRICS = (
-    MetricSpec("jacobian_asymmetry", "asymmetry of the force Jacobian", "1", usual=(0, 0.1), high=2.0, zero=True),
+    MetricSpec(
+        "jacobian_asymmetry",
+        "asymmetry of the force Jacobian",
+        "1",
+        usual=(0, 0.1),
+        high=2.0,
+        zero=True,
+        columns={"": 0},
+    ),
     MetricSpec("gradient_error", "forces against the slope of the energy", "eV/Å", usual=(0, 1e3), zero=True),
-    MetricSpec("rotation_force_error", "force error under rotation", "eV/Å", usual=(0, 1e2), zero=True),
+    MetricSpec(
+        "rotation_force_error", "force error under rotation", "eV/Å", usual=(0, 1e2), zero=True, columns={"": 1}
+    ),
     MetricSpec("rotation_energy_error", "energy error under rotation", "eV/atom", usual=(0, 1e2), zero=True),
     MetricSpec("reflection_force_error", "force error under reflection", "eV/Å", usual=(0, 1e2), zero=True),
     MetricSpec("translation_force_error", "force error under translation", "eV/Å", usual=(0, 1e2), zero=True),
     MetricSpec("permutation_force_error", "force error under renumbering", "eV/Å", usual=(0, 1e2), zero=True),
     MetricSpec("net_force", "net force of the forces", "eV/Å", usual=(0, 1e4), zero=True),
     MetricSpec("net_torque", "net torque of the forces", "eV", usual=(0, 1e7), zero=True, version="2"),
-    MetricSpec("size_consistency_error", "two distant copies against twice one", "eV", usual=(0, 1e2), zero=True),
+    MetricSpec(
+        "size_consistency_error",
+        "two distant copies against twice one",
+        "eV",
+        usual=(0, 1e2),
+        zero=True,
+        columns={"": 3},
+    ),
     MetricSpec("far_molecule_force_change", "largest force of a copy 100 Å away", "eV/Å", usual=(0, 1e2), zero=True),
     MetricSpec("far_atom_force_change", "largest force of an atom 100 Å away", "eV/Å", usual=(0, 1e2), zero=True),
     MetricSpec("cutoff_energy_jump", "energy jump at the cutoff", "eV", usual=(0, 1e2), zero=True),
-    MetricSpec("cutoff_force_jump", "force jump at the cutoff", "eV/Å", usual=(0, 1e3), zero=True),
+    MetricSpec("cutoff_force_jump", "force jump at the cutoff", "eV/Å", usual=(0, 1e3), zero=True, columns={"": 4}),
     MetricSpec("path_energy_jump", "energy jump on a path of one atom", "eV", usual=(0, 1e2), zero=True),
-    MetricSpec("path_force_jump", "force jump on a path of one atom", "eV/Å", usual=(0, 1e3), zero=True),
+    MetricSpec(
+        "path_force_jump", "force jump on a path of one atom", "eV/Å", usual=(0, 1e3), zero=True, columns={"": 5}
+    ),
     MetricSpec("precision_error", "float32 forces against float64, of their mean", "1", usual=(0, 1), zero=True),
     _share("dimer_energy_rises", "dimers pushed together whose energy rises"),
     _share("dimer_force_rises", "dimers pushed together whose force rises"),
-    _share("dimer_repulsive", "dimers pushed together that repel throughout"),
+    _share("dimer_repulsive", "dimers pushed together that repel throughout", 1),
     _share("pair_energy_rises", "bonded pairs pushed together whose energy rises"),
     _share("pair_force_rises", "bonded pairs pushed together whose force rises"),
-    _share("pair_repulsive", "bonded pairs pushed together that repel throughout"),
+    _share("pair_repulsive", "bonded pairs pushed together that repel throughout", 2),
 )
 
 
@@ -102,4 +122,5 @@ KIND = Kind(
     work="ffbench_eval.kinds.physicality.work",
     sentence="ffbench_eval.kinds.physicality:numbers",
     metrics=METRICS,
+    weight=0.0,  # no score between a floor and a trivial baseline
 )
