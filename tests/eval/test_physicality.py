@@ -113,6 +113,22 @@ def test_what_cannot_be_asked_has_no_value_and_a_reason(frames):
     assert "cast" in result["skipped"]["precision_error"]
 
 
+def test_energies_too_coarse_for_a_limit_give_no_pass(frames):
+    """Springs on top of -1e5 eV in float32, whose numbers there are 0.008 eV apart."""
+    inner = field_model()
+
+    def fn(batch):
+        got = inner.fn(batch)
+        return {"energy": got["energy"] - 1e5, "forces": got["forces"]}
+
+    result = asked(ForceField(fn, None, None, torch.float32, True, {}), frames, pairs=0)
+    assert "rounding" in result["skipped"]["gradient_error"]
+    assert "gradient_error" not in result["checks"]
+    assert result["checks"]["jacobian_asymmetry"] < 1e-3  # forces are fine
+    exact = asked(ForceField(fn, None, None, torch.float64, True, {}), frames, pairs=0)
+    assert exact["checks"]["gradient_error"] == 0.0
+
+
 def test_a_model_without_an_answer_is_an_error_not_a_pass(frames):
     def fn(batch):
         return {"energy": torch.full((batch.n_systems,), torch.nan), "forces": torch.zeros_like(batch.positions)}

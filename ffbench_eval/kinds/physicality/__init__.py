@@ -71,8 +71,16 @@ METRICS = (
     ),
     MetricSpec("far_molecule_force_change", "largest force of a copy 100 Å away", "eV/Å", usual=(0, 1e2), zero=True),
     MetricSpec("far_atom_force_change", "largest force of an atom 100 Å away", "eV/Å", usual=(0, 1e2), zero=True),
-    MetricSpec("cutoff_energy_jump", "energy jump at the cutoff", "eV", usual=(0, 1e2), zero=True),
-    MetricSpec("cutoff_force_jump", "force jump at the cutoff", "eV/Å", usual=(0, 1e3), zero=True, columns={"": 4}),
+    MetricSpec("cutoff_energy_jump", "energy jump at the cutoff", "eV", usual=(0, 1e2), zero=True, continuous=False),
+    MetricSpec(
+        "cutoff_force_jump",
+        "force jump at the cutoff",
+        "eV/Å",
+        usual=(0, 1e3),
+        zero=True,
+        continuous=False,
+        columns={"": 4},
+    ),
     MetricSpec("path_energy_jump", "energy jump on a path of one atom", "eV", usual=(0, 1e2), zero=True),
     MetricSpec(
         "path_force_jump", "force jump on a path of one atom", "eV/Å", usual=(0, 1e3), zero=True, columns={"": 5}

@@ -38,10 +38,10 @@ from ...models.batching import batch_atoms, in_parts
 from ...models.finite import usable
 from ...report import Curve, Metric
 from ..statistics import student
-from . import METRICS
+from . import LIMITS, METRICS
 
 STEP = {torch.float64: 1e-3, torch.float32: 1e-2}  # Å, of differences: energies in float32 need the longer one
-ROUNDING = 64  # times the spacing of numbers: what a sum over many terms may leave
+ROUNDING = {"energy": 4, "force": 64}  # times the spacing of numbers: what their sums over many terms may leave
 FAR = 100.0  # Å
 FINE = 1e-4  # Å, steps across a cutoff
 FINE_STEPS = 20
@@ -204,6 +204,15 @@ class _Found:
     def add(self, name: str, value: Callable[[], Any], *answers: np.ndarray) -> None:
         self.values[name] = float(value()) if all(np.isfinite(a).all() for a in answers) else float("nan")
 
+    def beyond(self, name: str, value: Callable[[], Any], rounding: float, *answers: np.ndarray) -> None:
+        """The same, 0 for what rounding may leave; where that is more than the limit, such a value says nothing."""
+        self.add(name, value, *answers)
+        if self.values[name] <= rounding:
+            self.values[name] = 0.0
+            if rounding > LIMITS[name]:
+                del self.values[name]
+                self.skip(f"below {rounding:.1g}, what rounding in the model's precision may leave", name)
+
     def skip(self, why: str, *names: str) -> None:
         self.skipped |= dict.fromkeys(names, why)
 
@@ -221,7 +230,7 @@ def _structure(ask, fine, model, frame, x, p, rng, progress) -> tuple[dict[str, 
     e0, f0 = at(x[None])
     e0, f0 = e0[0], f0[0]
     eps = torch.finfo(ask.model.dtype).eps
-    small = {"energy": ROUNDING * eps * abs(e0), "force": ROUNDING * eps * (1 + np.abs(f0).max())}
+    small = {"energy": ROUNDING["energy"] * eps * abs(e0), "force": ROUNDING["force"] * eps * (1 + np.abs(f0).max())}
     found.add("net_force", lambda: net_force(f0), f0)
     if open_system:
         found.add("net_torque", lambda: net_torque(x, f0, masses=atomic_masses[z]), f0)
@@ -271,12 +280,7 @@ def _derivatives(found, at, x, f0, frame, p, rng, h, small) -> None:
     e = e.reshape(4, LINES)
     slope = (e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * 2 * h)
     error = np.abs(slope + (lines * f0).sum((1, 2)))
-    found.add("gradient_error", lambda: _above(error.mean(), small["energy"] / h), e)
-
-
-def _above(value: float, limit: float) -> float:
-    """0 for what rounding may leave."""
-    return float(value) if value > limit else 0.0
+    found.beyond("gradient_error", error.mean, small["energy"] / h, e)
 
 
 def _symmetries(found, at, x, e0, f0, frame, p, rng) -> None:
@@ -309,8 +313,8 @@ def _far_away(found, ask, model, x, z, e0, f0, small, rng) -> None:
     direction = rng.normal(size=3)
     away = direction / np.linalg.norm(direction) * (FAR + 2 * np.linalg.norm(x - x.mean(0), axis=1).max())
     e, f = ask(np.concatenate([x, x + away])[None], np.concatenate([z, z]))
-    found.add("size_consistency_error", lambda: _above(abs(e[0] - 2 * e0), 2 * small["energy"]), e)
-    found.add("far_molecule_force_change", lambda: _above(np.abs(f[0, :n] - f0).max(), small["force"]), f)
+    found.beyond("size_consistency_error", lambda: abs(e[0] - 2 * e0), 2 * small["energy"], e)
+    found.beyond("far_molecule_force_change", lambda: np.abs(f[0, :n] - f0).max(), small["force"], f)
     if model.cutoff is None:
         found.skip("it states no cutoff, and a lone atom is an open shell to it", "far_atom_force_change")
         return
@@ -319,7 +323,7 @@ def _far_away(found, ask, model, x, z, e0, f0, small, rng) -> None:
     if ask.raised and not np.isfinite(g).all():
         found.skip("the model refuses an atom without neighbours", "far_atom_force_change")
         return
-    found.add("far_atom_force_change", lambda: _above(np.abs(g[0, :n] - f0).max(), small["force"]), g)
+    found.beyond("far_atom_force_change", lambda: np.abs(g[0, :n] - f0).max(), small["force"], g)
 
 
 def _across_cutoff(found, ask, at, model, x, z, frame, rng, small) -> None:
@@ -366,8 +370,8 @@ def _across_cutoff(found, ask, at, model, x, z, frame, rng, small) -> None:
 def _jumps(found, names, answers, small) -> None:
     energy = max(largest_jump(e[:, None]) for e, _ in answers)
     force = max(largest_jump(f.reshape(len(f), -1)) for _, f in answers)
-    found.add(names[0], lambda: _above(energy, small["energy"]))
-    found.add(names[1], lambda: _above(force, small["force"]))
+    found.beyond(names[0], lambda: energy, small["energy"])
+    found.beyond(names[1], lambda: force, small["force"])
 
 
 def _along_paths(found, at, x, rng, small) -> None:
