@@ -91,7 +91,7 @@ def test_diffusion_gets_what_the_box_takes_off():
     found = work._diffusivity(runs, [True, True], data, p, liquid)
     more = 1.380649e-23 * 300 * 2.837297 / (6 * np.pi * 0.8545e-3 * 12.43e-10)
     plain = [v - more for v in found["diffusivity_corrected"].values]
-    assert plain == pytest.approx([2e-9, 2e-9], rel=0.15)
+    assert plain == pytest.approx([2e-9, 2e-9], rel=0.2)
     for value, error in zip(found["diffusivity_corrected"].values, found["diffusivity_error"].values):
         assert error == pytest.approx(abs(value / 2.299e-9 - 1), rel=1e-9)
     assert "measured viscosity" in found["diffusivity_error"].interval_note

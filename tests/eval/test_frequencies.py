@@ -101,6 +101,7 @@ def test_without_a_reference_imaginary_modes_are_counted_still(monkeypatch):
     task = SimpleNamespace(name="t", dataset="ethanol_gfn2", parameters=work.Parameters(molecules=["CO"]))
     values = work.run_unit(task, {"molecules": ["CO"]}, None, guarded(spring()), None, lambda done: None)
     metrics, _ = work.score(task, [SimpleNamespace(values=values)], None)
+    assert metrics["imaginary_modes"].values == [0]
     assert metrics["imaginary_modes"].value == 0
     assert "needs tblite" in metrics["frequency_mae"].not_scored
     assert work.lacks(task).startswith("needs tblite")

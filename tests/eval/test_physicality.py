@@ -13,8 +13,9 @@ from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate
 from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.physicality import LIMITS, beyond, numbers
-from ffbench_eval.kinds.physicality.work import Parameters, run_unit
+from ffbench_eval.kinds.physicality.work import Parameters, plan, run_unit, score
 from ffbench_eval.run.execute import guarded
+from ffbench_eval.run.reproduce import compare
 from ffbench_eval.suite import load_suite
 from leaderboard.check.recompute import metric_faults, task_faults
 
@@ -186,6 +187,22 @@ def test_a_report_follows_from_its_members(tmp_path):
         assert [where for where, _ in found] == [f".metrics.{name}.values"]
     assert beyond(task) == []
     assert "within their limits" in numbers(task)[0]
+
+
+def test_a_rerun_of_one_structure_is_held_against_that_one(frames):
+    """As `reproduce` does: samples have places, those that did not run are missing."""
+    task = SimpleNamespace(parameters=Parameters(structures=2, rotations=1, pairs=0), name="t")
+    data, model = SimpleNamespace(frames=frames), guarded(field_model(vortex=0.2))
+    made = [
+        SimpleNamespace(values=run_unit(task, inputs, data, model, None, lambda done: None))
+        for inputs in plan(task, data, 0)
+    ]
+    whole, part = score(task, made, data)[0], score(task, made[1:], data)[0]
+    assert part["net_torque"].values == [None, whole["net_torque"].values[1]]
+    kind = KINDS["physicality"]
+    rows = [compare("t", kind, name, whole[name], m, whole=False) for name, m in part.items()]
+    assert {row.verdict for row in rows if row} == {"identical"}
+    assert sum(row is not None for row in rows) > 8
 
 
 def test_verdicts_name_what_is_beyond_its_limit(tmp_path):

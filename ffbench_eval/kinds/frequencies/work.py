@@ -51,9 +51,12 @@ class Parameters(BaseModel):
 
 def plan(task, data, seed: int) -> list[dict]:
     """One unit per molecule; a number is a row of the data."""
-    p = task.parameters
-    rows = np.sort(np.random.default_rng(0).permutation(len(data.frames))[: p.frames])
-    return [{"molecules": [one]} for one in [*p.molecules, *rows.tolist()]]
+    return [{"molecules": [one]} for one in starts_of(task.parameters, data)]
+
+
+def starts_of(p: Parameters, data) -> list[str | int]:
+    rows = np.sort(np.random.default_rng(0).permutation(len(data.frames))[: p.frames]) if p.frames else np.zeros(0)
+    return [*p.molecules, *rows.tolist()]
 
 
 def calls(task, inputs, data, model) -> tuple[int, float]:
@@ -189,18 +192,20 @@ def _rmsd(x: np.ndarray, atoms: Atoms) -> float:
 
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
-    """Means over molecules; ``None`` for one without a minimum or a reference."""
+    """Means over molecules; ``None`` for one that did not run, without a minimum or without a reference."""
     values: dict[str, list[float | None]] = {m.name: [] for m in METRICS}
     why, pairs = "no molecule has a minimum", []
-    for r in results:
-        mine, truth = r.values.get("frequencies"), r.values.get("reference")
-        why = r.values.get("no_reference") or why
+    found = {r.values["molecule"]: r.values for r in results if "molecule" in r.values}
+    for which in starts_of(task.parameters, data):
+        got = found.get(which, {})
+        mine, truth = got.get("frequencies"), got.get("reference")
+        why = got.get("no_reference") or why
         both = mine is not None and truth is not None and len(mine) == len(truth)
         values["imaginary_modes"].append(None if mine is None else float(np.sum(np.array(mine) < 0)))
         values["frequency_mae"].append(frequency_mae(mine, truth) if both else None)
         gap = abs(zero_point_energy(mine) - zero_point_energy(truth)) if both else None
         values["zero_point_energy_error"].append(gap)
-        values["minimum_rmsd"].append(r.values["rmsd"] if both else None)
+        values["minimum_rmsd"].append(got["rmsd"] if both else None)
         pairs += list(zip(sorted(truth), sorted(mine))) if both else []
     metrics = {m.name: _mean(values[m.name], m.unit, why) for m in METRICS}
     if not pairs:

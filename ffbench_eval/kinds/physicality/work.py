@@ -84,9 +84,12 @@ class Parameters(BaseModel):
 def plan(task, data, seed: int) -> list[dict]:
     """One unit per structure, and one for all dimers."""
     p = task.parameters
-    rows = np.sort(np.random.default_rng(0).permutation(len(data.frames))[: p.structures])
-    units: list[dict] = [{"members": [row]} for row in rows.tolist()]
+    units: list[dict] = [{"members": [row]} for row in rows_of(p, data)]
     return units + ([{"members": p.dimers, "dimers": True}] if p.dimers else [])
+
+
+def rows_of(p: Parameters, data) -> list[int]:
+    return np.sort(np.random.default_rng(0).permutation(len(data.frames))[: p.structures]).tolist()
 
 
 def calls(task, inputs, data, model) -> tuple[int, float]:
@@ -112,6 +115,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     values, skipped = _structure(ask, fine, model, frame, positions, p, np.random.default_rng([0, row]), progress)
     broken = sorted(name for name, v in values.items() if not np.isfinite(v))
     return {
+        "row": row,
         "status": ["model_error" if broken else "ok"],
         "detail": [f"structure {row}: no finite answer for {', '.join(broken)}", *ask.raised[:2]] if broken else [],
         "force_calls": ask.made,
@@ -502,13 +506,14 @@ def _dimers(symbols: list[str], model: ForceField) -> dict[str, Any]:
 
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
-    """The mean of every check over the structures, and the shares of dimers."""
+    """The mean of every check over the structures, and the shares of dimers; ``None`` for a member that did not run."""
     spec = {m.name: m for m in METRICS}
-    structures = [r.values for r in results if "checks" in r.values]
+    found = {r.values["row"]: r.values for r in results if "checks" in r.values}
+    structures = list(found.values())
     metrics: dict[str, Metric] = {}
     names = {n for v in structures for n in (*v["checks"], *v["skipped"])}
     for name in (n for n in spec if n in names):
-        values = [v["checks"].get(name) for v in structures]
+        values = [found[k]["checks"].get(name) if k in found else None for k in rows_of(task.parameters, data)]
         known = [v for v in values if v is not None]
         about = {"unit": spec[name].unit, "better": spec[name].better, "values": values}
         if not known:
