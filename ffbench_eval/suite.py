@@ -57,7 +57,11 @@ def load_suite(name: str | Path, *, tasks: list[str] | None = None) -> Suite:
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.exists():
         known(str(name), list_suites(), "suite")
-    raw = yaml.safe_load(path.read_text())
+    return suite_of(yaml.safe_load(path.read_text()), path, tasks=tasks)
+
+
+def suite_of(raw: dict[str, Any], path: Path, *, tasks: list[str] | None = None) -> Suite:
+    """The suite that the YAML of ``path`` holds; folders of data sets and files of kinds count from there."""
     rows = raw["tasks"]
     for wanted in tasks or []:
         known(wanted, rows, "task", f" of suite {raw['name']}")

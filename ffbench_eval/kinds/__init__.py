@@ -16,13 +16,15 @@ from .bsct import KIND as BSCT
 from .dynamics import KIND as DYNAMICS
 from .experiment import KIND as EXPERIMENT
 from .frequencies import KIND as FREQUENCIES
+from .lite import KIND as BOND_SCANS
+from .parts import KIND as PARTS
 from .physicality import KIND as PHYSICALITY
 from .selective import KIND as SELECTIVE
 from .speed import KIND as SPEED
 
 __all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric", "kind_of"]
 
-SHIPPED = (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PHYSICALITY, EXPERIMENT, FREQUENCIES)
+SHIPPED = (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PARTS, BOND_SCANS, PHYSICALITY, EXPERIMENT, FREQUENCIES)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in SHIPPED}
 FROM_FILES: dict[str, Kind] = {}  # that were named in this process
 

@@ -28,7 +28,6 @@ MAX_WIDTH = 1e3  # of an interval that cannot be worked out again, in units of i
 ROUNDED = 1e-7  # values of scans are written with nine digits
 UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
 SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
-ONE_JOB = ("one job on one machine: medians of interleaved rounds", "processor time of the probe over")
 LOOSE = {  # selective scores that no other number of an entry fixes; shares of cases are at least whole counts
     *("auprc", "ece", "brier", "spearman", "residual_augrc"),
     *("accuracy", "accuracy_at_coverage", "realised_risk", "realised_coverage"),
@@ -128,7 +127,7 @@ def _count(name: str, metric: Metric, known: list[float], task: TaskReport) -> I
     elif metric.aggregate in SAMPLELESS:
         if metric.n < 1:
             yield ".n", "is not positive"
-    elif "blocks of frames" in metric.interval_note or metric.aggregate == "root_mean":
+    elif metric.uncertainty.method in ("blocks", "root_of_blocks") or metric.aggregate == "root_mean":
         blocks = max(1, min(metric.n, max(2, metric.n // BLOCK)))
         if blocks != len(metric.values) or len(known) != len(metric.values):
             yield ".n", f"{metric.n} frames make {blocks} blocks, there are {len(metric.values)} values"
@@ -147,12 +146,11 @@ def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans
         mine = [v for v, t in zip(base.values, scans.bond_types) if t == kind]
         if mine != metric.values:
             raise ValueError(f"they are not those of the {kind} scans")
-    if metric.interval_note.startswith("bootstrap over"):
+    if metric.uncertainty.method == "bootstrap":
         if not rules_of(task.kind).over_molecules:
             raise ValueError("a mean of this kind of task has no bootstrap interval")
         return _over_molecules(name, metric.values, scans)
-    one_job = metric.interval_note.startswith(ONE_JOB)
-    return float(np.mean(known)), None if one_job else _student(known)
+    return float(np.mean(known)), None if metric.uncertainty.method == "one_job" else _student(known)
 
 
 def _over_molecules(
@@ -446,7 +444,7 @@ def not_recomputed(kind: str, name: str, metric: Metric, scans: Scans | None = N
     if metric.aggregate == "sum" and own.known:
         loose.append("value")
     sampled = not (own.known and own.sampled)
-    sampled = sampled or (own.over_molecules and scans is None and "bootstrap" in metric.interval_note)
+    sampled = sampled or (own.over_molecules and scans is None and metric.uncertainty.method == "bootstrap")
     if metric.interval is not None and sampled:
         loose.append("interval")
     return " and ".join(loose)

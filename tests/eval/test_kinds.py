@@ -6,6 +6,7 @@ import pytest
 
 from ffbench_eval import evaluate
 from ffbench_eval.kinds import KINDS, find_kind, find_metric
+from ffbench_eval.kinds.base import HOOKS
 from ffbench_eval.suite import load_suite
 from tests.conftest import ROOT
 
@@ -137,3 +138,52 @@ def test_every_metric_of_the_board_is_stated():
 @pytest.mark.parametrize("suite", ["mini", "desk", "bsct"])
 def test_tasks_hold_the_kind_itself(suite):
     assert all(task.kind is KINDS[task.kind.name] for task in load_suite(suite).tasks)
+
+
+def test_a_planned_task_is_ready_unsupported_or_absent(tmp_path, monkeypatch):
+    """Three types, not one with flags: only a ready task has units and a model, the others have a reason."""
+    from ffbench_eval import ForceField
+    from ffbench_eval.run.evaluation import Absent, Ready, Unsupported, plan
+
+    monkeypatch.setenv("FFBENCH_DATA", str(tmp_path / "empty"))
+    (tmp_path / "three.yaml").write_text(
+        "name: three\nversion: 1.0.0\ntasks:\n"
+        "  here: {kind: accuracy, dataset: ethanol_gfn2, max_frames: 5}\n"
+        "  no_model: {kind: accuracy, dataset: 'water:1k', max_frames: 5}\n"
+        "  no_data: {kind: accuracy, dataset: 'three_bpa:300K', max_frames: 5}\n"
+    )
+
+    def energy(batch):
+        return batch.positions.new_zeros(batch.n_systems).index_add(0, batch.system_index, batch.positions.sum(1))
+
+    model = ForceField.from_energy(energy, cutoff=5.0)
+    planned = plan({"ethanol_gfn2": model, "three_bpa": model}, load_suite(str(tmp_path / "three.yaml")))
+    here, no_model, no_data = planned
+    assert isinstance(here, Ready)
+    assert here.units
+    assert no_model == Unsupported(no_model.task, no_model.data, "no model for dataset water:1k")
+    assert isinstance(no_data, Absent)
+    assert "ffbench data build three_bpa" in no_data.why
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_work_of_every_kind_is_whole_and_hooks_are_listed(name):
+    source = (ROOT / "ffbench_eval" / "kinds" / "base.py").read_text()
+    assert set(re.findall(r'_hook\("(\w+)"\)', source)) == set(HOOKS)
+    assert KINDS[name].module.run_unit
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("def calls(", "def call(", "has no calls; a kind needs Parameters, plan, calls, run_unit, score"),
+        ("def score(", "def sampel_rows(data, model, count):\n    return []\n\n\ndef score(", "is sample_rows meant"),
+        ("def score(", "def write_file(*about):\n    pass\n\n\ndef score(", "is write_files meant"),
+    ],
+)
+def test_a_misspelt_hook_is_one_line(old, new, said, tmp_path):
+    (tmp_path / "my_kind.py").write_text(MINE.replace(old, new))
+    (tmp_path / "own.yaml").write_text(SUITE)
+    with pytest.raises(ValueError, match=said) as error:
+        load_suite(str(tmp_path / "own.yaml"))
+    assert len(str(error.value).splitlines()) == 1

@@ -24,7 +24,7 @@ SHOWN = 200
 class Parameters(dynamics.Parameters):
     """Those of molecular dynamics, and which liquid; g(r) is compared between ``r_min`` and ``r_max`` (Å)."""
 
-    observables: list[dynamics.Observable] = Field(default_factory=list)
+    observables: list[str] = Field(default_factory=list)
     liquid: str = "water"
     r_min: float = Field(default=2.0, ge=0)
     r_max: float = Field(default=6.0, gt=0)
@@ -47,9 +47,9 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     """Nothing is watched but sound numbers: bonds and g(r) of a data set are those of its theory."""
-    from ...run.seeds import task_seed
+    from ...kinds.seeds import task_seed
 
-    rules = replace(dynamics.protocol(task, data, inputs["replicas"][0]), bonds=())
+    rules = replace(dynamics.protocol(task, data, inputs["replicas"][0]), bonds=(), rdf=None)
     seed = task_seed(task.name)
     outcome = simulate(
         model, dynamics.start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile
@@ -124,7 +124,7 @@ def _structure(kept, sound, p, liquid: Measured):
         gaps = [_gaps(next(waiting), g0, error, inside, spacing) if fine else trivial for fine in sound]
         for k, (name, unit) in enumerate((("rdf_chi", "1"), ("rdf_measured_error", "Å"))):
             made = over_replicas([g[k] for g in gaps], unit=unit, trivial=trivial[k])
-            metrics[f"{name}_{pair}"] = _noted(made, _about(p, liquid, kept[0], sound))
+            metrics[f"{name}_{pair}"] = made.noted(_about(p, liquid, kept[0], sound))
         series = {"measured": rounded(g0)}
         if curve:
             series = {"model": rounded(np.mean(curve, axis=0)), **series}
@@ -149,10 +149,6 @@ def _about(p, liquid: Measured, like, sound) -> str:
     return "; ".join(said)
 
 
-def _noted(metric: Metric, note: str) -> Metric:
-    return metric.model_copy(update={"interval_note": f"{metric.interval_note}; {note}"})
-
-
 def _diffusivity(kept, sound, data, p, liquid: Measured) -> dict[str, Metric]:
     """D as the dynamics kind fits it, plus what the box takes off (Yeh and Hummer) with the measured viscosity."""
     made = OBSERVABLES["diffusivity"]([t for t, fine in zip(kept, sound) if fine] or kept, data, p, None)[0]
@@ -173,8 +169,8 @@ def _diffusivity(kept, sound, data, p, liquid: Measured) -> dict[str, Metric]:
         f"experiment {liquid.diffusivity:.3g} m^2/s at {liquid.temperature_K:g} K"
     )
     return {
-        "diffusivity_corrected": _noted(over_replicas(values, unit="m^2/s", better="neither"), note),
-        "diffusivity_error": _noted(over_replicas(error, unit="1"), note),
+        "diffusivity_corrected": over_replicas(values, unit="m^2/s", better="neither").noted(note),
+        "diffusivity_error": over_replicas(error, unit="1").noted(note),
     }
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ffbench_metrics import frequency_mae, harmonic_frequencies, why_no_interval, zero_point_energy
 
-from ...report import Curve, Metric, axis, rounded
+from ...report import Curve, Interval, Metric, axis, rounded
 from ..physicality.work import Ask, in_double
 from ..statistics import student
 from . import METRICS
@@ -230,5 +230,9 @@ def _mean(values: list[float | None], unit: str, why: str) -> Metric:
     interval = student(known)
     note = "Student's t over molecules" if interval else f"molecules: {why_no_interval(known)}"
     return Metric(
-        value=float(np.mean(known)), unit=unit, interval=interval, interval_note=note, n=len(known), values=values
+        value=float(np.mean(known)),
+        unit=unit,
+        uncertainty=Interval.of(interval, note, "student"),
+        n=len(known),
+        values=values,
     )

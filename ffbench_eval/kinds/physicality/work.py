@@ -36,7 +36,7 @@ from ffbench_metrics import (
 
 from ...models.batching import batch_atoms, in_parts
 from ...models.finite import usable
-from ...report import Curve, Metric
+from ...report import Curve, Interval, Metric
 from ..statistics import student
 from . import LIMITS, METRICS
 
@@ -525,8 +525,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         dtype = "/".join(sorted({v["dtype"] for v in structures}))
         metrics[name] = Metric(
             value=float(np.mean(known)),
-            interval=interval,
-            interval_note=f"{said}; in {dtype}",
+            uncertainty=Interval.of(interval, f"{said}; in {dtype}", "student"),
             n=len(known),
             **about,
         )
@@ -540,6 +539,9 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
             continue
         value, low, high = clopper_pearson(int(sum(known)), len(known))
         metrics[f"dimer_{share}"] = Metric(
-            value=value, interval=(low, high), interval_note="Clopper-Pearson", n=len(known), **about
+            value=value,
+            uncertainty=Interval.of((low, high), "Clopper-Pearson", "clopper_pearson"),
+            n=len(known),
+            **about,
         )
     return metrics, {}
