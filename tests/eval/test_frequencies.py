@@ -13,7 +13,7 @@ from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate, from_ase
 from ffbench_eval.kinds.frequencies import work
 from ffbench_eval.kinds.physicality.work import Ask
-from ffbench_eval.run.execute import guarded
+from ffbench_eval.models.guard import guarded
 from ffbench_eval.suite import load_suite
 from leaderboard.check.recompute import metric_faults, task_faults
 

@@ -14,7 +14,7 @@ from ffbench_eval import evaluate
 from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.physicality import LIMITS, beyond, numbers
 from ffbench_eval.kinds.physicality.work import Parameters, plan, run_unit, score
-from ffbench_eval.run.execute import guarded
+from ffbench_eval.models.guard import guarded
 from ffbench_eval.run.reproduce import compare
 from ffbench_eval.suite import load_suite
 from leaderboard.check.recompute import metric_faults, task_faults

@@ -60,13 +60,11 @@ METRICS = (
 
 def numbers(task: TaskReport) -> list[str]:
     """What a verdict says."""
-    from ...words import known, quantity, value_text
-
-    chi = {name.removeprefix("rdf_chi_"): m for name, m in task.metrics.items() if name.startswith("rdf_chi_")}
-    said = ", ".join(f"{value_text(m)} ({pair})" for pair, m in chi.items() if known(m))
+    chi = {name.removeprefix("rdf_chi_"): m.value for name, m in task.metrics.items() if name.startswith("rdf_chi_")}
+    said = ", ".join(f"{value:.3g} ({pair})" for pair, value in chi.items() if value is not None)
     out = [f"g(r) is off by {said} experimental errors on average"] if said else []
     d = task.metrics.get("diffusivity_corrected")
-    return [*out, f"D of an infinite box {quantity(d)}"] if known(d) else out
+    return [*out, f"D of an infinite box {d.value:.3g} m²/s"] if d and d.value is not None else out
 
 
 KIND = Kind(

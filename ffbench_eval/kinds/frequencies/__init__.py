@@ -26,11 +26,9 @@ METRICS = (
 
 def numbers(task: TaskReport) -> list[str]:
     """What a verdict says."""
-    from ...words import known, quantity
-
     mae, imaginary = task.metrics.get("frequency_mae"), task.metrics.get("imaginary_modes")
-    out = [f"harmonic frequencies off by {quantity(mae)}"] if known(mae) else []
-    if known(imaginary) and imaginary.value:
+    out = [f"harmonic frequencies off by {mae.value:.3g} cm⁻¹"] if mae and mae.value is not None else []
+    if imaginary and imaginary.value:
         out.append(f"{sum(v or 0 for v in imaginary.values):g} imaginary modes in {imaginary.n} molecules")
     return out
 

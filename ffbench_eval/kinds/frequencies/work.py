@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ffbench_metrics import frequency_mae, harmonic_frequencies, why_no_interval, zero_point_energy
 
+from ...models.ase import from_ase
+from ...models.guard import guarded
 from ...report import Curve, Interval, Metric, axis, rounded
 from ..physicality.work import Ask, in_double
 from ..statistics import student
@@ -85,9 +87,6 @@ def _start(which: str | int, data) -> Atoms:
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ffbench_data.potentials import reference
-
-    from ...models.ase import from_ase
-    from ...run.execute import guarded
 
     atoms = _start(inputs["molecules"][0], data)
     if model.elements is not None and not set(atoms.numbers.tolist()) <= set(model.elements):

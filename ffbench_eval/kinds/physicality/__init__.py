@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..base import Kind, MetricSpec
 
 if TYPE_CHECKING:
-    from ...report import TaskReport
+    from ...report import Metric, TaskReport
 
 LIMITS = {  # beyond these a verdict calls it a fault; rounding counts as 0 before
     "jacobian_asymmetry": 1e-3,
@@ -108,16 +108,19 @@ def beyond(task: TaskReport) -> list[str]:
 
 def numbers(task: TaskReport) -> list[str]:
     """What a verdict says: the faults with their numbers, how many checks found none, and what was not asked."""
-    from ...words import known, metric_name, quantity
-
-    told = [f"{metric_name(name)} {quantity(task.metrics[name])}" for name in beyond(task)]
+    labels = {m.name: m.label for m in METRICS}
+    told = [f"{labels[n]} {_quantity(task.metrics[n])}" for n in beyond(task)]
     asked = [m for name, m in task.metrics.items() if name in LIMITS]
-    fine = sum(known(m) for m in asked) - len(told)
-    missing = sum(not known(m) for m in asked)
+    missing = sum(m.value is None for m in asked)
+    fine = len(asked) - missing - len(told)
     said = [f"beyond its limit: {', '.join(told)}"] if told else []
     if fine:
         said.append(f"{fine} of {fine + len(told)} checks within their limits")
     return [*said, f"{missing} could not be asked"] if missing else said
+
+
+def _quantity(m: Metric) -> str:
+    return f"{m.value:.3g}" + ("" if m.unit == "1" else f" {m.unit}")
 
 
 KIND = Kind(

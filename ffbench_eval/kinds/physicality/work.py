@@ -36,6 +36,7 @@ from ffbench_metrics import (
 
 from ...models.batching import batch_atoms, in_parts
 from ...models.finite import usable
+from ...models.guard import guarded
 from ...report import Curve, Interval, Metric
 from ..statistics import student
 from . import LIMITS, METRICS
@@ -129,8 +130,6 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
 def in_double(model: ForceField, frame) -> tuple[ForceField | None, str]:
     """(the model in float64, "") or (``None``, why it cannot be): a torch module that answers there as it does in its
     own precision, to a thousandth."""
-    from ...run.execute import guarded
-
     if model.dtype == torch.float64:
         return model, ""
     inner = getattr(model.fn, "__wrapped__", model)
@@ -449,8 +448,6 @@ def _start(a: int, b: int) -> float:
 
 
 def _precision(found, fine, model, x, z, about) -> None:
-    from ...run.execute import guarded
-
     inner = getattr(model.fn, "__wrapped__", model)
     single = model
     if model.dtype == torch.float64:
