@@ -31,21 +31,24 @@ def test_import_loads_nothing_it_should_not(module):
     assert not loaded & set(RULES[module])
 
 
+FACTS = [p.parent.name for p in (ROOT / "ffbench_eval" / "kinds").glob("*/__init__.py")]  # what each kind is
 # The floors of ffbench_eval, lowest first; what a kind, a metric or a report is stands below those who use it.
 FLOORS = (
-    ("report", "files"),
-    ("kinds", "kinds.base", *(f"kinds.{k}" for k in ("accuracy", "dynamics", "bsct", "selective", "speed"))),  # facts
+    ("report", "stderr"),
+    ("kinds", "kinds.base", *(f"kinds.{k}" for k in FACTS)),  # facts
     ("words",),
     ("engine",),
     ("models",),
     ("kinds.work",),  # everything else of the kinds
     ("suite",),
+    ("own",),
     ("page",),
     ("run",),
     ("callbacks", "selective", "", "cli", "__main__"),  # the doors
 )
 UPWARD = {  # late, and on purpose
     ("report", "page.page"): "Report.to_html is a public name: two lines that call the page",
+    ("report", "page.summary"): "what a notebook shows of a report",
     ("kinds.bsct.pictures", "page.page"): "the page of a run's worst scans, written beside the report",
     ("kinds.bsct.pictures", "page.svg.charts"): "its drawings",
     ("kinds.bsct.pictures", "page.templating"): "its template",

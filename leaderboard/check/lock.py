@@ -72,8 +72,9 @@ def all_locks(folder: Path = SUITES) -> list[SuiteLock]:
 
 def write_lock(lock: SuiteLock, folder: Path = SUITES) -> Path:
     path = folder / f"{lock.suite}-{lock.version}.json"
-    path.write_text(lock.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return path
+    from ffbench_data.atomic import write_text
+
+    return write_text(path, lock.model_dump_json(indent=1) + "\n")
 
 
 def make_lock(

@@ -226,9 +226,11 @@ def start(inputs, data) -> Start:
 
 
 class Values(UnitValues, total=False):
-    """``end_ps``: of every replica; ``no_truth``: why the truth was not asked about the frames."""
+    """``end_ps``: of every replica; ``charge_and_spin``: of their system; ``no_truth``: why the truth was not asked
+    about the frames."""
 
     end_ps: list[float]
+    charge_and_spin: list[int]
     no_truth: str
 
 
@@ -264,7 +266,7 @@ def after(task, data, model, folder, values: Values) -> dict[str, Any] | None:
     if values.get("no_truth") and lacks(task):
         return None
     found = read_trajectories(folder, replicas=len(values["end_ps"]))
-    charge, spin = values.get("charge_and_spin", (0, 1))
+    charge, spin = values.get("charge_and_spin", [0, 1])
     try:
         why_not, notes = label_sample(
             task.dataset, model, found, task.parameters.truth_frames, folder,
