@@ -25,7 +25,14 @@ from ffbench_metrics.diatomics import (
     dimer_wall_error,
     dimer_well_error,
 )
-from ffbench_metrics.distributions import histogram_error, jensen_shannon, rdf_error, wasserstein, wright_factor
+from ffbench_metrics.distributions import (
+    histogram_error,
+    jensen_shannon,
+    rdf_chi,
+    rdf_error,
+    wasserstein,
+    wright_factor,
+)
 from ffbench_metrics.dynamics import (
     diffusivity,
     diffusivity_from_msd,
@@ -73,6 +80,7 @@ from ffbench_metrics.noise_floor import (
     replica_floor,
 )
 from ffbench_metrics.pairs import distance_counts, number_of_pairs, pair_distance_counts
+from ffbench_metrics.physicality import Repulsion, equivariance_error, jacobian_asymmetry, largest_jump, repulsion
 from ffbench_metrics.relative_energy import (
     curve_minimum,
     no_difference_mae,
@@ -147,6 +155,7 @@ from ffbench_metrics.thermodynamics import (
     kinetic_temperature,
     maxwell_boltzmann_test,
 )
+from ffbench_metrics.vibrations import frequency_mae, harmonic_frequencies, zero_point_energy
 from ffbench_metrics.violations import OnTrajectoryError, energy_violation, force_violation, on_trajectory_error
 
 __version__ = "0.1.0"
@@ -160,6 +169,7 @@ __all__ = [
     "PairedComparison",
     "RankIntervals",
     "ReliabilityDiagram",
+    "Repulsion",
     "RestrictedMean",
     "Stability",
     "SurvivalCurve",
@@ -215,6 +225,7 @@ __all__ = [
     "energy_roughness",
     "energy_stability",
     "energy_violation",
+    "equivariance_error",
     "error_quantiles",
     "excess_augrc",
     "excess_aurc",
@@ -236,11 +247,15 @@ __all__ = [
     "free_energy_integral_error",
     "free_energy_marginal",
     "free_energy_surface",
+    "frequency_mae",
     "group_bootstrap",
+    "harmonic_frequencies",
     "heat_capacity",
     "histogram_error",
+    "jacobian_asymmetry",
     "jensen_shannon",
     "kinetic_temperature",
+    "largest_jump",
     "limit_stability",
     "maxwell_boltzmann_test",
     "mean_squared_displacement",
@@ -259,6 +274,7 @@ __all__ = [
     "rank_correlation",
     "rank_intervals",
     "rdf",
+    "rdf_chi",
     "rdf_error",
     "rdf_from_counts",
     "rdf_stability",
@@ -270,6 +286,7 @@ __all__ = [
     "reliability_diagram",
     "replica_floor",
     "replica_interval",
+    "repulsion",
     "restricted_mean",
     "reweighting_weights",
     "risk_coverage_curve",
@@ -285,4 +302,5 @@ __all__ = [
     "why_no_interval",
     "within",
     "wright_factor",
+    "zero_point_energy",
 ]

@@ -222,6 +222,12 @@ def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport, 
     )
 
 
+def _share(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    if any(v not in (0.0, 1.0) for v in known):
+        raise ValueError("a member passes (1) or not (0)")
+    return float(np.mean(known)), _exact(int(sum(known)), len(known))
+
+
 def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
     length = task.parameters.get("length_ps")
     if not isinstance(length, int | float) or isinstance(length, bool) or length <= 0:
@@ -266,6 +272,7 @@ def _in_domain(name: str, value: float, ends: tuple[float, float] | None) -> tup
 
 RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], Expected]] = {
     "mean": _mean,
+    "share": _share,
     "median": _median,
     "quantile_0.9": _ninetieth,
     "fraction": _fraction,
@@ -353,6 +360,22 @@ def _dynamics_faults(task: TaskReport) -> Iterator[Fault]:
             yield f".metrics.{name}.values", f"{len(metric.values)} values for {len(finished)} replicas that ran"
 
 
+def _structure_faults(task: TaskReport) -> Iterator[Fault]:
+    """One value per structure, and per dimer one that is there unless its element is not supported."""
+    dimers = task.parameters.get("dimers")
+    states = [s for u in task.units for s in u.status]
+    if not isinstance(dimers, list) or "not_run" in states or set(states) == {"unsupported"}:
+        return
+    structures = len(states) - len(dimers)
+    for name, metric in task.metrics.items():
+        of_dimers = name.startswith("dimer_")
+        members = len(dimers) if of_dimers else structures
+        if len(metric.values) != members:
+            yield f".metrics.{name}.values", f"{len(metric.values)} values for {members} members"
+        elif of_dimers and [v is None for v in metric.values] != [s != "ok" for s in states[structures:]]:
+            yield f".metrics.{name}.values", "are not those of the dimers that ended ok"
+
+
 def _scan_faults(task: TaskReport) -> Iterator[Fault]:
     states = [s for u in task.units for s in u.status]
     ok = sum(s == "ok" for s in states)
@@ -399,6 +422,9 @@ OF_KIND = {
     "relative_energy": KindRules(reaction_faults, reaction_score, over_molecules=over_parents),
     "selective": KindRules(selective_faults, selective_score, sampled=False, in_part=True),
     "speed": KindRules(),
+    "physicality": KindRules(_structure_faults),
+    "experiment": KindRules(),
+    "frequencies": KindRules(),
 }
 
 

@@ -91,8 +91,8 @@ def test_unknown_kinds_and_files_are_one_line(tmp_path):
 
 @pytest.mark.parametrize("package", ["ffbench_eval", "leaderboard"])
 def test_nobody_compares_the_name_of_a_kind(package):
-    """Names of kinds stand in their own rooms, in suites, locks and what writes suites, and in the one table of the second implementation
-    (``OF_KIND``); comparisons, look-ups and tables of them stand nowhere else."""
+    """Names of kinds stand in their own rooms, in suites, locks and what writes suites, and in the one table of the
+    second implementation (``OF_KIND``); comparisons, look-ups and tables of them stand nowhere else."""
     names = "|".join(n for n in KINDS if n not in ("accuracy", "speed"))  # these two are metrics and files too
     name, any_name = rf"[\"']({names})[\"']", rf"[\"']({'|'.join(KINDS)})[\"']"
     compared = re.compile(rf"kind(?:\.name)? *(?:[=!]=|in \(|not in \() *{any_name}|{any_name} *[=!]= *\w*kind|{name}|"
