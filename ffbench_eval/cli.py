@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,8 +13,29 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Can this machine-learned force field be trusted in a simulation?",
 )
+
+OWN = "Your own data: what the files do not say (ffbench data add --help)"
+OwnText = Annotated[str, typer.Option(rich_help_panel=OWN)]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from .run.environment import version
+
+        typer.echo(f"ffbench {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and stop")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -21,7 +43,10 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(help="reference_models:NAME, path/to/file.py:function or package.module:factory")
     ],
-    suite: Annotated[str, typer.Option(help="suite name or YAML file")] = "mini",
+    suite: Annotated[str | None, typer.Option(help="suite name or YAML file [default: mini]")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="your own data instead: a file (repeatable), a data set or its folder")
+    ] = None,
     task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<model>-<suite>]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
@@ -33,17 +58,31 @@ def evaluate(
     isolate: Annotated[
         bool | None, typer.Option(help="the model in its own process [default: other people's packages]")
     ] = None,
+    theory: OwnText = "",
+    temperature: OwnText = "",
+    time_step: Annotated[float | None, typer.Option(rich_help_panel=OWN, help="fs between frames")] = None,
+    split: OwnText = "auto",
+    energy_key: OwnText = "",
+    forces_key: OwnText = "",
+    units: OwnText = "",
+    cell: OwnText = "",
+    pbc: OwnText = "",
+    reference: OwnText = "",
 ) -> None:
-    """Score a model on a suite; writes report.json and report.html into the run folder."""
-    from .page.table import print_table
+    """Score a model on a suite, or on your own data; writes report.json and report.html into the run folder."""
+    from .page.summary import print_summary
     from .run import evaluation
 
+    said = {"theory": theory, "temperature": temperature, "time_step": time_step, "split": split, "units": units,
+            "energy_key": energy_key, "forces_key": forces_key, "cell": cell, "pbc": pbc,
+            "reference": reference}  # fmt: skip
+    chosen = _chosen_suite(suite, data, task, said)
     if dry_run:
-        _plan(model, suite, task, seed)
+        _plan(model, chosen, task, seed)
         return
     report = evaluation.evaluate(
         model,
-        suite,
+        chosen,
         device=device,
         out=out,
         seed=seed,
@@ -53,10 +92,34 @@ def evaluate(
         tasks=task,
         isolate=isolate,
     )
-    print_table(report)
+    print_summary(report)
     run = out or Path("runs") / f"{evaluation._slug(report.model.name)}-{report.suite}"
-    typer.echo(f"\nReport: {run / 'report.html'} (numbers: {run / 'report.json'})")
-    typer.echo("Next: score your own model with `ffbench evaluate path/to/file.py:function`, see README.md.")
+    typer.echo(f"\nPage: {run / 'report.html'}. Every number: ffbench show {shlex.quote(str(run))} --all")
+
+
+def _chosen_suite(suite: str | None, data: list[str] | None, task: list[str] | None, said: dict[str, Any]) -> Any:
+    """The suite by its name, or the one that fits the data; what these do not allow is printed."""
+    from ffbench_data.own.options import Options
+
+    given = [f"--{k.replace('_', '-')}" for k, v in said.items() if v not in ("", None, "auto")]
+    if not data:
+        if given:
+            raise ValueError(f"{', '.join(given)}: goes with --data FILE; a suite's data sets say it themselves")
+        return suite or "mini"
+    if suite:
+        raise ValueError("--suite and --data: give one; `ffbench suite for FILE` writes the suite of your data to edit")
+    from .own.rows import left_out
+    from .own.suite import rows_for, sealed, suite_of
+    from .run import doors
+
+    options = Options(**said)
+    rows = rows_for(data, options)
+    from ffbench_data.own import read_facts
+
+    facts = read_facts(sealed(data, options))
+    for line in left_out(facts):
+        typer.echo(f"not: {line}", err=True)
+    return suite_of(rows, Path.cwd() / "suite.yaml", tasks=doors.tasks(task))
 
 
 @app.command()
@@ -69,27 +132,29 @@ def plan(
     _plan(model, suite, task, 0)
 
 
-def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
+def _plan(model: str, suite: Any, task: list[str] | None, seed: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from .models import resolve as models
     from .run import doors, evaluation
-    from .suite import load_suite
+    from .suite import Suite, load_suite
 
     chosen, spec = models.resolve(model)
     models.cards(chosen, spec)
-    planned = evaluation.plan(chosen, load_suite(suite, tasks=task), doors.seed(seed))
+    found = suite if isinstance(suite, Suite) else load_suite(suite, tasks=task)
+    planned = evaluation.plan(chosen, found, doors.seed(seed))
     evaluation.estimate(planned, Path("-"))
     table = Table("task", "what", "units", "about")
     left_out: dict[str, list[str]] = {}
     for p in planned:
-        if p.why_not:
-            left_out.setdefault(p.why_not, []).append(p.task.name)
-        else:
+        if isinstance(p, evaluation.Ready):
             table.add_row(p.task.name, p.task.title, str(len(p.units)), evaluation.duration(p.seconds))
-    whole = evaluation.duration(sum(p.seconds for p in planned))
-    table.add_row("all", "", str(sum(len(p.units) for p in planned)), whole)
+        else:
+            left_out.setdefault(p.why, []).append(p.task.name)
+    runs = evaluation.ready(planned)
+    whole = evaluation.duration(sum(p.seconds for p in runs))
+    table.add_row("all", "", str(sum(len(p.units) for p in runs)), whole)
     console = Console(highlight=False)
     console.print(table)
     for why, names in left_out.items():
@@ -99,17 +164,62 @@ def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
 
 
 @app.command()
-def show(run: Annotated[Path, typer.Argument(help="run folder or report.json")]) -> None:
-    """Print the table of a finished run and write its page again."""
+def show(
+    run: Annotated[Path, typer.Argument(help="run folder or report.json")],
+    task: Annotated[list[str] | None, typer.Option(help="every number of this task (repeatable)")] = None,
+    all: Annotated[bool, typer.Option("--all", help="every number of every task")] = False,
+    json: Annotated[bool, typer.Option("--json", help="the answers and deciding numbers as JSON")] = False,
+) -> None:
+    """Print what a finished run found, and write its page again."""
+    from .page.summary import answers, print_summary
     from .page.table import print_table
     from .report import Report
 
     if (run / "run.json").exists() and not (run / "report.json").exists():
         raise ValueError(f"{run} is unfinished: give the command that made it again, and it goes on where it was")
     report = Report.load(run)
-    print_table(report)
+    unknown = [name for name in task or [] if name not in report.tasks]
+    if unknown:
+        raise ValueError(f"--task {unknown[0]}: not in this report, which has {', '.join(report.tasks)}")
+    if json:
+        typer.echo(answers(report))
+        return
+    if task or all:
+        print_table(report, tasks=task or ())
+    else:
+        print_summary(report)
     page = (run if run.is_dir() else run.parent) / "report.html"
     typer.echo(f"\nPage: {report.to_html(page)}")
+
+
+@app.command()
+def kinds(name: Annotated[str, typer.Argument(help="a kind; without one, all of them")] = "") -> None:
+    """Say what can be asked: the kinds of tasks, or one kind's parameters and metrics."""
+    from .kinds import all_kinds, find_kind
+
+    if not name:
+        for kind in all_kinds().values():
+            typer.echo(f"{kind.name}: {kind.about}")
+        return
+    kind = find_kind(name)
+    typer.echo(f"{kind.name}: {kind.about}\n\nParameters of a task:")
+    for field, info in kind.module.Parameters.model_fields.items():
+        default = "required" if info.is_required() else f"default {info.get_default(call_default_factory=True)!r}"
+        kind_of = str(info.annotation).removeprefix("<class '").removesuffix("'>").replace("typing.", "")
+        typer.echo(f"  {field}: {kind_of.rsplit('.', 1)[-1] if 'ffbench' in kind_of else kind_of}, {default}")
+    typer.echo("\nMetrics:")
+    for spec in kind.metrics:
+        unit = "" if spec.unit == "1" else f" [{spec.unit}]"
+        typer.echo(f"  {spec.name}: {spec.label}{unit}, {spec.better} is better".replace("neither is better", "no aim"))
+
+
+@app.command()
+def validate(suite: Annotated[str, typer.Argument(help="a suite's YAML file, or a shipped suite's name")]) -> None:
+    """Check a suite: every row, its kind, parameters and data set."""
+    from .suite import load_suite
+
+    found = load_suite(suite)
+    typer.echo(f"{found.name} {found.version}: {len(found.tasks)} tasks, no fault")
 
 
 @app.command()
@@ -199,6 +309,10 @@ def _mount() -> None:
         from ffbench_data.cli import app as data
 
         app.add_typer(data, name="data", help="Datasets: list, build, check, push.")
+    if not any(group.name == "suite" for group in app.registered_groups):
+        from .own.cli import app as own
+
+        app.add_typer(own, name="suite")
     if not any(group.name == "models" for group in app.registered_groups):
         from reference_models.cli import app as models
 

@@ -123,6 +123,7 @@ def reproduce(
     model: Annotated[str, typer.Option(help="spec of the model [default: the entry's]")] = "",
     task: Annotated[list[str] | None, typer.Option(help="only from this task (repeatable)")] = None,
     seed: Annotated[int | None, typer.Option(help="of the choice of units [default: random]")] = None,
+    other_seeds: Annotated[int, typer.Option(help="run drawn simulations with so many other seeds too")] = 0,
     out: Annotated[Path, typer.Option(help="folder of the new units")] = Path("runs/reproduce"),
     record: Annotated[bool, typer.Option("--record", help="maintainers: write the trust record")] = False,
     by: Annotated[str, typer.Option(help="who, for the record")] = "",
@@ -131,7 +132,7 @@ def reproduce(
     from ffbench_eval.run.reproduce import reproduce as rerun
 
     report = _report(entry)
-    rows = rerun(report, units=units, seed=seed, model=model, out=out, tasks=task)
+    rows = rerun(report, units=units, seed=seed, model=model, out=out, tasks=task, other_seeds=other_seeds)
     for row in rows:
         typer.echo(f"{row.verdict:12} {row.task}: {row.metric}: reported {row.reported}, rerun {row.rerun}")
     bad = [r for r in rows if r.verdict == "differs"]

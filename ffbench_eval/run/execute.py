@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.contract import AtomsBatch, ForceField, Prediction
+from ffbench_data.contract import ForceField
 
+from ..files import write_atomically
 from ..kinds import Kind
+from ..models.guard import ModelFailure, guarded
 from ..suite import Task
 from ..words import clean
 
@@ -59,7 +61,7 @@ def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **m
         "kind": task.kind.name,
         "version": task.version,
         "parameters": task.parameters.model_dump(mode="json"),
-        "dataset": [task.dataset, task.config, data],
+        "dataset": [task.data_name, task.config, data],
         "model": model,
         "inputs": inputs,
         "seed": seed,
@@ -94,12 +96,6 @@ def save_result(result: Result, folder: Path) -> Result:
     return Result(result.folder, **record)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -118,61 +114,21 @@ def singles(unit: Unit) -> list[Unit]:
     return [_part(unit, slice(k, k + 1)) for k in range(count)] if count > 1 else [unit]
 
 
+def other_draws(unit: Unit, first: int) -> Unit:
+    """The same replicas with other random numbers: numbered from ``first`` on."""
+    return _with(unit, {**unit.inputs, "ids": [first + k for k in range(len(unit.inputs["replicas"]))]})
+
+
 def _part(unit: Unit, part: slice) -> Unit:
     """Some replicas of a unit; they keep their numbers, and with them their random numbers."""
     replicas = unit.inputs["replicas"]
     ids = unit.inputs.get("ids", list(range(len(replicas))))
-    inputs = {**unit.inputs, "replicas": replicas[part], "ids": ids[part]}
+    return _with(unit, {**unit.inputs, "replicas": replicas[part], "ids": ids[part]})
+
+
+def _with(unit: Unit, inputs: dict[str, Any]) -> Unit:
     text = json.dumps([unit.address, inputs], sort_keys=True)
     return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
-
-
-class ModelFailure(Exception):
-    """The model raised. Its text: type and first line, then the frames of the traceback that are the model's own."""
-
-    whole = False  # true: of the call as such, not of a system in it
-
-    @property
-    def line(self) -> str:
-        return str(self).partition("\n")[0]
-
-
-def guarded(model: ForceField) -> ForceField:
-    """The same model, whose exceptions are told apart from our own (`SystemExit` too, not an interrupt).
-
-    Its answers are copies without a graph: a model may write the next one into the same tensors, and forces that carry
-    gradients would chain the graph over all steps.
-    """
-    from dataclasses import replace
-
-    from ..engine.memory import OutOfMemory, memory_guard
-
-    def call(batch: AtomsBatch) -> Prediction:
-        try:
-            with memory_guard(batch.n_systems):
-                out = model(batch)
-        except (OutOfMemory, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            failure = ModelFailure(_told(error))
-            failure.whole = getattr(error, "whole", False)
-            raise failure from None
-        return copied(out)
-
-    call.__wrapped__ = model  # type: ignore[attr-defined]  # for kinds that need its members or a layer
-    return replace(model, fn=call)
-
-
-def copied(out: Prediction) -> Prediction:
-    """The same answer in tensors of its own, without a graph."""
-    return Prediction(**{k: None if v is None else v.detach().clone() for k, v in vars(out).items()})
-
-
-def _told(error: BaseException) -> str:
-    from .first_answer import told
-
-    line, frames = told(error)
-    return clean(f"{line}\n{frames}".strip())
 
 
 def run_unit(
@@ -246,7 +202,7 @@ def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress,
 def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from ..engine.compiled import CannotCompile
     from ..engine.memory import OutOfMemory
-    from .first_answer import full_traceback
+    from ..models.tracebacks import full_traceback
 
     try:
         return work()

@@ -165,8 +165,9 @@ def test_the_headline_is_chosen_on_the_calibration_part(with_features):
 
 
 def test_the_order_of_sources_means_nothing_and_bounds_never_stand_for_a_model():
+    from ffbench_eval.kinds.selective import ELIGIBLE, NEVER
     from ffbench_eval.kinds.selective.catalogue import SOURCES
-    from ffbench_eval.kinds.selective.headline import ELIGIBLE, NEVER, best
+    from ffbench_eval.kinds.selective.headline import best
 
     assert {*ELIGIBLE, *NEVER} == set(SOURCES)
     values = {"oracle": 0.0, "random": 0.01, "size_only": 0.2, "mahalanobis": 0.1, "probe": 0.1, "mixture": None}

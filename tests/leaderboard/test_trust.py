@@ -206,6 +206,31 @@ def test_a_part_of_the_scans_is_held_against_its_own_values(tmp_path, monkeypatc
     assert hit.count(True) == 1
 
 
+SIMULATION = """
+name: short
+version: 1.0.0
+tasks:
+  md:
+    {kind: molecular_dynamics, dataset: ethanol_gfn2, ensemble: nose_hoover, temperature_K: 500, time_step_fs: 0.5,
+     replicas: 4, length_ps: 0.1, save_every_fs: 10, observables: [distance_histogram]}
+"""
+
+
+def test_other_seeds_show_a_picked_one(tmp_path):
+    (tmp_path / "short.yaml").write_text(SIMULATION)
+    suite = str(tmp_path / "short.yaml")
+    report = evaluate("reference_models:schnet", suite, out=tmp_path / "run", quiet=True)
+    report = report.model_copy(update={"suite": suite})
+    rows = reproduce(report, units=1, seed=0, out=tmp_path / "again", other_seeds=1)
+    own = {r.metric for r in rows if "(other seed)" not in r.metric}
+    other = [r for r in rows if "(other seed)" in r.metric]
+    assert len(other) == len(own) > 0
+    assert [r.rerun for r in other] != [r.rerun for r in rows if "(other seed)" not in r.metric]
+    picked = Metric(value=0.5, unit="1", values=[0.5, 0.501, 0.499, 0.5])
+    again = Metric(value=1.0, unit="1", values=[1.0, 1.01, 0.99, 1.0])
+    assert compare("md", KINDS["molecular_dynamics"], "m", picked, again).verdict == "differs"
+
+
 def test_another_model_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match="other weights"):
         reproduce(Report.load(run), model="reference_models:zero", out=tmp_path)

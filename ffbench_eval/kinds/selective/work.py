@@ -20,6 +20,7 @@ from ffbench_data.datacard import known
 from ...models.batching import batch_atoms
 from ...models.coverage import covered
 from ...report import Curve, Metric
+from ..base import UnitValues
 from .labels import RULES, UNITS, label, one_class, residual, threshold_of
 
 
@@ -80,7 +81,7 @@ def other_frames(task) -> dict[str, Any]:
     found = {}
     for other in task.parameters.out_of_distribution:
         frames, content = _load(task, other)
-        found[f"{other.dataset or task.dataset}:{other.name}:{other.split}@{content[:8]}"] = frames
+        found[f"{other.dataset or task.data_name}:{other.name}:{other.split}@{content[:8]}"] = frames
     return found
 
 
@@ -110,11 +111,12 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, sum(len(part["rows"]) for part in inputs["parts"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ...run.execute import guarded, write_atomically
-    from .cases import ask, load_cases, members_of
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
+    from ...files import write_atomically
+    from ...models.embedding import members_of, with_embedding
+    from ...models.guard import guarded
+    from .cases import ask, load_cases
     from .groups import UNUSED, deal, groups_of, new_molecules
-    from .hooks import with_embedding
 
     p = task.parameters
     inside = getattr(model.fn, "__wrapped__", model)
@@ -204,7 +206,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     return {"status": status, "detail": detail, "force_calls": asked}
 
 
-def _nothing(folder, p, status, detail, why: str) -> dict[str, Any]:
+def _nothing(folder, p, status, detail, why: str) -> UnitValues:
     """A finished unit without a score, and the reason for every rule."""
     about: dict[str, Any] = {"rules": {rule: {"why_not": why} for rule in p.rules}, "missing": [], "cost": None}
     (folder / "about.json").write_text(json.dumps(about, indent=1))
