@@ -19,6 +19,7 @@ from .rows import Rows
 
 FILE = "own.json"
 MOST_SYSTEMS = 3  # that are simulated
+MOST_GROUPS = 50  # that are listed
 MOST_TESTS = 2000  # frames of one system's own config
 BOND_FRAMES = 2000
 R_MAX = {"rdf": 6.0, "distance_histogram": 10.0}
@@ -38,37 +39,38 @@ def read_facts(name: str, root: str | Path | None = None) -> dict[str, Any]:
     return found
 
 
-def targets(rows: Rows, part: np.ndarray, kelvin: np.ndarray, segments: Sequence[Segment]) -> list[dict[str, Any]]:
-    """The systems that can be simulated, those with most frames first: one each per temperature, from test frames.
-
-    The only one there is lives in the config ``default``, others in one of their own.
-    """
-    heat = np.round(np.nan_to_num(kelvin, nan=-1.0), 3)
-    test = np.isin(part, [2])
-    found = []
-    seen = {(int(s), float(h)) for s, h in zip(rows.system, heat)}
-    for system, temperature in seen:
-        mine = (rows.system == system) & (heat == temperature)
-        what = rows.systems[system]
-        if len(what.numbers) < 2 or not (mine & test).any():
-            continue
-        label = what.formula + (f"_{temperature:g}K" if temperature > 0 and len({h for s, h in seen if s == system}) > 1
-                                else "")  # fmt: skip
-        runs = [s for s in segments if mine[s.start] and s.ordered]
+def targets(
+    rows: Rows, part: np.ndarray, kelvin: np.ndarray, segments: Sequence[Segment]
+) -> tuple[list[dict[str, Any]], int]:
+    """(The systems to simulate, those with most frames: one each per temperature, from test frames; how many more could
+    be). The only one there is lives in the config ``default``, others in one of their own."""
+    heats, heat = np.unique(np.round(np.nan_to_num(kelvin, nan=-1.0), 3), return_inverse=True)
+    key = rows.system * len(heats) + heat
+    keys, counts = np.unique(key, return_counts=True)
+    tested = np.isin(keys, key[part == NAMES.index("test")])
+    sizes = np.array([len(s.numbers) for s in rows.systems])[keys // len(heats)]
+    warm: dict[int, int] = {}
+    for k in (keys // len(heats)).tolist():
+        warm[k] = warm.get(k, 0) + 1
+    fit = np.flatnonzero(tested & (sizes > 1))
+    order = sorted(fit.tolist(), key=lambda k: (-counts[k], heats[keys[k] % len(heats)], keys[k]))
+    found: list[dict[str, Any]] = []
+    taken = {"default": 1}
+    for k in order[:MOST_SYSTEMS]:
+        system, temperature = int(keys[k]) // len(heats), float(heats[keys[k] % len(heats)])
+        what, mine = rows.systems[system], key == keys[k]
+        label = what.formula + (f"_{temperature:g}K" if temperature > 0 and warm[system] > 1 else "")
+        taken[label] = taken.get(label, 0) + 1
+        config = label + (f"_{taken[label]}" if taken[label] > 1 else "") if len(keys) > 1 else "default"
         found.append({
-            "config": "default", "label": label, "system": system, "n_atoms": len(what.numbers),
+            "config": config, "label": label, "system": system, "n_atoms": len(what.numbers),
             "elements": sorted({int(z) for z in what.atomic_numbers}),
             "periodic": all(what.pbc), "open": not any(what.pbc),
-            "temperature_K": temperature if temperature > 0 else None, "frames": int(mine.sum()),
-            "test": np.flatnonzero(mine & test), "rows": np.flatnonzero(mine), "segments": runs,
+            "temperature_K": temperature if temperature > 0 else None, "frames": int(counts[k]),
+            "test": np.flatnonzero(mine & (part == NAMES.index("test"))), "rows": np.flatnonzero(mine),
+            "segments": [s for s in segments if s.ordered and mine[s.start]],
         })  # fmt: skip
-    found.sort(key=lambda t: (-t["frames"], t["temperature_K"] or 0.0, t["label"]))
-    if len(seen) > 1:
-        taken: dict[str, int] = {"default": 1}
-        for t in found:
-            taken[t["label"]] = taken.get(t["label"], 0) + 1
-            t["config"] = t["label"] + (f"_{taken[t['label']]}" if taken[t["label"]] > 1 else "")
-    return found
+    return found, len(order) - len(found)
 
 
 def reference_files(rows: Rows, target: dict[str, Any]) -> dict[str, Any]:
@@ -229,10 +231,8 @@ def _of_system(t: dict[str, Any]) -> list[str]:
     return out
 
 
-def summary(rows: Rows, part: np.ndarray, found: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:
+def summary(rows: Rows, part: np.ndarray, found: Sequence[dict[str, Any]], left: int, **more: Any) -> dict[str, Any]:
     """The content of `FILE`: plain values only."""
-    shown = found[:MOST_SYSTEMS]
-    left = len(found) - len(shown)
     keep = ("config", "label", "n_atoms", "elements", "periodic", "open", "temperature_K", "frames", "runs", "run_ps",
             "ordered", "in_blocks", "diffusivity")  # fmt: skip
     facts = {
@@ -240,10 +240,10 @@ def summary(rows: Rows, part: np.ndarray, found: Sequence[dict[str, Any]], **mor
         "labels": {"energy": bool(np.isfinite(rows.energy).any()), "forces": bool(rows.forces.any())},
         "elements": sorted({int(z) for s in rows.systems for z in s.atomic_numbers}),
         "systems": len({int(s) for s in rows.system}),
-        "groups": [g for g in rows.groups if g],
+        "groups": [g for g in rows.groups if g][:MOST_GROUPS],
         "largest": int(rows.atoms.max()),
         "charged": any(s.charge or s.spin != 1 for s in rows.systems),
-        "targets": [{k: t[k] for k in keep if k in t} for t in shown],
+        "targets": [{k: t[k] for k in keep if k in t} for t in found],
         "left_out": f"{left} more systems or temperatures are in the errors, and are not simulated" if left > 0 else "",
         **more,
     }

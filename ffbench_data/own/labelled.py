@@ -101,7 +101,8 @@ class Reader:
         fits = [name for name in values if plain(name) in NAMES[quantity]]
         if not fits:
             return None
-        name = self.names.get(kept) if self.names.get(kept) in fits else fits[0]
+        before = self.names.get(kept, "")
+        name = before if before in fits else fits[0]
         for other in fits:
             if other != name and not _equal(values[name], values[other]):
                 raise ValueError(
