@@ -32,7 +32,7 @@ from .units import HARD, Units, judge, parse_units, proposals
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 VALIDATION = "validation.json"
-RULES = 1  # raised when the same files give another data set
+RULES = 2  # raised when the same files give another data set
 UNSTATED = "not stated"
 SIZES = ("force_size", "energy_spread")  # of thermal frames; frames need not be thermal
 

@@ -22,6 +22,7 @@ MOST_SYSTEMS = 3  # that are simulated
 MOST_GROUPS = 50  # that are listed
 MOST_TESTS = 2000  # frames of one system's own config
 BOND_FRAMES = 2000
+EMPTY = 60.0  # cubic Angstrom an atom
 R_MAX = {"rdf": 6.0, "distance_histogram": 10.0}
 BINS = 500
 WINDOW = (0.2, 5.0)  # the fit window of D: shortest lag over the longest, run over the longest lag
@@ -63,7 +64,7 @@ def targets(
         taken[label] = taken.get(label, 0) + 1
         config = label + (f"_{taken[label]}" if taken[label] > 1 else "") if len(keys) > 1 else "default"
         found.append({
-            "config": config, "label": label, "system": system, "n_atoms": len(what.numbers),
+            "config": config, "label": label, "formula": what.formula, "system": system, "n_atoms": len(what.numbers),
             "elements": sorted({int(z) for z in what.atomic_numbers}),
             "periodic": all(what.pbc), "open": not any(what.pbc),
             "temperature_K": temperature if temperature > 0 else None, "frames": int(counts[k]),
@@ -80,6 +81,7 @@ def reference_files(rows: Rows, target: dict[str, Any]) -> dict[str, Any]:
         facts |= _bonds(rows, target["rows"])
     runs = [s for s in target["segments"] if s.step_fs]
     lengths = [len(s) * s.step_fs / 1000 for s in runs if s.step_fs]
+    target["sparse"] = _sparse(rows, target)
     target |= {"runs": len(runs), "run_ps": round(min(lengths, default=0.0), 6), "in_blocks": False}
     target["ordered"] = bool(target["segments"])
     files: dict[str, Any] = {}
@@ -94,6 +96,14 @@ def reference_files(rows: Rows, target: dict[str, Any]) -> dict[str, Any]:
             target["diffusivity"] = {k: found[k] for k in ("element", "needs_ps")}
     files["reference.json"] = json.dumps(facts, indent=1).encode()
     return {f"reference/{target['config']}/{name}": content for name, content in files.items()}
+
+
+def _sparse(rows: Rows, target: dict[str, Any]) -> bool:
+    """Whether a periodic system has more room than any solid or liquid."""
+    if not target["periodic"]:
+        return False
+    first = Frames(rows.read(int(target["rows"][0]), int(target["rows"][0]) + 1))
+    return bool(abs(np.linalg.det(first.cell[0])) / target["n_atoms"] > EMPTY)
 
 
 def _bonds(rows: Rows, mine: np.ndarray) -> dict[str, Any]:
@@ -226,6 +236,8 @@ def _of_system(t: dict[str, Any]) -> list[str]:
         out.append(f"{runs}: halves of time stand for runs in the noise floor, which passes nobody")
     if t["runs"] and t["periodic"] and not t.get("diffusivity"):
         out.append(f"nothing diffuses in {t['run_ps']:g} ps: no diffusivity")
+    if t["sparse"]:
+        out.append("a molecule in an empty box? --pbc no gives h(r), its bonds and bond scans")
     if not t["periodic"] and not t["open"]:
         out.append("periodic in some directions only: neither h(r) nor g(r) is defined, stability is watched")
     return out
@@ -233,8 +245,8 @@ def _of_system(t: dict[str, Any]) -> list[str]:
 
 def summary(rows: Rows, part: np.ndarray, found: Sequence[dict[str, Any]], left: int, **more: Any) -> dict[str, Any]:
     """The content of `FILE`: plain values only."""
-    keep = ("config", "label", "n_atoms", "elements", "periodic", "open", "temperature_K", "frames", "runs", "run_ps",
-            "ordered", "in_blocks", "diffusivity")  # fmt: skip
+    keep = ("config", "label", "formula", "n_atoms", "elements", "periodic", "open", "temperature_K", "frames", "runs", "run_ps",
+            "ordered", "sparse", "in_blocks", "diffusivity")  # fmt: skip
     facts = {
         "frames": {name: int((part == k).sum()) for k, name in enumerate(NAMES)},
         "labels": {"energy": bool(np.isfinite(rows.energy).any()), "forces": bool(rows.forces.any())},

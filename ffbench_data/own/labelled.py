@@ -164,7 +164,7 @@ class Reader:
             if asked:
                 raise ValueError(f"{option} {asked}: no frame has it with a number; the file has {there}")
             if kind in self.names:
-                raise ValueError(f"every {self.names[kind]!r} is NaN: there is no {kind} to compare with; name "
+                raise ValueError(f"every {self.names[kind]!r} is NaN: no {kind} to compare with; name "
                                  f"another, {option} NAME, or say {option} none")  # fmt: skip
             raise ValueError(
                 f"no {kind} under a usual name; the file has {there}: name it, {option} NAME, or say {option} none"
