@@ -245,8 +245,8 @@ def _of_system(t: dict[str, Any]) -> list[str]:
 
 def summary(rows: Rows, part: np.ndarray, found: Sequence[dict[str, Any]], left: int, **more: Any) -> dict[str, Any]:
     """The content of `FILE`: plain values only."""
-    keep = ("config", "label", "formula", "n_atoms", "elements", "periodic", "open", "temperature_K", "frames", "runs", "run_ps",
-            "ordered", "sparse", "in_blocks", "diffusivity")  # fmt: skip
+    keep = ("config", "label", "formula", "n_atoms", "elements", "periodic", "open", "temperature_K", "frames",
+            "runs", "run_ps", "ordered", "sparse", "in_blocks", "diffusivity")  # fmt: skip
     facts = {
         "frames": {name: int((part == k).sum()) for k, name in enumerate(NAMES)},
         "labels": {"energy": bool(np.isfinite(rows.energy).any()), "forces": bool(rows.forces.any())},

@@ -309,7 +309,7 @@ def test_units_read_their_own_text(text):
     ],
 )  # fmt: skip
 def test_real_files_of_other_people(shared_data, tmp_path, name, paths, facts):
-    folder = add(name, [shared_data / p for p in paths], Options(), out=tmp_path)
+    folder = add(f"my_{name}", [shared_data / p for p in paths], Options(), out=tmp_path)
     found = read_facts(str(folder))["targets"][0]
     assert {k: found[k] for k in facts} == facts
     if name == "ethanol":  # upstream says 0.5 fs
