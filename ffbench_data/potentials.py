@@ -66,11 +66,15 @@ def load_calculator(spec: str) -> Calculator:
     return calculator
 
 
-def label(calculator: Calculator, numbers, positions, cell=None) -> tuple[np.ndarray, np.ndarray]:
-    """Energies [T] and forces [T, N, 3] of ``positions`` [T, N, 3]; periodic if a ``cell`` [3, 3] is given."""
+def label(
+    calculator: Calculator, numbers, positions, cell=None, *, charge: int = 0, spin: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energies [T] and forces [T, N, 3] of ``positions`` [T, N, 3]; periodic if a ``cell`` [3, 3] is given. ``charge``
+    and ``spin`` (2S+1) are in the atoms' ``info``."""
     from ase import Atoms
 
-    atoms = Atoms(numbers, positions[0], cell=cell, pbc=cell is not None)
+    atoms = Atoms(numbers, positions[0], cell=cell, pbc=cell is not None, info={"charge": charge, "spin": spin})
+    calculator.reset()  # it knows results by the atoms, without their charge
     atoms.calc = calculator
     energy, forces = np.empty(len(positions)), np.empty(np.shape(positions))
     for t, x in enumerate(positions):
@@ -93,6 +97,11 @@ class _Potential(Calculator):
     def calculate(self, atoms=None, properties=("energy", "forces"), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         now: Any = self.atoms
+        charge, spin = now.info.get("charge", 0), now.info.get("spin", 1)
+        if charge or spin != 1:
+            raise ValueError(
+                f"{self.title} is set up for neutral singlets, got charge {charge} and spin multiplicity {spin}"
+            )
         cell = np.asarray(now.cell) * now.pbc[:, None]
         key = (now.numbers.tobytes(), cell.tobytes())
         if key != self._key:

@@ -1,13 +1,15 @@
 """Which form a simulation runs in: eager, with a compiled force call, or with the whole step compiled (on a GPU:
 captured as a CUDA graph).
 
-Chosen once per simulation, proved equal to eager on its own start before it is trusted, and recorded.
+Chosen once per simulation, proved equal to eager on its own start before it is trusted, compared again on the way, and
+recorded.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from .captured import capture
 from .compiled import CannotCompile, NotCompilable, Tensors, artefact, build, cache_folder, compiler, log, trace
+from .forces import last_line
 from .static import Padded, capacity_for, listed_call, open_call
 from .system import State
 from .watch import Watch, new_watch, watched_step
@@ -29,6 +32,11 @@ WORTH_TRACING_S = 20.0  # shorter simulations stay eager
 COMPILE_S = 60.0  # what compilation costs, roughly
 GAIN = 0.35  # of the eager time that it saves, roughly
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 2e-4}  # relative force error that is believed
+MARGIN = 10  # times more on the way, where one structure of a million may be ill-conditioned
+
+
+class CompiledDiffers(Exception):
+    """A compiled form turned out wrong where the simulation has come to."""
 
 
 @dataclass
@@ -88,10 +96,11 @@ def _compiled(run: Run, steps: int | None) -> Form:
         call, origin = _machine_code(function, arguments, saving)
     form = _step_form(run, call, arguments) if whole else _force_form(run, call)
     form.force_error = force_error(run, form)
-    limit = TOLERANCE.get(run.model_forces.model.dtype, 1e-2)
-    if not form.force_error <= limit:
-        run.model_forces.compiled = None
-        raise NotCompilable(f"the compiled forces differ from eager by {form.force_error:.1e} (allowed {limit:.0e})")
+    limit = tolerance(run)
+    for what, error in (("forces", form.force_error), ("steps", step_error(run, form))):
+        if not error <= limit:
+            run.model_forces.compiled = None
+            raise NotCompilable(f"the compiled {what} differ from eager by {error:.1e} (allowed {limit:.0e})")
     form.note = f"{origin}, largest relative force error {form.force_error:.1e}"
     return form
 
@@ -122,26 +131,97 @@ def eager_step_seconds(run: Run, steps: int = 3) -> float:
     return best
 
 
-def force_error(run: Run, form: Form) -> float:
-    """max |F - F_eager| / max |F_eager| of the compiled form, at the start and at two displaced copies of it.
+def tolerance(run: Run) -> float:
+    return TOLERANCE.get(run.model_forces.model.dtype, 1e-2)
 
-    The largest force counts as 1 eV/Angstrom at least: a perfect crystal has none.
+
+def check_on_the_way(run: Run, form: Form, state: State, step: int) -> None:
+    """`CompiledDiffers` if eager forces at the positions that a compiled run has come to are others than its own.
+
+    The start says little of where a simulation goes. One eager call, not counted, at every checkpoint and at the end.
     """
+    forces = run.model_forces
+    calls = forces.calls
+    with _eagerly(run):
+        try:
+            expected = run.force(state.positions)[1]
+            said = "" if not forces.raised else f"eager the model raises {next(iter(forces.raised.values()))}"
+        except Exception as error:  # of a foreign model, which the compiled form does not know
+            expected, said = state.forces, f"eager the model raises {last_line(error)}"
+    found = state.forces if form.mode == "step" else run.force(state.positions)[1]
+    forces.calls = calls
+    error = _difference(found, expected)
+    if said or not error <= MARGIN * tolerance(run):
+        raise CompiledDiffers(
+            f"the compiled forces differ from eager by {error:.1e} at step {step}; {said}".rstrip("; ")
+        )
+
+
+def step_error(run: Run, form: Form, steps: int = 3) -> float:
+    """Largest difference between compiled and eager after a few steps from the start: of displacements, velocities and
+    thermostat relative to the largest of each, of the energy in eV beyond rounding. Infinite where monitors differ."""
+    with _eagerly(run):
+        state = eager = run.first_state()
+    watch = eager_watch = new_watch(len(state.positions), state.positions.device)
+    for step in range(steps):
+        noise = run.noise(step) if run.noise else None
+        settings = (run.system, run.rule, run.force, run.limits, noise)
+        with _eagerly(run):
+            eager, eager_watch = watched_step(run.integrator, eager, eager_watch, *settings)
+        advance = form.advance
+        if advance is not None:
+            state, watch = advance(state, watch, noise)
+        else:
+            state, watch = watched_step(run.integrator, state, watch, *settings)
+    run.model_forces.rebuild()
+    if any(not torch.equal(a, b) for a, b in zip(watch, eager_watch)):
+        return float("inf")
+    worst, start = 0.0, _start(run)
+    for found, expected, least in (
+        (state.positions - start, eager.positions - start, 1e-6),
+        (state.velocities, eager.velocities, 1e-6),
+        (state.thermostat, eager.thermostat, 1e-3),  # rates of 1/100 fs are 0.1, energies of kT 0.03
+    ):
+        if expected.numel():
+            relative = (found - expected).abs().max() / expected.abs().max().clamp(min=least)
+            worst = max(worst, float(relative.nan_to_num(float("inf"))))
+    rounding = 8 * torch.finfo(run.model_forces.model.dtype).eps * eager.energy.abs()
+    energy = (state.energy - eager.energy).abs() - rounding
+    return max(worst, float(energy.max().nan_to_num(float("inf"))))
+
+
+@contextmanager
+def _eagerly(run: Run) -> Iterator[None]:
+    """Without the compiled force call."""
+    compiled, run.model_forces.compiled = run.model_forces.compiled, None
+    try:
+        yield
+    finally:
+        run.model_forces.compiled = compiled
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """max |F - F_expected| / max |F_expected| over the replicas; the largest force counts as 1 eV/Angstrom at least: a
+    perfect crystal has none."""
+    error = (found - expected).abs().amax((1, 2)) / expected.abs().amax((1, 2)).clamp(min=1.0)
+    return float(error.max().nan_to_num(float("inf")))
+
+
+def force_error(run: Run, form: Form) -> float:
+    """max |F - F_eager| / max |F_eager| of the compiled form, at the start and at two displaced copies of it."""
     worst = 0.0
     x = _start(run)
     for k, size in enumerate((0.0, 0.03, 0.1)):
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(k), dtype=x.dtype)
         moved = x + size * noise.to(x.device)
-        compiled, run.model_forces.compiled = run.model_forces.compiled, None
         run.model_forces.rebuild()
-        expected = run.force(moved)[1]
-        run.model_forces.compiled = compiled
+        with _eagerly(run):
+            expected = run.force(moved)[1]
         if form.mode == "force":
             found = run.force(moved)[1]
         else:
             found = _forces_after_a_step_to(run, form, moved)
-        error = (found - expected).abs().amax((1, 2)) / expected.abs().amax((1, 2)).clamp(min=1.0)
-        worst = max(worst, float(error.max().nan_to_num(float("inf"))))
+        worst = max(worst, _difference(found, expected))
     run.model_forces.rebuild()
     return worst
 

@@ -20,7 +20,7 @@ from . import checkpoint
 from .barostat import scaled_cell
 from .bias import Hills, Restraints
 from .checkpoint import OtherSimulation
-from .fastpath import Form, again, choose
+from .fastpath import CompiledDiffers, Form, again, check_on_the_way, choose
 from .forces import ModelForces
 from .images import Images
 from .integrators import Integrator, integrator, langevin
@@ -78,14 +78,20 @@ def simulate(
 
     ``compile``: "auto" compiles the force call or the whole step when that pays off for this length and is possible,
     "require" raises ValueError when it is not possible, "off" never does. A compiled form is checked against eager on
-    the start before it is trusted; the choice is made once per simulation and recorded in the outcome.
+    the start before it is trusted; the choice is made once per simulation and recorded in the outcome. One that turns
+    out wrong on the way (compared at every checkpoint and at the end) starts the simulation again without it.
 
     `OutOfMemory` says how to split a batch that does not fit.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     with memory_guard(len(start.positions)):
-        run = Run(model, start, protocol, seed, identity)
-        return run.to_the_end(Path(folder), progress, compile)
+        try:
+            return Run(model, start, protocol, seed, identity).to_the_end(Path(folder), progress, compile)
+        except CompiledDiffers as reason:
+            log.warning("started again without compilation: %s", reason)
+            checkpoint.clear(Path(folder))
+            outcome = Run(model, start, protocol, seed, identity).to_the_end(Path(folder), progress, "off")
+            return replace(outcome, mode_note=f"restarted without compilation: {reason}")
 
 
 class Run:
@@ -252,6 +258,8 @@ class Run:
                     self._record(recorder, state, step - skip, step_ps, alive.cpu().numpy())
                     progress(step / total)
             if checkpointing:
+                if self.form.mode != "eager":
+                    check_on_the_way(self, self.form, state, step)
                 recorder.flush(piece)
                 piece += 1
                 kept = {**state._asdict(), **watch._asdict(), **monitors.state(), **self.model_forces.state()}
@@ -264,6 +272,8 @@ class Run:
                 checkpoint.save(folder, step, kept, meta)
                 self.model_forces.rebuild()
                 tail.clear()  # a resumed run cannot know it either
+        if self.form.mode != "eager":
+            check_on_the_way(self, self.form, state, step)
         recorder.flush(piece)
         progress(1.0)
 

@@ -6,12 +6,17 @@ the work, which is imported when it is first needed. The work is plain functions
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypedDict, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +39,14 @@ class MetricSpec:
     - ``curve``: the report's curve that shows it, by the start of its name; ``{}`` is the part.
     - ``timed``: a property of the machine, which no rerun has to repeat.
     - ``version``: of the definition; a change raises it.
+
+    What tables and the board do with it, by part (patterns as of a shell; ``{headline}`` is the source that stands for
+    the model):
+
+    - ``columns``: the parts that stand for the task in a table, with their places; ``shown``: those that pages have
+      room for (with ``!``: not those); ``of_every``: those that every model has, whatever it can give.
+    - ``ranked``: models of any level of theory have a place in it, ``theory`` says why those of another have none;
+      ``worse_than_none``: the metric whose trivial baseline a model has to beat for a place.
     """
 
     name: str
@@ -53,6 +66,12 @@ class MetricSpec:
     parts: Mapping[str, str] | None = None
     separator: str = "_"
     join: str = ", "
+    columns: Mapping[str, int] = field(default_factory=dict)
+    shown: tuple[str, ...] = ("*",)
+    of_every: tuple[str, ...] = ("*",)
+    ranked: bool = False
+    theory: str = ""
+    worse_than_none: str = ""
 
     @property
     def domain(self) -> tuple[float, float]:
@@ -74,6 +93,23 @@ class MetricSpec:
         words = [(self.parts or {}).get(p, p.replace("_", " ")) for p in part.split(self.separator)] if part else []
         return self.join.join([self.label, *words])
 
+    def key(self, part: str) -> str:
+        """
+        >>> MetricSpec("rdf_error", "g(r) error", "Å", parts={}).key("O-O")
+        'rdf_error_O-O'
+        """
+        return f"{self.name}{self.separator}{part}" if part else self.name
+
+
+class UnitValues(TypedDict, total=False):
+    """What every kind's ``run_unit`` returns; a kind adds its own keys in a `TypedDict` of its room."""
+
+    status: Required[list[str]]
+    detail: list[str]
+    force_calls: int
+    mode: str
+    mode_note: str
+
 
 class Work(Protocol):
     """The functions that a kind's module has to have; those it may have are methods of `Kind` with a default."""
@@ -84,8 +120,26 @@ class Work(Protocol):
     def calls(self, task: Any, inputs: dict, data: Any, model: Any) -> tuple[int, float]: ...
     def run_unit(
         self, task: Any, inputs: dict, data: Any, model: Any, folder: Path, progress: Callable, compile: str = "auto"
-    ) -> dict[str, Any]: ...
+    ) -> Mapping[str, Any]: ...
     def score(self, task: Any, results: Sequence[Any], data: Any) -> tuple[dict[str, Metric], dict[str, Curve]]: ...
+
+
+NEEDED = ("Parameters", "plan", "calls", "run_unit", "score")
+HOOKS = ("plan_for_model", "sample_rows", "other_frames", "lacks", "after", "headline", "anchors", "write_files")
+
+
+@cache
+def _check(kind: str, module: ModuleType) -> None:
+    """ValueError for a kind's module that lacks a function, or with one that is meant for a hook and never called."""
+    work = module.__name__
+    for name in NEEDED:
+        if not hasattr(module, name):
+            raise ValueError(f"kind {kind!r}: {work} has no {name}; a kind needs {', '.join(NEEDED)}")
+    own = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == work and n[0] != "_"]
+    for name in own:
+        near = difflib.get_close_matches(name, (*NEEDED, *HOOKS), 1, 0.8)
+        if near and name not in (*NEEDED, *HOOKS):
+            raise ValueError(f"kind {kind!r}: {work} has a function {name}, which nobody calls; is {near[0]} meant?")
 
 
 @dataclass(frozen=True)
@@ -100,6 +154,14 @@ class Kind:
       ``compiled``: the option ``compile`` changes its results; ``timed``: no rerun repeats its numbers.
     - ``frames``: members are single frames, reported as runs of equal states; ``learned``: values come from networks
       trained anew, which agree within their intervals; ``small_plots``: its curves are many and alike.
+    - ``weight``: of its tasks in the board's overall score; ``needs_theory``: ``theory``, where a task's parameters
+      decide it; ``other_theory``: from a metric and the parameters to why only models of the data's theory have a
+      place in it.
+    - ``time``: metrics of the time that a simulation can be trusted, the first that a task has is what its score
+      multiplies; ``brief``: whether a task with these parameters is too short for them to say much.
+    - ``leads``: the sources of which a report names one that stands for the model; scores are then of it alone.
+    - ``sampled``: a report holds the samples its numbers are made of; ``own_baseline``: trivial baselines come from the
+      model's own answers, so that no lock holds them.
     """
 
     name: str
@@ -117,10 +179,25 @@ class Kind:
     frames: bool = False
     learned: bool = False
     small_plots: bool = False
+    weight: float = 1.0
+    needs_theory: Callable[[Mapping[str, Any]], bool] | None = None
+    other_theory: Callable[[str, Mapping[str, Any]], str] | None = None
+    time: tuple[str, ...] = ()
+    brief: Callable[[Mapping[str, Any]], bool] | None = None
+    leads: tuple[str, ...] = ()
+    sampled: bool = True
+    own_baseline: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Its members are given with labels: errors on them can be 0, and all of them count if nothing failed."""
+        return self.theory and not self.simulation
 
     @property
     def module(self) -> Work:
-        return cast(Work, importlib.import_module(self.work))
+        module = importlib.import_module(self.work)
+        _check(self.name, module)
+        return cast(Work, module)
 
     def _hook(self, name: str) -> Callable[..., Any] | None:
         return getattr(self.module, name, None)
@@ -153,7 +230,8 @@ class Kind:
         return find(task) if find else ""
 
     def after(self, task: Any, data: Any, model: Any, folder: Path, values: dict[str, Any]) -> dict[str, Any]:
-        """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do."""
+        """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do.
+        ``detail`` of what it returns is added to the lines that are there."""
         step = self._hook("after")
         return (step(task, data, model, folder, values) or {}) if step else {}
 
@@ -188,3 +266,41 @@ class Kind:
         """The metric that a key of a report names, and its part; ``None`` for a key the kind cannot emit."""
         found = [(s, part) for s in self.metrics if (part := s.part_of(key)) is not None]
         return max(found, key=lambda hit: len(hit[0].name)) if found else None
+
+    def compares(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether a task with these parameters compares with labels or a reference simulation."""
+        return self.needs_theory(parameters) if self.needs_theory else self.theory
+
+    def says_little(self, key: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether ``key`` is a time that a task with these parameters is too short for."""
+        return key in self.time and self.brief is not None and self.brief(parameters)
+
+    def why_other_theory(self, key: str, parameters: Mapping[str, Any]) -> str:
+        """Why models of another theory than the data's have no place in a metric; empty where they have one."""
+        hit = self.spec(key)
+        own = self.other_theory(key, parameters) if self.other_theory else ""
+        return own or (hit[0].theory if hit else "")
+
+    def columns(self, names: Sequence[str], headline: str = "") -> list[str]:
+        """Keys that stand for a task in a table, in order; of patterns those among ``names``."""
+        found: list[tuple[int, int, str]] = []
+        for spec in self.metrics:
+            for part, place in spec.columns.items():
+                pattern = spec.key(part.replace("{headline}", headline))
+                keys = [n for n in names if fnmatchcase(n, pattern)] if "*" in pattern else [pattern]
+                found += [(place, names.index(k) if k in names else len(names), k) for k in keys]
+        return list(dict.fromkeys(key for *_, key in sorted(found)))
+
+    def shows(self, key: str, headline: str = "") -> bool:
+        """Whether pages have room for a metric."""
+        hit = self.spec(key)
+        if hit is None:
+            return True
+        patterns = [p.replace("{headline}", headline) for p in hit[0].shown]
+        refused = any(fnmatchcase(hit[1], p[1:]) for p in patterns if p.startswith("!"))
+        return not refused and any(fnmatchcase(hit[1], p) for p in patterns if not p.startswith("!"))
+
+    def always_there(self, key: str) -> bool:
+        """Whether every model has a metric, if all its members ended well."""
+        hit = self.spec(key)
+        return hit is None or any(fnmatchcase(hit[1], p) for p in hit[0].of_every)

@@ -15,7 +15,7 @@ from ffbench_metrics import (
     why_no_interval,
 )
 
-from ..report import Floor, Metric
+from ..report import Floor, Interval, Metric
 
 BLOCK = 20  # neighbouring frames are correlated: their mean is one sample
 
@@ -88,8 +88,7 @@ def over_frames(
     return Metric(
         value=value,
         unit=unit,
-        interval=interval,
-        interval_note=f"{said}; {note}" if note else said,
+        uncertainty=Interval.of(interval, f"{said}; {note}" if note else said, "root_of_blocks" if root else "blocks"),
         n=len(values),
         better=better,
         aggregate="root_mean" if root else "mean",
@@ -114,8 +113,9 @@ def over_replicas(
     return Metric(
         value=value,
         unit=unit,
-        interval=interval,
-        interval_note="Student's t over replicas" if interval else f"replicas: {why_no_interval(known)}",
+        uncertainty=Interval.of(
+            interval, "Student's t over replicas" if interval else f"replicas: {why_no_interval(known)}", "student"
+        ),
         n=len(known),
         better=better,
         values=[None if v is None or not np.isfinite(v) else float(v) for v in values],
@@ -132,8 +132,7 @@ def stable_fraction(failed, ends_ps, length_ps: float) -> Metric:
     return Metric(
         value=share,
         unit="1",
-        interval=(low, high),
-        interval_note="Clopper-Pearson",
+        uncertainty=Interval.of((low, high), "Clopper-Pearson", "clopper_pearson"),
         n=n,
         better="higher",
         values=[float(not f) for f in failed],
@@ -157,8 +156,7 @@ def stable_time(failed, ends_ps, length_ps: float) -> Metric:
     return Metric(
         value=found.value,
         unit="ps",
-        interval=interval,
-        interval_note=note,
+        uncertainty=Interval.of(interval, note, "restricted_mean", censored=found.at_least),
         n=n,
         better="higher",
         aggregate="restricted_mean",

@@ -121,11 +121,12 @@ def key_metric(task: TaskReport) -> str:
     if kind is None:
         return measured[0]
 
-    def place(name: str) -> tuple[bool, bool, int]:  # a count, such as that of stable replicas, tells least
+    def place(name: str) -> tuple[bool, bool, int, int]:  # a count, such as that of stable replicas, tells least
         spec = _spec(task, name)
         if spec is None:
-            return True, True, len(kind.metrics)
-        return task.metrics[name].trivial is None, not spec.continuous, kind.metrics.index(spec)
+            return True, True, len(kind.metrics), 0
+        column = min(spec.columns.values(), default=len(kind.metrics))
+        return task.metrics[name].trivial is None, not spec.continuous, column, kind.metrics.index(spec)
 
     return min(measured, key=place)
 

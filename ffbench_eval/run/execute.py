@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.contract import AtomsBatch, ForceField, Prediction
+from ffbench_data.contract import ForceField
 
+from ..files import write_atomically
 from ..kinds import Kind
+from ..models.guard import ModelFailure, guarded
 from ..suite import Task
 from ..words import clean
 
@@ -94,12 +96,6 @@ def save_result(result: Result, folder: Path) -> Result:
     return Result(result.folder, **record)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -133,54 +129,6 @@ def _part(unit: Unit, part: slice) -> Unit:
 def _with(unit: Unit, inputs: dict[str, Any]) -> Unit:
     text = json.dumps([unit.address, inputs], sort_keys=True)
     return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
-
-
-class ModelFailure(Exception):
-    """The model raised. Its text: type and first line, then the frames of the traceback that are the model's own."""
-
-    whole = False  # true: of the call as such, not of a system in it
-
-    @property
-    def line(self) -> str:
-        return str(self).partition("\n")[0]
-
-
-def guarded(model: ForceField) -> ForceField:
-    """The same model, whose exceptions are told apart from our own (`SystemExit` too, not an interrupt).
-
-    Its answers are copies without a graph: a model may write the next one into the same tensors, and forces that carry
-    gradients would chain the graph over all steps.
-    """
-    from dataclasses import replace
-
-    from ..engine.memory import OutOfMemory, memory_guard
-
-    def call(batch: AtomsBatch) -> Prediction:
-        try:
-            with memory_guard(batch.n_systems):
-                out = model(batch)
-        except (OutOfMemory, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            failure = ModelFailure(_told(error))
-            failure.whole = getattr(error, "whole", False)
-            raise failure from None
-        return copied(out)
-
-    call.__wrapped__ = model  # type: ignore[attr-defined]  # for kinds that need its members or a layer
-    return replace(model, fn=call)
-
-
-def copied(out: Prediction) -> Prediction:
-    """The same answer in tensors of its own, without a graph."""
-    return Prediction(**{k: None if v is None else v.detach().clone() for k, v in vars(out).items()})
-
-
-def _told(error: BaseException) -> str:
-    from .first_answer import told
-
-    line, frames = told(error)
-    return clean(f"{line}\n{frames}".strip())
 
 
 def run_unit(
@@ -233,7 +181,9 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
     more = unit.task.kind.after(unit.task, data, guarded(model), result.folder, result.values)
     if not more:
         return result
-    return save_result(Result(**{**vars(result), "values": {**result.values, **more}}), result.folder)
+    detail = result.detail + [clean(text) for text in more.pop("detail", [])]
+    record = {**vars(result), "detail": detail, "values": {**result.values, **more}}
+    return save_result(Result(**record), result.folder)
 
 
 def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
@@ -245,13 +195,14 @@ def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress,
     except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
         _emptied(part)
         out = kind.module.run_unit(*inputs)
-    return out | kind.after(unit.task, data, model, part, out)
+    more = kind.after(unit.task, data, model, part, out)
+    return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
 
 
 def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from ..engine.compiled import CannotCompile
     from ..engine.memory import OutOfMemory
-    from .first_answer import full_traceback
+    from ..models.tracebacks import full_traceback
 
     try:
         return work()

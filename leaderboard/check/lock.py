@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import Field
 
+from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import DatasetUsed, Floor, Report, Strict, TaskReport
 
 from ..entry.schema import ROOM
 from .recompute import Scans
 
 SUITES = ROOM / "suites"
-SOURCES_OF_ALL = ("size_only", "composition_only", "gradient_boosting", "random", "oracle")
 
 
 class MetricLock(Strict):
@@ -56,6 +56,9 @@ class SuiteLock(Strict):
     version: str
     description: str = ""
     tasks: dict[str, TaskLock]
+
+
+PRESENT = "the lock"
 
 
 def load_lock(suite: str, version: str, folder: Path = SUITES) -> SuiteLock | None:
@@ -120,7 +123,7 @@ def make_lock(
             used = before.dataset
         if before is not None and before.dataset != used:
             before = None
-        parts = [("the lock", before.metrics)] if before and before.metrics else []
+        parts = [(PRESENT, before.metrics)] if before and before.metrics else []
         rerun = any(task.name in r.tasks and _usable(r.tasks[task.name]) for r in trusted)
         if previous is not None and not parts and (task.kind.simulation or not rerun):
             if not content and not rerun and task.name in previous.tasks:
@@ -160,7 +163,7 @@ def make_lock(
 def _carried(task, parameters, used, previous: SuiteLock, same) -> list[tuple[str, dict[str, MetricLock]]]:
     """The metrics of an earlier version's task, with anchors worked out from the data."""
     from ffbench_data.load import NotBuilt
-    from ffbench_eval.run.evaluation import load_task_data
+    from ffbench_eval.run.data import load_task_data
 
     known = previous.tasks.get(task.name)
     if known is None or not known.metrics or known.parameters != parameters or known.kind != task.kind.name:
@@ -217,6 +220,9 @@ def _finished(task: TaskReport) -> bool:
 
 def _together(task: str, parts: list[tuple[str, dict[str, MetricLock]]]) -> dict[str, MetricLock]:
     """The metrics of several trusted sources, which must agree wherever two have a number."""
+    if parts and parts[0][0] == PRESENT:
+        for who, metrics in parts[1:]:
+            _same_list(task, parts[0][1], who, metrics)
     out: dict[str, tuple[str, MetricLock]] = {}
     for who, metrics in parts:
         for name, new in metrics.items():
@@ -237,6 +243,22 @@ def _together(task: str, parts: list[tuple[str, dict[str, MetricLock]]]) -> dict
         name: metric.model_copy(update={"optional": metric.optional or any(name not in m for _, m in parts)})
         for name, (_, metric) in out.items()
     }
+
+
+def _same_list(task: str, locked: dict[str, MetricLock], who: str, metrics: dict[str, MetricLock]) -> None:
+    """ValueError where a whole run has another list of metrics than the present lock: entries name its version."""
+    required = {n for n, m in metrics.items() if not m.optional}
+    if not required:  # members were lost, or all depends on the model
+        return
+    new, gone = required - locked.keys(), {n for n, m in locked.items() if not m.optional} - metrics.keys()
+    if new or gone:
+        what = " and ".join(
+            f"{word} {', '.join(sorted(names))}" for word, names in (("has also", new), ("lacks", gone)) if names
+        )
+        raise ValueError(
+            f"task {task}: {who} {what}, other metrics than the lock of this version; raise the versions of task and "
+            "suite, or write the lock anew with --anew before anybody has entries of it"
+        )
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -263,6 +285,7 @@ def _scans(task, split: str) -> dict[str, Any]:
 
 
 def _metrics(task: TaskReport) -> dict[str, MetricLock]:
+    kind = kind_of(task.kind)
     return {
         name: MetricLock(
             unit=m.unit,
@@ -270,17 +293,9 @@ def _metrics(task: TaskReport) -> dict[str, MetricLock]:
             aggregate=m.aggregate,
             version=m.version,
             floor=m.floor,
-            trivial=None if task.kind == "selective" else m.trivial,  # half the share that failed: the model's own
+            trivial=None if kind.own_baseline else m.trivial,
             n=(m.n or None) if _finished(task) else None,
-            optional=not (_finished(task) and _of_every_model(task.kind, name)),
+            optional=not (_finished(task) and kind.always_there(name)),
         )
         for name, m in task.metrics.items()
     }
-
-
-def _of_every_model(kind: str, name: str) -> bool:
-    """Selective classification: the sources that need no embedding and no ensemble, under the first rule."""
-    parts = name.split(".")
-    if kind != "selective":
-        return True
-    return parts[0] in ("prevalence", "majority_accuracy") or (len(parts) == 3 and parts[2] in SOURCES_OF_ALL)

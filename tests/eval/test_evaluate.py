@@ -257,19 +257,19 @@ def test_an_address_holds_all_that_makes_a_result(suite):
 
 
 def test_units_of_another_seed_or_of_changed_data_are_not_kept(tmp_path, suite, monkeypatch):
-    from ffbench_eval.run import evaluation
+    from ffbench_eval.run import data
 
     def address(seed=0):
         report = evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], seed=seed)
         return report.tasks["errors"].units[0].address
 
     first, other_seed = address(), address(seed=1)
-    whole = evaluation.used
+    whole = data.used
 
     def changed(*about):
         return whole(*about).model_copy(update={"content_sha256": "0" * 64})
 
-    monkeypatch.setattr(evaluation, "used", changed)
+    monkeypatch.setattr(data, "used", changed)
     assert len({first, other_seed, address()}) == 3
 
 
@@ -313,7 +313,7 @@ def test_an_exception_in_a_simulation_costs_what_nan_costs_and_says_why(tmp_path
     ("answer", "message"),
     [
         (lambda e, f: {"energy": e}, "no forces"),
-        (lambda e, f: {"energy": e[:, None], "forces": f}, r"energy of shape \(1, 1\), expected \(1,\)"),
+        (lambda e, f: {"energy": e.new_zeros(2, 2), "forces": f}, r"energy of shape \(2, 2\), expected \(1,\)"),
         (lambda e, f: {"energy": e, "forces": f[:-1]}, r"forces of shape \(8, 3\), expected \(9, 3\)"),
         (lambda e, f: {"energy": e.long(), "forces": f}, "floating-point"),
         (lambda e, f: {"energy": e, "forces": f * float("nan")}, "not finite"),

@@ -1,7 +1,7 @@
 """Which confidence source stands for a model: the one with the lowest AUGRC on the calibration part.
 
 The test part says how good it is and has no say in the choice: the best of thirteen sources on the test part would be
-too good by luck. Imports no torch, so that the leaderboard can use the list of names.
+too good by luck.
 """
 
 from __future__ import annotations
@@ -11,13 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...report import Metric
-
-ELIGIBLE = (  # in the order in which equals are taken
-    *("probe", "force_spread", "energy_spread", "own_uncertainty", "linear_probe", "nearest_neighbours"),
-    *("mahalanobis", "mixture", "gradient_boosting", "size_only", "composition_only"),
-)
-NEVER = ("oracle", "random")  # bounds of what a source can be
+from ...report import Interval, Metric
+from . import ELIGIBLE
 
 
 def headline_source(folder: str | Path) -> str:
@@ -39,7 +34,7 @@ def best(augrc: dict[str, float | None]) -> str:
 def calibration_scores(folder: str | Path) -> dict[str, Metric]:
     """What the headline was chosen by: ``augrc.calibration.<source>``, ``auroc.calibration.<source>`` and the share
     that failed, under the first rule that could be scored. Sources whose confidences are not finite are left out."""
-    from ffbench_metrics import augrc, auroc_failure
+    from ffbench_metrics import augrc, auroc_failure, normalised_score
 
     folder = Path(folder)
     about = json.loads((folder / "about.json").read_text())
@@ -51,14 +46,14 @@ def calibration_scores(folder: str | Path) -> dict[str, Metric]:
     with np.load(folder / "confidence.npz") as kept:
         failed = np.asarray(kept[f"{rule}|calibration|failed"], bool)
         share = float(failed.mean())
-        plain = {"unit": "1", "interval_note": note, "n": len(failed), "aggregate": "bootstrap"}
+        plain = {"unit": "1", "uncertainty": Interval(reason=note), "n": len(failed), "aggregate": "bootstrap"}
         out["prevalence.calibration"] = Metric(value=share, better="neither", **plain)
         for source in about["rules"][rule]["sources"]:
             confidence = kept[f"{rule}|calibration|{source}"]
             if not np.isfinite(confidence).all():
                 continue
             low, value = share**2 / 2, float(augrc(confidence, failed))
-            score = float(np.clip((share / 2 - value) / (share / 2 - low), 0, 1)) if share / 2 > low else None
+            score = normalised_score(value, low, share / 2) if share / 2 > low else None
             out[f"augrc.calibration.{source}"] = Metric(value=value, trivial=share / 2, score=score, **plain)
             if source != "oracle" and 0 < share < 1:
                 value = float(auroc_failure(confidence, failed))
