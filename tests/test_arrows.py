@@ -34,12 +34,16 @@ def test_import_loads_nothing_it_should_not(module):
 # The floors of ffbench_eval, lowest first; what a kind, a metric or a report is stands below those who use it.
 FLOORS = (
     ("report", "files"),
-    ("kinds", "kinds.base", *(f"kinds.{k}" for k in ("accuracy", "dynamics", "bsct", "selective", "speed"))),  # facts
+    (
+        "kinds",
+        "kinds.base",
+        *(f"kinds.{k}" for k in ("accuracy", "dynamics", "bsct", "selective", "speed", "parts", "lite")),
+    ),
     ("words",),
     ("engine",),
     ("models",),
     ("kinds.work",),  # everything else of the kinds
-    ("suite",),
+    ("suite", "own"),
     ("page",),
     ("run",),
     ("callbacks", "selective", "", "cli", "__main__"),  # the doors

@@ -14,7 +14,7 @@ from .accuracy import KIND as ACCURACY
 from .base import Kind, MetricSpec
 from .bsct import KIND as BSCT
 from .dynamics import KIND as DYNAMICS
-from .lite import KIND as BOND_SCANS
+from .lite import KIND as SMOOTHNESS
 from .parts import KIND as PARTS
 from .selective import KIND as SELECTIVE
 from .speed import KIND as SPEED
@@ -22,7 +22,7 @@ from .speed import KIND as SPEED
 __all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric", "kind_of"]
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PARTS, BOND_SCANS)
+    kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PARTS, SMOOTHNESS)
 }
 FROM_FILES: dict[str, Kind] = {}  # that were named in this process
 

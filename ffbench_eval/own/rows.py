@@ -103,7 +103,7 @@ def _scans(dataset: str, facts: dict[str, Any]) -> dict[str, Any]:
                                "dataset": f"{dataset}:bond_scans"}}  # fmt: skip
     if not any(t["open"] for t in facts["targets"]):
         return {}
-    return {"bond_scans": {"title": "Bond smoothness, without a reference", "kind": "bond_scans", "version": "1",
+    return {"bond_scans": {"title": "Bond smoothness, without a reference", "kind": "bond_smoothness", "version": "1",
                            "dataset": dataset, "split": "test"}}  # fmt: skip
 
 

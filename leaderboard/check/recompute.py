@@ -395,6 +395,8 @@ OF_KIND = {
     "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=True),
     "selective": KindRules(selective_faults, selective_score, sampled=False, in_part=True),
     "speed": KindRules(),
+    "accuracy_in_parts": KindRules(_accuracy_faults, in_part=True),
+    "bond_smoothness": KindRules(tolerance=ROUNDED, over_molecules=True),
 }
 
 
