@@ -7,10 +7,10 @@ export OMP_NUM_THREADS ?= 1
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet torch==2.13.0 -c constraints.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[generate,dask,test,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[generate,dask,test,docs,dev]'
 	touch $@
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint docs clean
 setup: .venv/ready
 
 demo: setup
@@ -23,6 +23,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 clean:
 	rm -rf .venv runs

@@ -7,13 +7,15 @@
 `sample` draws at random (seeded, the same number from every file) from the faults that cosmic-ray's operators can
 make; a list by hand of {"file", "line", "before", "after"} with whole lines serves too. `run` runs the tests of each
 file without a fault first (those that fail then are left out), then with one fault after the other until a test fails.
-Each result is written at once: a killed run goes on where it stopped. A mark "equivalent" (by hand, with why) takes
-a fault out of the count. Every trial is a fork of one process that has the large libraries loaded: seconds, not tens.
+Only those that run its statement are tried, the shortest first. Each result is written at once: a killed run goes on
+where it stopped. A mark "equivalent" (by hand, with why) takes a fault out of the count. Every trial is a fork of one
+process that has the large libraries loaded: seconds, not tens.
 
-Needs `pip install cosmic-ray` besides the test extra, and POSIX. `results/mutation.json` holds the last sample.
+Needs `pip install cosmic-ray coverage` besides the test extra, and POSIX. `results/mutation.json` holds the samples.
 """
 
 import argparse
+import ast
 import contextlib
 import fnmatch
 import functools
@@ -27,6 +29,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,9 +47,11 @@ ROOMS = {
         "ffbench_eval/kinds/accuracy/*.py": [EVALUATOR.format(n) for n in ("accuracy_metrics", "alignment")],
         "ffbench_eval/kinds/bsct/*.py": [EVALUATOR.format("bsct")],
         "ffbench_eval/kinds/dynamics/*.py": [EVALUATOR.format(n) for n in ("observables", "criteria", "systems")],
-        "ffbench_eval/kinds/selective/*.py": [EVALUATOR.format(n) for n in ("selective", "selective_metrics")],
+        "ffbench_eval/kinds/selective/*.py": [
+            EVALUATOR.format(n) for n in ("selective", "selective_metrics", "selective_probe")
+        ],
         "ffbench_eval/kinds/speed/*.py": [EVALUATOR.format("speed")],
-        "ffbench_eval/kinds/*.py": [EVALUATOR.format("intervals")],
+        "ffbench_eval/kinds/*.py": [EVALUATOR.format(n) for n in ("intervals", "accuracy_metrics")],
     },
     "evaluator": {"ffbench_eval/run/execute.py": [EVALUATOR.format(n) for n in ("failures", "evaluate")]},
 }
@@ -64,6 +69,7 @@ LIBRARIES = """torch scipy.stats scipy.optimize scipy.spatial.transform sklearn.
     ase.md pytest hypothesis pydantic mdtraj freud.density freud.msd pyarrow datasets vesin jinja2 typer rich.console
     yaml joblib safetensors.torch contourpy filelock tqdm torch._dynamo ase.build ase.calculators.emt
     ase.units scipy.integrate scipy.signal"""
+FEW = 30  # tests tried for a constant of a module, which every test runs
 LIMIT_S = 90  # or three times what the tests take without a fault
 
 BINARY = {"*": "term", "**": "power"}  # elsewhere they part or spread arguments
@@ -85,20 +91,27 @@ def behaves(node) -> bool:
     return True
 
 
-def draw_faults(path: Path, number: int, draw: random.Random) -> tuple[list[dict], int]:
-    """A random choice of the faults of one line that the operators can make in a file, and how many there are."""
+def possible_faults(path: Path) -> list[tuple[str, int]]:
+    """(operator, occurrence) of every fault that the operators can make in a file."""
     from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
-    code = path.read_text()
-    lines = code.splitlines()
-    nodes = [(node, behaves(node)) for node in ast_nodes(get_ast(code))]
+    nodes = [(node, behaves(node)) for node in ast_nodes(get_ast(path.read_text()))]
     possible = []
     for name in OPERATORS:
         operator = get_operator(name)()
         places = (good for node, good in nodes for _ in operator.mutation_positions(node))
         possible += [(name, occurrence) for occurrence, good in enumerate(places) if good]
+    return possible
+
+
+def draw_faults(path: Path, number: int, draw: random.Random) -> tuple[list[dict], int]:
+    """A random choice of the faults of one line that the operators can make in a file, and how many there are."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    code, possible = path.read_text(), possible_faults(path)
+    lines = code.splitlines()
     draw.shuffle(possible)
     found: dict[tuple, dict] = {}
     for name, occurrence in possible:
@@ -107,7 +120,7 @@ def draw_faults(path: Path, number: int, draw: random.Random) -> tuple[list[dict
         if len(changed) == len(lines) and len(odd) == 1:
             (i,) = odd
             found[i, changed[i]] = {"line": i + 1, "before": lines[i], "after": changed[i], "operator": name[5:]}
-        if len(found) == number:
+        if len(found) >= number:
             break
     return [{"file": str(path.relative_to(ROOT)), **found[key]} for key in sorted(found)], len(possible)
 
@@ -124,10 +137,10 @@ def planted(fault: dict, text: str) -> str:
 
 
 class Watch:
-    """pytest plugin: leaves out tests by name, notes those that fail, and takes the luck out of hypothesis."""
+    """pytest plugin: a choice of tests, the shortest first; notes those that fail; takes the luck out of hypothesis."""
 
-    def __init__(self, without: list[str]):
-        self.without, self.failed = without, []
+    def __init__(self, only: list[str] | None = None):
+        self.only, self.failed, self.took, self.coverage = only, [], {}, None
 
     def pytest_configure(self, config):
         from hypothesis import settings
@@ -136,9 +149,20 @@ class Watch:
         settings.load_profile("mutation")
 
     def pytest_collection_modifyitems(self, items):
-        items[:] = [item for item in items if item.nodeid not in self.without]
+        if self.only is not None:
+            at = {name: i for i, name in enumerate(self.only)}
+            items[:] = sorted((item for item in items if item.nodeid in at), key=lambda item: at[item.nodeid])
+
+    def pytest_runtest_logstart(self, nodeid):
+        if self.coverage is not None:  # what a fixture does is of all tests of its file
+            self.coverage.switch_context(nodeid.split("::")[0])
+
+    def pytest_runtest_call(self, item):
+        if self.coverage is not None:
+            self.coverage.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report):
+        self.took[report.nodeid] = self.took.get(report.nodeid, 0.0) + report.duration
         if report.failed:
             self.failed.append(report.nodeid)
 
@@ -181,16 +205,48 @@ def write(path: Path, text: str, second: int) -> None:
     os.utime(path, (second, second))
 
 
-def trial(folder: Path, tests: list[str], without: list[str], first_alone: bool) -> list[str]:
-    """Names of the tests that fail in a copy of the checkout, or of what kept them from running."""
-    import pytest
-
+def begin_in(folder: Path) -> None:
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)
-    watch = Watch(without)
-    code = pytest.main(["-p", "no:cacheprovider", *(["-x"] if first_alone else []), *tests], plugins=[watch])
+
+
+def trial(folder: Path, tests: list[str], only: list[str]) -> list[str]:
+    """The first of ``only`` that fails in a copy of the checkout, or what kept them from running."""
+    import pytest
+
+    begin_in(folder)
+    watch = Watch(only)
+    code = pytest.main(["-p", "no:cacheprovider", "-x", *tests], plugins=[watch])
     return watch.failed or ([] if code in (0, 5) else [f"exit code {int(code)}"])
+
+
+def as_it_is(folder: Path, tests: list[str]) -> tuple[list[str], list[str], dict[str, dict[int, list[str]]]]:
+    """Without a fault: the tests that fail, those that pass (shortest first), and which of them run a line."""
+    import coverage
+    import pytest
+
+    begin_in(folder)
+    watch = Watch()
+    watch.coverage = coverage.Coverage(data_file=None, source=["ffbench_metrics", "ffbench_eval", "leaderboard"])
+    watch.coverage.start()
+    pytest.main(["-p", "no:cacheprovider", *tests], plugins=[watch])
+    watch.coverage.stop()
+    data, failed = watch.coverage.get_data(), set(watch.failed)
+    passed = [name for name in sorted(watch.took, key=watch.took.get) if name not in failed]
+    lines = {str(Path(f).relative_to(folder.resolve())): data.contexts_by_lineno(f) for f in data.measured_files()}
+    return sorted(failed), passed, lines
+
+
+def that_run(line: int, text: str, passed: list[str], lines: dict[int, list[str]]) -> list[str]:
+    """The tests that run the statement of a line; for what runs at import the shortest `FEW` of all."""
+    tree = ast.parse(text)
+    inside = [n for n in ast.walk(tree) if isinstance(n, ast.stmt) and n.lineno <= line <= n.end_lineno]
+    own = max(inside, key=lambda n: n.lineno)
+    found = {name for at in range(own.lineno, own.end_lineno + 1) for name in lines.get(at, [])}
+    if "" in found and not any(isinstance(n, ast.FunctionDef) and n is not own for n in inside):
+        return passed[:FEW]
+    return [name for name in passed if name in found or name.split("::")[0] in found]
 
 
 def tests_of(file: str) -> list[str]:
@@ -210,33 +266,44 @@ def run(path: Path, only: str | None) -> None:
         if (ROOT.parent / "shared").exists():
             (Path(scratch) / "shared").symlink_to(ROOT.parent / "shared")
         clock = itertools.count(int(time.time()) - 10**6)  # compiled files are told apart by whole seconds
+
+        known: dict[tuple, tuple] = {}
         for file in dict.fromkeys(f["file"] for f in todo):
             tests, begin = tests_of(file), time.monotonic()
-            without = apart(functools.partial(trial, folder, tests, [], False), None)
-            limit = max(LIMIT_S, 3 * (time.monotonic() - begin))
-            print(f"{file}: {' '.join(tests)}; fail without a fault: {without}")
+            if tuple(tests) not in known:
+                made = apart(functools.partial(as_it_is, folder, tests), None)
+                known[tuple(tests)] = *made, max(LIMIT_S, 3 * (time.monotonic() - begin))
+            failing, passed, lines, limit = known[tuple(tests)]
+            print(f"{file}: {' '.join(tests)}; fail without a fault: {failing}")
             target = folder / file
             text = target.read_text()
             for fault in (f for f in todo if f["file"] == file):
-                write(target, planted(fault, text), next(clock))
                 begin = time.monotonic()
-                failed = apart(functools.partial(trial, folder, tests, without, True), limit)
+                only = that_run(fault["line"], text, passed, lines.get(file, {}))
+                files = sorted({name.split("::")[0] for name in only})
+                write(target, planted(fault, text), next(clock))
+                failed = apart(functools.partial(trial, folder, files, only), limit) if only else []
                 write(target, text, next(clock))
                 if fault.get("outcome") == "survived":
                     fault["at_first"] = "survived"
                 fault["outcome"] = "killed" if failed is None or failed else "survived"
-                fault["by"] = "timeout" if failed is None else failed[0] if failed else ""
+                fault["by"] = "timeout" if failed is None else (failed or [""])[0]
                 path.write_text(json.dumps(faults, indent=1))
                 took = time.monotonic() - begin
-                print(f"{fault['outcome']:9}{took:6.1f} s {file}:{fault['line']} {fault['after'].strip()}")
+                print(f"{fault['outcome']:9}{took:6.1f} s {file}:{fault['line']} {fault['after'].strip()}", flush=True)
 
 
-def sample(rooms: list[str], per_file: int, seed: int, out: Path) -> None:
+def sample(rooms: list[str], per_file: int, total: int | None, seed: int, out: Path) -> None:
     draw = random.Random(seed)
     faults = []
-    for room in rooms:
-        for path in sorted({p for pattern in ROOMS[room] for p in ROOT.glob(pattern)}):
-            chosen, possible = draw_faults(path, per_file, draw)
+    files = {p: room for room in rooms for pattern in ROOMS[room] for p in sorted(ROOT.glob(pattern))}
+    number = dict.fromkeys(files, per_file)
+    if total is not None:  # every fault as likely as every other: the share killed is that of all possible faults
+        every = [p for p in files for _ in possible_faults(p)]
+        number = Counter(draw.sample(every, total))
+    for path, room in files.items():
+        if number[path]:
+            chosen, possible = draw_faults(path, number[path], draw)
             faults += [{"room": room, **f} for f in chosen]
             print(f"{path.relative_to(ROOT)}: {len(chosen)} of {possible}")
     out.write_text(json.dumps(faults, indent=1))
@@ -269,11 +336,12 @@ def main() -> None:
     cli.add_argument("faults", nargs="?", type=Path, default=RESULTS)
     cli.add_argument("--room", choices=ROOMS, action="append")
     cli.add_argument("--per-file", type=int, default=15)
+    cli.add_argument("--total", type=int, help="instead of --per-file: so many of all faults, each equally likely")
     cli.add_argument("--seed", type=int, default=20)
     cli.add_argument("--only", help="try again those with this outcome")
     args = cli.parse_intermixed_args()
     if args.command == "sample":
-        sample(args.room or list(ROOMS), args.per_file, args.seed, args.faults)
+        sample(args.room or list(ROOMS), args.per_file, args.total, args.seed, args.faults)
     elif args.command == "show":
         show(args.faults)
     else:

@@ -1,4 +1,4 @@
-"""``ffbench data``: list, info, build, verify, push, croissant."""
+"""``ffbench data``: add, list, info, build, verify, push, croissant."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def list_(root: Root = None) -> None:
     from .datacard import card, list_datasets
     from .load import dataset_folder
 
-    for name in list_datasets():
-        c = card(name)
+    for name in list_datasets(root):
+        c = card(name, root=root)
         try:
             where = str(dataset_folder(name, root=root))
         except ValueError:
@@ -40,9 +40,9 @@ def info(name: Name, root: Root = None) -> None:
         manifest = read_manifest(dataset_folder(name, root=root))
     except ValueError:
         manifest = None
-        of_card = card(name)
+        of_card = card(name, root=root)
     else:
-        of_card = card(name)
+        of_card = card(name, root=root)
     typer.echo(describe(of_card, manifest))
 
 
@@ -68,6 +68,60 @@ def build(
         typer.echo(f"warning: {check}, {these[0]['where']}: {these[0]['message']}{more}")
     for note in manifest["provenance"]["notes"]:
         typer.echo(f"note: {note}")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="what to call it")],
+    files: Annotated[list[str], typer.Argument(help="files, DeePMD folders, or ORG/NAME of the Hugging Face Hub")],
+    theory: Annotated[str, typer.Option(help="level of theory, such as PBE+D3(BJ)/def2-SVP")] = "",
+    temperature: Annotated[str, typer.Option(help="K at which the frames were drawn; several with commas")] = "",
+    time_step: Annotated[Optional[float], typer.Option(help="fs between consecutive frames [default: found]")] = None,  # noqa: UP045
+    split: Annotated[str, typer.Option(help="random, blocked, by:KEY or by:file [default: found]")] = "auto",
+    energy_key: Annotated[str, typer.Option(help="name of the energies in the files, or none")] = "",
+    forces_key: Annotated[str, typer.Option(help="name of the forces in the files, or none")] = "",
+    units: Annotated[str, typer.Option(help="such as kcal/mol or Hartree,Hartree/Bohr [default: eV,eV/Angstrom]")] = "",
+    cell: Annotated[str, typer.Option(help="A,B,C[,alpha,beta,gamma] in Angstrom, where the files have none")] = "",
+    pbc: Annotated[str, typer.Option(help="yes or no, where the files say it wrongly")] = "",
+    reference: Annotated[str, typer.Option(help="package.module:factory of an ASE calculator: the truth on call")] = "",
+    licence: Annotated[str, typer.Option(help="of the data; without one they cannot be pushed")] = "",
+    citation: Annotated[str, typer.Option(help="how to cite the data")] = "",
+    out: Annotated[Optional[Path], typer.Option(help="where to put it (default: the user's cache)")] = None,  # noqa: UP045
+) -> None:
+    """Your own files as a sealed data set: every command then takes its name, or its folder."""
+    from .own.add import add as seal
+    from .own.options import Options
+
+    options = Options(theory, temperature, time_step, split, energy_key, forces_key, units, cell, pbc, reference,
+                      licence, citation)  # fmt: skip
+    folder = seal(name, files, options, out=out)
+    tell(folder)
+    given = name if out is None else str(folder)
+    typer.echo(f"Next: ffbench evaluate MODEL --data {given}; ffbench train painn {given}; ffbench suite for {given}")
+
+
+def tell(folder: Path) -> None:
+    """What was added, what was found, and what the data do not allow."""
+    from .load import read_manifest
+    from .own.add import VALIDATION
+    from .own.facts import FILE
+
+    manifest = read_manifest(folder)
+    facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    sizes = ", ".join(f"{k} {v}" for k, v in facts["frames"].items() if v)
+    typer.echo(f"{manifest['name']} {manifest['version']}: {sizes} (frames) in {folder}")
+    for t in facts["targets"]:
+        heat = f" at {t['temperature_K']:g} K" if t["temperature_K"] else ""
+        kind = "periodic" if t["periodic"] else "open" if t["open"] else "partly periodic"
+        runs = f", {t['runs']} run{'s' * (t['runs'] > 1)} of {t['run_ps']:g} ps" if t["runs"] else ""
+        typer.echo(f"  {t['label']}{heat}: {t['n_atoms']} atoms, {kind}, {t['frames']} frames{runs}")
+    checks = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))["findings"]
+    for check in (c for c in checks if c["level"] == "warning"):
+        typer.echo(f"warning: {check['message']}")
+    for note in manifest["provenance"]["notes"]:
+        typer.echo(f"note: {note}")
+    for line in facts["not_allowed"]:
+        typer.echo(f"not: {line}")
 
 
 @app.command()
@@ -99,7 +153,7 @@ def croissant(name: Name, root: Root = None, out: Annotated[Optional[Path], type
     from .datacard import card
     from .load import dataset_folder, read_manifest
 
-    text = json.dumps(describe(card(name), read_manifest(dataset_folder(name, root=root))), indent=1)
+    text = json.dumps(describe(card(name, root=root), read_manifest(dataset_folder(name, root=root))), indent=1)
     if out is None:
         typer.echo(text)
     else:

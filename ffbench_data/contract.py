@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .prediction import Prediction, as_prediction, named, settled
+
+__all__ = ["AtomsBatch", "ForceField", "Prediction", "as_prediction", "named", "settled"]
+
 
 @dataclass(frozen=True)
 class AtomsBatch:
@@ -81,27 +85,12 @@ class AtomsBatch:
         return r + torch.einsum("ea,eab->eb", self.edge_shift.to(r.dtype), cell)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a model returns, and what labels look like.
-
-    ``energy`` [B] eV, ``forces`` [A, 3] eV/Angstrom; optional ``stress`` [B, 3, 3] eV/Angstrom^3, ``embedding``
-    [A, D] (for selective classification), ``uncertainty`` [B] (larger = less certain).
-    """
-
-    energy: Tensor
-    forces: Tensor
-    stress: Tensor | None = None
-    embedding: Tensor | None = None
-    uncertainty: Tensor | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class ForceField:
     """A model and what it states about itself.
 
-    ``fn`` maps an `AtomsBatch` to a `Prediction` (or a mapping with the same keys). ``cutoff`` is the radius
-    (Angstrom) of the edge list it wants, or ``None`` if it needs none. ``elements`` are the atomic numbers it
+    ``fn`` maps an `AtomsBatch` to a `Prediction`, or to what can be read as one (`as_prediction`). ``cutoff`` is the
+    radius (Angstrom) of the edge list it wants, or ``None`` if it needs none. ``elements`` are the atomic numbers it
     supports (``None``: any). Floating inputs arrive in ``dtype``. ``conservative`` says whether the forces are the
     gradient of the energy. ``card`` is free text for the report: name, version, parameters, training_data, theory.
     ``batched`` says whether a batch costs less than its structures alone; if not, the evaluator makes every replica
@@ -152,7 +141,8 @@ class ForceField:
     ) -> ForceField:
         """A conservative model from an energy function; forces by automatic differentiation.
 
-        ``fn(batch)`` returns the energy [B] (eV), or a mapping with ``energy`` and optional ``embedding``. With
+        ``fn(batch)`` returns the energy [B] (eV), or one for each atom, or a mapping with ``energy`` and optional
+        ``embedding`` and ``uncertainty``. With
         ``stress`` (fully periodic systems only) the stress dE/d(strain) / V is derived as well.
         """
         return cls(_Gradient(fn, stress), cutoff, **stated)
@@ -224,8 +214,9 @@ class _Gradient(torch.nn.Module):
                 moved = torch.einsum("aj,ajk->ak", positions, bend.index_select(0, batch.system_index))
                 strained = replace(strained, positions=positions + moved, cell=batch.cell + batch.cell @ bend)
             out = self.energy_fn(strained)
-            extra = dict(out) if isinstance(out, Mapping) else {}
-            energy = extra.pop("energy", out)
+            found = named(out) if isinstance(out, Mapping) else {"energy": out}
+            energy = found.get("energy")
+            extra = {k: found[k] for k in ("embedding", "uncertainty") if k in found}
             if not isinstance(energy, Tensor) or not energy.requires_grad:
                 raise ValueError("the energy does not depend on the positions: no forces can be derived")
             # Under training the graph is kept, so that a loss on forces can be differentiated again.
@@ -234,47 +225,6 @@ class _Gradient(torch.nn.Module):
         if virial:
             extra["stress"] = virial[0] / torch.linalg.det(batch.cell).abs()[:, None, None]
         if not training:
-            energy, extra = energy.detach(), {k: v.detach() for k, v in extra.items()}
+            energy = energy.detach()
+            extra = {k: v.detach() if isinstance(v, Tensor) else v for k, v in extra.items()}
         return Prediction(energy=energy, forces=-gradient, **extra)
-
-
-def settled(prediction: Prediction) -> Prediction:
-    """A copy without a graph, in which numbers too large for float32 are NaN: whatever stores them would overflow."""
-    largest = torch.finfo(torch.float32).max
-
-    def settle(value: Tensor) -> Tensor:
-        value = value.detach()
-        if value.dtype != torch.float64:
-            return value.clone()
-        return torch.where(value.abs() <= largest, value, torch.nan)
-
-    return Prediction(**{k: v if v is None else settle(v) for k, v in vars(prediction).items()})
-
-
-def as_prediction(out: Any, batch: AtomsBatch) -> Prediction:
-    """Check what a model returned, and put it where the batch is (an ASE calculator answers on the CPU). ValueError
-    names the field, its shape and the shape it should have."""
-    if isinstance(out, Mapping):
-        missing = {"energy", "forces"} - set(out)
-        if missing:
-            raise ValueError(f"model returned no {' and no '.join(sorted(missing))}: it must return energy and forces")
-        known = {k: v for k, v in out.items() if k in Prediction.__dataclass_fields__}
-        out = Prediction(**known)
-    if not isinstance(out, Prediction):
-        raise ValueError(f"model must return a Prediction or a mapping, got {type(out).__name__}")
-    atoms, systems = batch.positions.shape[0], batch.n_systems
-    shapes = {"energy": (systems,), "forces": (atoms, 3), "stress": (systems, 3, 3), "uncertainty": (systems,)}
-    for name, shape in shapes.items():
-        value = getattr(out, name)
-        if value is None and name in ("stress", "uncertainty"):
-            continue
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            kind = f"{value.dtype} tensor" if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"model returned {name} as {kind}: it must be a floating-point tensor of shape {shape}")
-        if tuple(value.shape) != shape:
-            raise ValueError(f"model returned {name} of shape {tuple(value.shape)}, expected {shape}")
-    if out.embedding is not None and (out.embedding.ndim != 2 or out.embedding.shape[0] != atoms):
-        raise ValueError(f"model returned embedding of shape {tuple(out.embedding.shape)}, expected ({atoms}, D)")
-    if all(v is None or v.device == batch.positions.device for v in vars(out).values()):
-        return out
-    return Prediction(**{k: v if v is None else v.to(batch.positions.device) for k, v in vars(out).items()})

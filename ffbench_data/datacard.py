@@ -1,4 +1,7 @@
-"""Data cards: one YAML per data set in ``ffbench_data/cards`` says what it is, where it comes from and its version."""
+"""Data cards: one YAML per data set says what it is, where it comes from and its version.
+
+Cards of shipped data sets are in ``ffbench_data/cards``; that of your own data (`ffbench data add`) lies beside them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 CARDS = Path(__file__).parent / "cards"
+CARD = "card.yaml"  # beside built data
 
 
 class _Strict(BaseModel):
@@ -55,7 +59,11 @@ class Source(_Strict):
 
 
 class Card(_Strict):
-    """What a data set is. ``generator`` and ``reference`` are free mappings (settings, seeds, bond lists, starts)."""
+    """What a data set is. ``generator`` and ``reference`` are free mappings (settings, seeds, bond lists, starts).
+
+    ``reference: package.module:factory`` names an ASE calculator that gives the truth at any structure; beside other
+    rules it is their key ``calculator``.
+    """
 
     name: str
     title: str
@@ -82,6 +90,16 @@ class Card(_Strict):
     reference: dict[str, Any] = {}
     changelog: dict[str, str]
 
+    @field_validator("reference", mode="before")
+    @classmethod
+    def _calculator(cls, value):
+        return {"calculator": value} if isinstance(value, str) else value
+
+    @property
+    def calculator(self) -> str:
+        """The spec of the reference potential, "" if there is none."""
+        return str(self.reference.get("calculator", ""))
+
     @property
     def default_config(self) -> str:
         """The first config of the card."""
@@ -100,23 +118,37 @@ def read_card(path: Path) -> Card:
         raise ValueError(f"{path}: {faults}") from None
 
 
-def list_datasets() -> list[str]:
-    """Names of all known data sets, built or not.
+def shipped_datasets() -> list[str]:
+    """Names of the data sets whose cards come with ffbench."""
+    return sorted(p.stem for p in CARDS.glob("*.yaml"))
+
+
+def list_datasets(root: str | Path | None = None) -> list[str]:
+    """Names of all known data sets, built or not, and of your own in ``root`` (default: where `load_frames` looks).
 
     >>> "water" in list_datasets()
     True
     """
-    return sorted(p.stem for p in CARDS.glob("*.yaml"))
+    from .load import own_datasets
+
+    shipped = shipped_datasets()
+    return shipped + [name for name in own_datasets(root) if name not in shipped]
 
 
-def card(name: str) -> Card:
-    """The card of a data set. ValueError for an unknown name, with the nearest known one.
+def card(name: str, *, root: str | Path | None = None) -> Card:
+    """The card of a data set, by its name or folder. ValueError for an unknown name, with the nearest known one.
 
     >>> card("water").units["energy"]
     'eV'
     """
-    known(name, list_datasets(), "dataset")
-    return _shipped(name)
+    if name in shipped_datasets():
+        return _shipped(name)
+    from .load import dataset_folder, read_manifest
+
+    folder = dataset_folder(name, root=root)
+    if not (folder / CARD).exists() and (own := read_manifest(folder)["name"]) in shipped_datasets():
+        return _shipped(own)
+    return read_card(folder / CARD)
 
 
 @cache
@@ -139,12 +171,23 @@ def known(name: str, choices: Iterable[str], what: str, where: str = "", also: I
 
 
 def parse_name(text: str) -> tuple[str, str | None]:
-    """``"name"`` or ``"name:config"`` of task files and the command line.
+    """``"name"`` or ``"name:config"`` of task files and the command line; the name may be a folder's path.
 
-    >>> parse_name("water:1k"), parse_name("lips")
-    (('water', '1k'), ('lips', None))
+    >>> parse_name("water:1k"), parse_name("lips"), parse_name("./mine:hot")
+    (('water', '1k'), ('lips', None), ('./mine', 'hot'))
     """
-    name, colon, config = text.partition(":")
+    name, colon, config = text.rpartition(":") if is_path(text) else text.partition(":")
+    if is_path(text) and (not colon or is_path(config)):  # a colon in the path itself
+        name, colon, config = text, "", ""
     if not name or (colon and not config):
-        raise ValueError(f"dataset {text!r} must be NAME or NAME:CONFIG")
+        raise ValueError(f"dataset {text!r} must be NAME or NAME:CONFIG, NAME a name or a folder")
     return name, config or None
+
+
+def is_path(name: str) -> bool:
+    """Whether a data set is given by its folder.
+
+    >>> is_path("./mine"), is_path("water"), is_path("~/data/mine")
+    (True, False, True)
+    """
+    return "/" in name or name.startswith((".", "~"))

@@ -10,13 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from .datacard import card, known, list_datasets
+from .datacard import CARD, card, is_path, known, list_datasets, shipped_datasets
 from .store import MANIFEST, content_of_splits, file_sha256
 
 if TYPE_CHECKING:
     from .frames import Frames
 
 EMBEDDED = Path(__file__).parent / "embedded"
+HOME = Path("~/.cache/ffbench")
 
 
 class NotBuilt(ValueError):
@@ -52,8 +53,9 @@ def load_frames(
 ) -> Frames | dict[str, Frames]:
     """Labelled structures of one split as `Frames` (without a split: ``{split: Frames}``), energies in float64.
 
-    ``config`` defaults to the first on the data card. Looks in ``root`` (only there, if given), else in
-    FFBENCH_DATA, the user's cache and the data shipped with the package. The hash of every file is checked.
+    ``name`` is that of a data set, or the path of its folder (``./mine``). ``config`` defaults to the first on the
+    data card. Looks in ``root`` (only there, if given), else in FFBENCH_DATA, the user's cache and the data shipped
+    with the package. The hash of every file is checked.
     ValueError: unknown name, config or split, not built, another version, a changed byte.
 
     >>> frames = load_frames("ethanol_gfn2", split="test")  # doctest: +SKIP
@@ -118,7 +120,8 @@ def load_dataset(
     # `datasets` keys its cache by the path of the folder, so that a newer version in the same place would give the rows
     # of the older one: the bytes that were just checked go into the key.
     seal = hashlib.sha256("".join(s["sha256"] for s in shards).encode()).hexdigest()[:16]
-    cache = Path(options.pop("cache_dir", None) or datasets.config.HF_DATASETS_CACHE) / f"ffbench-{name}-{seal}"
+    cache = Path(options.pop("cache_dir", None) or datasets.config.HF_DATASETS_CACHE)
+    cache = cache / f"ffbench-{manifest['name']}-{seal}"
     return datasets.load_dataset(str(folder), config, split=split, cache_dir=str(cache), **options)
 
 
@@ -149,7 +152,7 @@ def provenance(
     for row in rows:
         _check_content(folder, manifest, row)
     return {
-        "dataset": name,
+        "dataset": manifest["name"],
         "version": manifest["version"],
         "config": config,
         "complete": manifest.get("provenance", {}).get("complete", True),
@@ -191,20 +194,21 @@ def _check_content(folder: Path, manifest: dict[str, Any], row: dict[str, Any]) 
 def _other_content(manifest: dict[str, Any], where: str, found: str, stated: str) -> str:
     return (
         f"{manifest['name']} {manifest['version']}: the content of {where} is {found[:12]}, its manifest says "
-        f"{stated[:12]}: not the data that were sealed; build it again with `ffbench data build {manifest['name']}`"
+        f"{stated[:12]}: not the data that were sealed; build it again with {_how(manifest['name'])}"
     )
+
+
+def _how(name: str) -> str:
+    """The command that makes a data set."""
+    return f"`ffbench data build {name}`" if name in shipped_datasets() else f"`ffbench data add {name} FILES`"
 
 
 @lru_cache(maxsize=256)
 def _content_sha256(paths: tuple[str, ...], _sealed: tuple[str, ...]) -> tuple[str, int]:
     """(content hash, frames) of Parquet files; the hashes of their bytes make the key of the cache."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from .schema import content_hash_of_files
 
-    from .schema import content_hash
-
-    table = pa.concat_tables(pq.read_table(p, use_threads=False) for p in paths)
-    return content_hash(table), table.num_rows
+    return content_hash_of_files(paths)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -220,31 +224,53 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def name_of(name: str) -> str:
+    """What a data set is called, also where it is given by its folder."""
+    return str(read_manifest(Path(name).expanduser())["name"]) if is_path(name) else name
+
+
+def own_datasets(root: str | Path | None = None) -> list[str]:
+    """Names of the built data sets in ``root`` (default: where `load_frames` looks) that have their card beside them
+    and are none of ffbench's own."""
+    places = [Path(root).expanduser()] if root is not None else list(dict.fromkeys([cache_folder(), HOME.expanduser()]))
+    cards = [path for place in places for path in place.glob(f"*/{CARD}")]
+    cards += [path for place in places if (path := place / CARD).exists()]
+    shipped = shipped_datasets()
+    names = [read_manifest(path.parent)["name"] for path in cards if (path.parent / MANIFEST).is_file()]
+    return sorted({name for name in names if name not in shipped})
+
+
 def _candidates(name: str, root: str | Path | None) -> list[Path]:
+    if is_path(name):
+        return [Path(name).expanduser()]
     if root is not None:
         root = Path(root).expanduser()
         return [root / name, root]
-    return [cache_folder() / name, Path("~/.cache/ffbench").expanduser() / name, EMBEDDED / name]
+    return [cache_folder() / name, HOME.expanduser() / name, EMBEDDED / name]
 
 
 def _find(name, config, split, root, version, *, any_config=False):
     """(folder, manifest, config) of the first place that has what is asked."""
     places = [p for p in dict.fromkeys(_candidates(name, root)) if (p / MANIFEST).is_file()]
-    found = [(p, m) for p in places for m in [read_manifest(p)] if m["name"] == name]
-    if root is None or not found:
-        known(name, list_datasets(), "dataset")
-    of_card = card(name) if name in list_datasets() else None
+    found = [(p, m) for p in places for m in [read_manifest(p)] if is_path(name) or m["name"] == name]
+    if is_path(name):
+        if not found:
+            raise NotBuilt(f"{name} is no data set: a folder made by `ffbench data add` or `build` has a {MANIFEST}")
+        name = found[0][1]["name"]
+    elif not found:
+        _unknown(name, root)
+    of_card = card(name) if name in shipped_datasets() else None
     wanted = version or (of_card and of_card.version)
     fitting = [(p, m) for p, m in found if wanted in (None, m["version"])]
     if found and not fitting:
         there = ", ".join(f"{m['version']} in {p}" for p, m in found)
         if version is None:
-            how = f"run `ffbench data build {name}` again, or pass version="
-            raise NotBuilt(f"{name}: version {wanted} is not built, found {there}: {how}")
+            raise NotBuilt(f"{name}: version {wanted} is not built, found {there}: run {_how(name)} again, or pass "
+                           "version=")  # fmt: skip
         raise ValueError(f"{name}: version {wanted} was asked for, found {there}; pass version= or build it again")
     if not fitting:
         where = f" under root={str(root)!r}" if root is not None else ""
-        raise NotBuilt(f"dataset {name!r} is not built{where}: run `ffbench data build {name}`")
+        raise NotBuilt(f"dataset {name!r} is not built{where}: run {_how(name)}")
     if any_config:
         return (*fitting[0], None)
 
@@ -265,8 +291,21 @@ def _find(name, config, split, root, version, *, any_config=False):
     if of_card:
         known(asked, of_card.configs, "config", f" of {name}")
         there = ", ".join(configs[:4]) + (f" and {len(configs) - 4} more" if len(configs) > 4 else "")
-        raise NotBuilt(f"config {asked!r} of {name} is not built (there is: {there}): run `ffbench data build {name}`")
+        raise NotBuilt(f"config {asked!r} of {name} is not built (there is: {there}): run {_how(name)}")
     known(asked, configs, "config", f" of {name}")
+
+
+def _unknown(name: str, root: str | Path | None) -> None:
+    """ValueError for a name nobody knows; a folder of that name is told apart from it."""
+    if (Path(name) / MANIFEST).is_file() and name not in shipped_datasets():
+        raise ValueError(f"unknown dataset {name!r}; the folder of that name here is given as ./{name}")
+    if root is None or name not in shipped_datasets():
+        try:
+            known(name, list_datasets(root), "dataset")
+        except ValueError as error:
+            if root is None:
+                raise ValueError(f"{error}. Your own files become one with `ffbench data add {name} FILES`") from None
+            raise NotBuilt(f"dataset {name!r} is not built under root={str(root)!r}: run {_how(name)}") from None
 
 
 def _shards(manifest, config, split) -> list[dict[str, Any]]:
@@ -276,7 +315,7 @@ def _shards(manifest, config, split) -> list[dict[str, Any]]:
 def _checked(folder: Path, entry: dict[str, Any], manifest: dict[str, Any]) -> Path:
     """The path of a file of the manifest, after its size and hash were compared."""
     path = folder / entry["path"]
-    again = f"build it again with `ffbench data build {manifest['name']}`"
+    again = f"build it again with {_how(manifest['name'])}"
     try:
         stat = path.stat()
     except OSError:

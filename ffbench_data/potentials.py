@@ -5,19 +5,23 @@ Energies in eV, forces in eV/Angstrom, exactly the labels of the data set: same 
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from .datacard import known
+from .datacard import card, known, shipped_datasets
 
 
 def reference(name: str) -> Calculator:
     """The reference potential of a data set as an ASE calculator (energy in eV, forces in eV/Angstrom).
 
-    ``water`` (SPC/Fw, any number of molecules in O, H, H order in an orthorhombic cell of at least 12 Angstrom),
+    Where its card names one (``reference: package.module:factory``), that one. ``water`` (SPC/Fw, any number of
+    molecules in O, H, H order in an orthorhombic cell of at least 12 Angstrom),
     ``alanine_dipeptide_obc`` (AMBER-03 + OBC, the atom order of the data set), ``ethanol_gfn2`` and ``md17_gfn2``
     (GFN2-xTB, any neutral closed-shell molecule). ValueError for a data set without one (every DFT data set),
     or when OpenMM or tblite is missing.
@@ -30,14 +34,47 @@ def reference(name: str) -> Calculator:
         "ethanol_gfn2": _gfn2,
         "md17_gfn2": _gfn2,
     }
+    if name not in makers and (name not in shipped_datasets() or card(name).calculator):
+        if spec := card(name).calculator:
+            return load_calculator(spec)
+        raise ValueError(f"no reference potential: the card of {name} names none (reference: package.module:factory)")
     return makers[known(name, makers, "reference potential")]()
 
 
-def label(calculator: Calculator, numbers, positions, cell=None) -> tuple[np.ndarray, np.ndarray]:
-    """Energies [T] and forces [T, N, 3] of ``positions`` [T, N, 3]; periodic if a ``cell`` [3, 3] is given."""
+def load_calculator(spec: str) -> Calculator:
+    """The ASE calculator that ``package.module:factory`` or ``file.py:factory`` makes. ValueError: what is wrong."""
+    place, colon, name = spec.rpartition(":")
+    if not colon or not place or not name:
+        raise ValueError(f"reference {spec!r}: write package.module:factory, such as ase.calculators.emt:EMT")
+    try:
+        if place.endswith(".py"):
+            loaded = importlib.util.spec_from_file_location(f"ffbench_reference_{Path(place).stem}", place)
+            assert loaded is not None
+            assert loaded.loader is not None
+            module = importlib.util.module_from_spec(loaded)
+            loaded.loader.exec_module(module)
+        else:
+            module = importlib.import_module(place)
+        made = getattr(module, name)
+        calculator = made() if callable(made) else made
+    except ImportError as error:
+        raise ValueError(f"reference {spec!r} needs {error.name or place}: install it") from None
+    except Exception as error:
+        raise ValueError(f"reference {spec!r} raised {type(error).__name__}: {error}") from None
+    if not hasattr(calculator, "get_property"):
+        raise ValueError(f"reference {spec!r} gave {type(calculator).__name__}, which is no ASE calculator")
+    return calculator
+
+
+def label(
+    calculator: Calculator, numbers, positions, cell=None, *, charge: int = 0, spin: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energies [T] and forces [T, N, 3] of ``positions`` [T, N, 3]; periodic if a ``cell`` [3, 3] is given. ``charge``
+    and ``spin`` (2S+1) are in the atoms' ``info``."""
     from ase import Atoms
 
-    atoms = Atoms(numbers, positions[0], cell=cell, pbc=cell is not None)
+    atoms = Atoms(numbers, positions[0], cell=cell, pbc=cell is not None, info={"charge": charge, "spin": spin})
+    calculator.reset()  # it knows results by the atoms, without their charge
     atoms.calc = calculator
     energy, forces = np.empty(len(positions)), np.empty(np.shape(positions))
     for t, x in enumerate(positions):
@@ -60,6 +97,11 @@ class _Potential(Calculator):
     def calculate(self, atoms=None, properties=("energy", "forces"), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         now: Any = self.atoms
+        charge, spin = now.info.get("charge", 0), now.info.get("spin", 1)
+        if charge or spin != 1:
+            raise ValueError(
+                f"{self.title} is set up for neutral singlets, got charge {charge} and spin multiplicity {spin}"
+            )
         cell = np.asarray(now.cell) * now.pbc[:, None]
         key = (now.numbers.tobytes(), cell.tobytes())
         if key != self._key:

@@ -17,8 +17,8 @@ def push(name: str, repo: str, *, root: str | Path | None = None, private: bool 
     """
     if repo.count("/") != 1 or not all(repo.split("/")):
         raise ValueError(f"repo={repo!r} must be ORG/NAME")
-    if name in list_datasets() and not card(name).redistributable:
-        raise ValueError(f"{name} must not be redistributed (licence: {card(name).licence}): it cannot be pushed")
+    if name in list_datasets(root) and not (about := card(name, root=root)).redistributable:
+        raise ValueError(f"{name} must not be redistributed (licence: {about.licence}): it cannot be pushed")
     folder = dataset_folder(name, root=root)
     manifest = read_manifest(folder)
     verify(name, root=root)

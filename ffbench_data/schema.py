@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 HEAVIEST = 118  # atomic number
+BATCH = 4096  # rows in memory at once where data stream
 VECTORS = pa.list_(pa.list_(pa.float64(), 3))
 COLUMNS = pa.schema(
     [
@@ -201,17 +203,53 @@ def _leaf_paths(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
 
 def content_hash(table: pa.Table) -> str:
     """sha256 over the values, independent of how Parquet encoded them."""
+    return hash_of_columns(table.schema, lambda name: iter([table[name].combine_chunks()]))
+
+
+def content_hash_of_files(paths: Iterable[Path | str]) -> tuple[str, int]:
+    """(`content_hash`, rows) of Parquet files one after the other, in constant memory."""
+    files = [pq.ParquetFile(path) for path in paths]
+
+    def column(name: str) -> Iterator[pa.Array]:
+        for file in files:
+            for batch in file.iter_batches(BATCH, columns=[name], use_threads=False):
+                yield batch.column(0)
+
+    return hash_of_columns(files[0].schema_arrow, column), sum(file.metadata.num_rows for file in files)
+
+
+def hash_of_columns(schema: pa.Schema, column: Callable[[str], Iterator[pa.Array]]) -> str:
+    """The content hash; ``column(name)`` gives the values of a column in pieces, anew whenever it is called."""
     digest = hashlib.sha256()
-    for name in table.column_names:
+    for name in schema.names:
         digest.update(name.encode())
-        values = table[name].combine_chunks()
-        while pa.types.is_nested(values.type):
-            if pa.types.is_list(values.type):
-                digest.update(np.ascontiguousarray(np.diff(values.offsets.to_numpy())))
-            digest.update(np.packbits(np.asarray(values.is_valid())))
-            values = values.flatten()
-        if pa.types.is_string(values.type):
-            digest.update("\x00".join("" if v is None else v for v in values.to_pylist()).encode())
+        kind, depth = schema.field(name).type, 0
+        while pa.types.is_nested(kind):
+            if pa.types.is_list(kind):
+                for values in column(name):
+                    digest.update(np.ascontiguousarray(np.diff(_flattened(values, depth).offsets.to_numpy())))
+            bits = np.zeros(0, bool)
+            for values in column(name):
+                bits = np.concatenate([bits, np.asarray(_flattened(values, depth).is_valid(), bool)])
+                whole = len(bits) // 8 * 8
+                digest.update(np.packbits(bits[:whole]))
+                bits = bits[whole:]
+            digest.update(np.packbits(bits))
+            kind, depth = kind.value_type, depth + 1
+        if pa.types.is_string(kind):
+            for k, values in enumerate(column(name)):
+                text = "\x00".join("" if v is None else v for v in _flattened(values, depth).to_pylist())
+                digest.update(("\x00" * (k > 0 and len(values) > 0) + text).encode())
         else:
-            digest.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)))
+            wide = pa.types.is_integer(kind) and any(_flattened(v, depth).null_count for v in column(name))
+            for values in column(name):
+                flat = _flattened(values, depth)
+                flat = flat.cast(pa.float64()) if wide else flat
+                digest.update(np.ascontiguousarray(flat.to_numpy(zero_copy_only=False)))
     return digest.hexdigest()
+
+
+def _flattened(values: pa.Array, depth: int) -> Any:
+    for _ in range(depth):
+        values = values.flatten()
+    return values

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import pyarrow as pa
 import yaml
 
 from .croissant import croissant, eval_yaml
-from .datacard import Card, known
-from .schema import COLUMNS, content_hash, write_parquet
+from .datacard import CARD, Card, known
+from .schema import COLUMNS, content_hash, content_hash_of_files, write_parquet
 
 MANIFEST = "manifest.json"
 SHARD_BYTES = 512 * 2**20  # of Arrow memory; about half of it on disk
+STREAM_BYTES = 64 * 2**20  # of a shard of streamed rows, which is in memory until it is written
 PRECISION = (
     'Read energies in float64: `with_format("torch")` and `with_format("numpy")` turn them into float32, an error of '
     "0.1 to 1 meV for total energies of this size, as large as the error of a good model. "
@@ -26,15 +29,24 @@ PRECISION = (
 )
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """Rows of a split that need not fit into memory: ``tables()`` gives them in pieces of the ``schema``."""
+
+    schema: pa.Schema
+    tables: Callable[[], Iterator[pa.Table]]
+
+
 def write_dataset(
     folder: Path,
     card: Card,
-    tables: Mapping[str, Mapping[str, pa.Table]],
+    tables: Mapping[str, Mapping[str, pa.Table | Streamed]],
     extra_files: Mapping[str, bytes | Callable[[Path], Any]] | None = None,
     *,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``{config: {split: table}}`` to ``folder`` and return it. The folder appears complete or not at all.
+    A split may be `Streamed`.
 
     ``extra_files`` maps a relative path to bytes, or to a function that writes the path it is given.
     ``provenance`` (how it was built) is kept in the manifest. An older ``folder`` is replaced. ValueError for a
@@ -45,9 +57,8 @@ def write_dataset(
         known(config, card.configs, "config", f" of {card.name}")
         for split, table in splits.items():
             known(split, card.configs[config].splits, "split", f" of {card.name}:{config}")
-            if table.schema.names[: len(COLUMNS)] != COLUMNS.names or not table.select(COLUMNS.names).schema.equals(
-                COLUMNS
-            ):
+            first = table.schema.names[: len(COLUMNS)]
+            if first != COLUMNS.names or not pa.schema([table.schema.field(n) for n in first]).equals(COLUMNS):
                 raise ValueError(f"{card.name}:{config}/{split}: columns or types differ from ffbench_data.schema")
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -74,23 +85,20 @@ def _swap(work: Path, folder: Path) -> None:
 
 
 def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> dict[str, Any]:
-    shards, splits = [], []
+    shards: list[dict[str, Any]] = []
+    splits = []
     for config, parts in tables.items():
         for split, table in parts.items():
-            count = max(1, -(-table.nbytes // SHARD_BYTES))
-            edges = [table.num_rows * k // count for k in range(count + 1)]
-            for k in range(count):
-                piece = table.slice(edges[k], edges[k + 1] - edges[k])
-                path = f"data/{config}/{split}-{k:05d}-of-{count:05d}.parquet"
-                write_parquet(piece, work / path)
-                shards.append(
-                    {"config": config, "split": split, **_file(work, path), "content_sha256": content_hash(piece)}
-                    | {"frames": piece.num_rows, "atoms": _atoms(piece)}
-                )
+            mine = _write_shards(work, config, split, table)
+            shards += mine
+            if isinstance(table, Streamed):
+                content = content_hash_of_files(work / shard["path"] for shard in mine)[0]
+            else:
+                content = content_hash(table)
             splits.append(
-                {"config": config, "split": split, "frames": table.num_rows, "atoms": _atoms(table)}
+                {"config": config, "split": split, **{k: sum(s[k] for s in mine) for k in ("frames", "atoms")}}
                 | ({"extra_columns": extra} if (extra := features_yaml(table.schema)[len(COLUMNS) :]) else {})
-                | {"memory_bytes": table.nbytes, "content_sha256": content_hash(table)}
+                | {"memory_bytes": sum(s.pop("memory_bytes") for s in mine), "content_sha256": content}
             )
     for path, content in extra_files.items():
         target = work / path
@@ -110,6 +118,7 @@ def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> 
         "shards": shards,
     }
     metadata = {
+        CARD: yaml.safe_dump(card.model_dump(mode="json", exclude_defaults=True), sort_keys=False, width=110),
         "README.md": readme(card, manifest),
         "croissant.json": json.dumps(croissant(card, manifest), indent=1) + "\n",
         "eval.yaml": yaml.safe_dump(eval_yaml(card, manifest), sort_keys=False, width=110),
@@ -118,6 +127,39 @@ def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> 
         (work / path).write_text(text, encoding="utf-8")
     manifest["files"] = [_file(work, path) for path in sorted([*extra_files, *metadata])]
     return manifest
+
+
+def _write_shards(work: Path, config: str, split: str, table: pa.Table | Streamed) -> list[dict[str, Any]]:
+    """The Parquet files of a split; how many there are is known when all are written."""
+    shards: list[dict[str, Any]] = []
+    for piece in _pieces(table):
+        path = work / f"data/{config}/{split}-{len(shards):05d}.parquet"
+        write_parquet(piece, path)
+        about = {"path": path, "content_sha256": content_hash(piece), "memory_bytes": piece.nbytes}
+        shards.append(about | {"frames": piece.num_rows, "atoms": _atoms(piece)})
+    for shard in shards:
+        path = shard["path"].with_name(f"{shard['path'].stem}-of-{len(shards):05d}.parquet")
+        shard["path"].rename(path)
+        shard |= {"config": config, "split": split} | _file(work, path.relative_to(work).as_posix())
+    return shards
+
+
+def _pieces(table: pa.Table | Streamed) -> Iterator[pa.Table]:
+    """Tables of the size of a shard, at least one."""
+    if isinstance(table, pa.Table):
+        count = max(1, -(-table.nbytes // SHARD_BYTES))
+        edges = [table.num_rows * k // count for k in range(count + 1)]
+        yield from (table.slice(a, b - a) for a, b in itertools.pairwise(edges))
+        return
+    waiting: list[pa.Table] = []
+    written = False
+    for part in table.tables():
+        waiting.append(part)
+        if sum(t.nbytes for t in waiting) >= STREAM_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting, written = [], True
+    if waiting or not written:
+        yield pa.concat_tables(waiting) if waiting else table.schema.empty_table()
 
 
 def content_of_splits(splits: Sequence[Mapping[str, Any]]) -> str:
@@ -218,6 +260,8 @@ def describe(card: Card, manifest: Mapping[str, Any] | None = None) -> str:
     if card.generator:
         settings = yaml.safe_dump(card.generator, sort_keys=False, width=110)
         lines += ["## Generator", "", "```yaml", settings.rstrip(), "```", ""]
+    if card.calculator:
+        lines += ["## Reference potential", "", f"`{card.calculator}`, an ASE calculator that can be asked anew", ""]
     if card.sources:
         lines += ["## Sources", ""]
         lines += [f"- {s.url}{f' ({s.checksum})' if s.checksum else ''}" for s in card.sources] + [""]

@@ -158,9 +158,9 @@ def _with_usual_basis(level: Theory) -> Theory:
 @cache
 def _identifiers() -> dict[str, str]:
     """Identifiers to propose, by key: the whole levels, methods alone, and the levels of the shipped data cards."""
-    from .datacard import card, list_datasets
+    from .datacard import card, shipped_datasets
 
     names = [*_table()["whole"].values(), *_table()["methods"].values()]
-    names += [str(level) for name in list_datasets() if (level := theory(card(name).theory))]
+    names += [str(level) for name in shipped_datasets() if (level := theory(card(name).theory))]
     names += ["CCSD(T)/cc-pVTZ", "wB97M-V/def2-TZVPD", "PBE+D3(BJ)", "B3LYP/6-31G(2df,p)"]
     return {_key(name): name for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +13,26 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Can this machine-learned force field be trusted in a simulation?",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from .run.environment import version
+
+        typer.echo(f"ffbench {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and stop")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -33,9 +52,12 @@ def evaluate(
     isolate: Annotated[
         bool | None, typer.Option(help="the model in its own process [default: other people's packages]")
     ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="on a GPU: the same sums in every run, slower")
+    ] = False,
 ) -> None:
     """Score a model on a suite; writes report.json and report.html into the run folder."""
-    from .page.table import print_table
+    from .page.summary import print_summary
     from .run import evaluation
 
     if dry_run:
@@ -52,11 +74,11 @@ def evaluate(
         compile=compile,
         tasks=task,
         isolate=isolate,
+        deterministic=deterministic,
     )
-    print_table(report)
+    print_summary(report)
     run = out or Path("runs") / f"{evaluation._slug(report.model.name)}-{report.suite}"
-    typer.echo(f"\nReport: {run / 'report.html'} (numbers: {run / 'report.json'})")
-    typer.echo("Next: score your own model with `ffbench evaluate path/to/file.py:function`, see README.md.")
+    typer.echo(f"\nPage: {run / 'report.html'}. Every number: ffbench show {shlex.quote(str(run))} --all")
 
 
 @app.command()
@@ -99,17 +121,62 @@ def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
 
 
 @app.command()
-def show(run: Annotated[Path, typer.Argument(help="run folder or report.json")]) -> None:
-    """Print the table of a finished run and write its page again."""
+def show(
+    run: Annotated[Path, typer.Argument(help="run folder or report.json")],
+    task: Annotated[list[str] | None, typer.Option(help="every number of this task (repeatable)")] = None,
+    all: Annotated[bool, typer.Option("--all", help="every number of every task")] = False,
+    json: Annotated[bool, typer.Option("--json", help="the answers and deciding numbers as JSON")] = False,
+) -> None:
+    """Print what a finished run found, and write its page again."""
+    from .page.summary import answers, print_summary
     from .page.table import print_table
     from .report import Report
 
     if (run / "run.json").exists() and not (run / "report.json").exists():
         raise ValueError(f"{run} is unfinished: give the command that made it again, and it goes on where it was")
     report = Report.load(run)
-    print_table(report)
+    unknown = [name for name in task or [] if name not in report.tasks]
+    if unknown:
+        raise ValueError(f"--task {unknown[0]}: not in this report, which has {', '.join(report.tasks)}")
+    if json:
+        typer.echo(answers(report))
+        return
+    if task or all:
+        print_table(report, tasks=task or ())
+    else:
+        print_summary(report)
     page = (run if run.is_dir() else run.parent) / "report.html"
     typer.echo(f"\nPage: {report.to_html(page)}")
+
+
+@app.command()
+def kinds(name: Annotated[str, typer.Argument(help="a kind; without one, all of them")] = "") -> None:
+    """Say what can be asked: the kinds of tasks, or one kind's parameters and metrics."""
+    from .kinds import all_kinds, find_kind
+
+    if not name:
+        for kind in all_kinds().values():
+            typer.echo(f"{kind.name}: {kind.about}")
+        return
+    kind = find_kind(name)
+    typer.echo(f"{kind.name}: {kind.about}\n\nParameters of a task:")
+    for field, info in kind.module.Parameters.model_fields.items():
+        default = "required" if info.is_required() else f"default {info.get_default(call_default_factory=True)!r}"
+        kind_of = str(info.annotation).removeprefix("<class '").removesuffix("'>").replace("typing.", "")
+        typer.echo(f"  {field}: {kind_of.rsplit('.', 1)[-1] if 'ffbench' in kind_of else kind_of}, {default}")
+    typer.echo("\nMetrics:")
+    for spec in kind.metrics:
+        unit = "" if spec.unit == "1" else f" [{spec.unit}]"
+        typer.echo(f"  {spec.name}: {spec.label}{unit}, {spec.better} is better".replace("neither is better", "no aim"))
+
+
+@app.command()
+def validate(suite: Annotated[str, typer.Argument(help="a suite's YAML file, or a shipped suite's name")]) -> None:
+    """Check a suite: every row, its kind, parameters and data set."""
+    from .suite import load_suite
+
+    found = load_suite(suite)
+    typer.echo(f"{found.name} {found.version}: {len(found.tasks)} tasks, no fault")
 
 
 @app.command()

@@ -73,6 +73,10 @@ class Metric(Strict):
     score: float | None = None
     not_scored: str = ""
 
+    def __repr_args__(self):
+        """Without the samples and what is empty."""
+        return [(k, v) for k, v in super().__repr_args__() if k != "values" and v not in (None, "", [])]
+
 
 class Curve(Strict):
     """A small plot: one x axis, named series; ``y`` may hold ``None`` for gaps."""
@@ -177,7 +181,11 @@ class ModelCard(Strict):
 
 
 class Environment(Strict):
-    """``kernel_s``: seconds of `engine.cost.reference_kernel` on this machine, the unit of normalised cost."""
+    """``kernel_s``: seconds of `engine.cost.reference_kernel` on this machine, the unit of normalised cost.
+
+    ``deterministic``: the same call gives the same bits here, so that a rerun or a resumed run is the same one; on a
+    GPU only where that was asked for, because sums run in any order there. ``None``: not stated.
+    """
 
     python: str
     ffbench: str
@@ -188,6 +196,12 @@ class Environment(Strict):
     threads: int
     device: str
     kernel_s: float | None = None
+    deterministic: bool | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_stated(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an unstated ``deterministic``, so that the hash of an older report still fits."""
+        return {k: v for k, v in write(self).items() if k != "deterministic" or v is not None}
 
 
 class Report(Strict):
@@ -240,6 +254,42 @@ class Report(Strict):
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
         return path
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.model.name} on {self.suite} {self.suite_version}, {len(self.tasks)} tasks>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answers."""
+        from .page.summary import html
+
+        return html(self)
+
+    def to_pandas(self):
+        """A row per task and metric: value, unit, interval, n, floor, trivial baseline, score.
+
+        >>> report.to_pandas().query("metric == 'force_mae'")  # doctest: +SKIP
+        """
+        import pandas
+
+        rows = [
+            {
+                "task": name,
+                "metric": key,
+                "value": m.value,
+                "unit": m.unit,
+                "low": m.interval[0] if m.interval else None,
+                "high": m.interval[1] if m.interval else None,
+                "n": m.n,
+                "noise_p95": m.floor.p95 if m.floor else None,
+                "trivial": m.trivial,
+                "score": m.score,
+            }
+            for name, task in self.tasks.items()
+            for key, m in task.metrics.items()
+        ]
+        return pandas.DataFrame(rows)
 
     def to_html(self, path: str | Path) -> Path:
         """A self-contained page with the tables and plots; returns the path."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ffbench_data.datacard import known, parse_name
+from ffbench_data.datacard import is_path, known, parse_name
 
 from .kinds import Kind, find_kind
 
@@ -28,6 +28,13 @@ class Task:
     parameters: Any  # the kind's pydantic model
     indicative: bool = False
     note: str = ""
+
+    @property
+    def data_name(self) -> str:
+        """What the data set is called, also where it is given by its folder."""
+        from ffbench_data.load import name_of
+
+        return name_of(self.dataset)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ def _task(path: Path, name: str, row: dict) -> Task:
     except ValueError as error:
         raise ValueError(f"{error}: task {name!r} in {path.name}") from None
     dataset, config = parse_name(row.pop("dataset"))
+    if is_path(dataset):
+        dataset = str((path.parent / Path(dataset).expanduser()).resolve())
     about = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
     try:
         parameters = kind.module.Parameters.model_validate(row)

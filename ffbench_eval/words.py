@@ -86,6 +86,29 @@ def number(value: float, last: int | None = None) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
+SMALL = 0.1  # below this an eV is read better in meV
+
+
+def in_small_units(metric: Metric) -> Metric:
+    """The same metric in meV where its value in eV is small.
+
+    >>> in_small_units(Metric(value=0.0061, unit="eV/Å", trivial=0.747)).unit
+    'meV/Å'
+    """
+    if metric.value is None or abs(metric.value) >= SMALL or not metric.unit.startswith("eV"):
+        return metric
+    floor, interval = metric.floor, metric.interval
+    return metric.model_copy(
+        update={
+            "unit": "m" + metric.unit,
+            "value": 1000 * metric.value,
+            "interval": interval and (1000 * interval[0], 1000 * interval[1]),
+            "trivial": None if metric.trivial is None else 1000 * metric.trivial,
+            "floor": floor and floor.model_copy(update={"median": 1000 * floor.median, "p95": 1000 * floor.p95}),
+        }
+    )
+
+
 def last_digit(metric: Metric) -> int | None:
     """The decimal place that an interval of this width leaves meaningful: two digits of its half width."""
     if metric.interval is None or metric.value is None:

@@ -3,7 +3,7 @@
 - `load("painn@ethanol_gfn2")`: one shipped checkpoint; `load("painn")`: all of a family, by dataset;
   `load("zero")`, `load("truth@water")`, ...: the controls.
 - `build("schnet")`, `build({"family": "painn", "features": 32})`: an untrained network.
-- `FAMILIES`: name -> function returning the module of that family (`Config`, `Network`, `PAPER`).
+- `FAMILIES`: the families here, name -> module and network class; `all_families()` also those of other packages.
 """
 
 from __future__ import annotations
@@ -29,14 +29,23 @@ FAMILIES = {  # module and network class
 }
 
 
+def all_families() -> dict[str, tuple[str, str]]:
+    """Module and network class of every family, also of installed packages that name theirs under the entry point
+    ``ffbench.families`` (``name = "package.module:Network"``)."""
+    from importlib.metadata import entry_points
+
+    return {e.name: (e.module, e.attr) for e in entry_points(group="ffbench.families")} | FAMILIES
+
+
 def family(name: str) -> tuple[Any, Any, Any]:
     """(configuration class, network class, configuration of the published size) of a family."""
     import importlib
 
     from ffbench_data.datacard import known
 
-    file, network = FAMILIES[known(name, FAMILIES, "family")]
-    module = importlib.import_module(f".{file}", __package__)
+    families = all_families()
+    file, network = families[known(name, families, "family")]
+    module = importlib.import_module(f".{file}" if name in FAMILIES else file, __package__)
     return module.Config, getattr(module, network), module.PAPER
 
 
@@ -93,7 +102,7 @@ def build(config: str | Mapping[str, Any], *, elements=None, seed: int = 0, dtyp
         config = {"family": name, "preset": preset or "small"}
     settings = dict(config)
     if "family" not in settings:
-        raise ValueError(f"config {settings} names no family: add 'family', one of {', '.join(FAMILIES)}")
+        raise ValueError(f"config {settings} names no family: add 'family', one of {', '.join(all_families())}")
     name = settings.pop("family")
     made = configuration(name, **settings)
     if elements is not None and hasattr(made, "elements") and not made.elements:

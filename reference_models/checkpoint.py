@@ -38,7 +38,7 @@ def save(path: Path, family: str, config: Any, module: torch.nn.Module, *, eleme
 
 def read(path: str | Path) -> ForceField:
     """The model in a checkpoint. ValueError for a missing, damaged or foreign file, naming the fix."""
-    from . import FAMILIES, configuration
+    from . import all_families, configuration
     from . import family as parts_of
     from .scaled import Ensemble, Scaled, force_field
 
@@ -49,10 +49,10 @@ def read(path: str | Path) -> ForceField:
             f"checkpoint {path} has format {about.get('format')}, this ffbench reads {FORMAT}; train it again"
         )
     family = about["family"]
-    if family not in FAMILIES:
+    if family not in all_families():
         raise ValueError(
             f"checkpoint {path} is of family {family!r}, which this ffbench does not have "
-            f"({', '.join(sorted(FAMILIES))}): update ffbench, or train it again"
+            f"({', '.join(sorted(all_families()))}): update ffbench, or train it again"
         )
     try:
         config = configuration(family, **about["config"])

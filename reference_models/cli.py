@@ -34,13 +34,13 @@ def list_all() -> None:
 
 def rows() -> list[tuple[str, str, str, str, str]]:
     """(name, kind, package, state, licence) of every family and every model with published weights."""
-    from . import FAMILIES
+    from . import all_families
     from .providers import providers, published
     from .providers.ani import folder
 
     served = {f: p for p in providers().values() for f in p.families}
     out = []
-    for name in FAMILIES:
+    for name in all_families():
         p = served.get(name)
         if p is None:
             out.append((name, "family", "", "ready", "MIT"))

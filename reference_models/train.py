@@ -339,7 +339,8 @@ def train_on(
     config = configuration(family_name, **dict(changes or {}))
     source, subset = parse_name(dataset)
     training, validation = (load_frames(source, subset, split, root=root) for split in ("train", "val"))
-    about = dataset_card(source)
+    about = dataset_card(source, root=root)
+    dataset = f"{about.name}:{subset}" if subset else about.name
     card = {
         "name": name or family_name,
         "training_data": f"{dataset} {about.version}, split train ({len(training)} frames)",

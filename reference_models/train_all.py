@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from ffbench_data.datacard import known, parse_name
 
-from . import FAMILIES, checkpoint
+from . import all_families, checkpoint
 from .train import Batches, Recipe, train_on, validate
 
 TABLE = Path(__file__).with_name("fits.yaml")
@@ -51,7 +51,7 @@ def read_table(path: Path = TABLE, minutes: float | None = None) -> tuple[list[F
     fits = []
     for row in table["fits"]:
         fit = Fit(**row)
-        known(fit.family, FAMILIES, "family", f" of fit {fit.name}")
+        known(fit.family, all_families(), "family", f" of fit {fit.name}")
         if fit.name.partition("@")[2] not in (fit.dataset.replace(":", "-"), parse_name(fit.dataset)[0]):
             raise ValueError(f"fit {fit.name!r} must end in '@' and its data set, {fit.dataset!r}")
         recipe = {"minutes": table["minutes"] if minutes is None else minutes, **fit.recipe, "seed": fit.seed}

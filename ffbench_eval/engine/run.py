@@ -22,7 +22,7 @@ from .barostat import scaled_cell
 from .bias import Hills, Restraints
 from .checkpoint import OtherSimulation
 from .chunk import Keep
-from .fastpath import Form, again, choose, drifted_apart
+from .fastpath import CompiledDiffers, Form, again, check_on_the_way, choose
 from .forces import ModelForces
 from .images import Images
 from .integrators import Integrator, integrator, langevin
@@ -79,16 +79,22 @@ def simulate(
 
     A model that raises costs what one that answers NaN costs: the replica for which it raises, from that step on.
 
-    ``compile``: "auto" compiles the force call or the whole step when that pays off for this length and is possible,
+    ``compile``: "auto" compiles the step when that pays off for this length and is possible,
     "require" raises ValueError when it is not possible, "off" never does. A compiled form is checked against eager on
-    the start before it is trusted; the choice is made once per simulation and recorded in the outcome.
+    the start before it is trusted; the choice is made once per simulation and recorded in the outcome. One that turns
+    out wrong on the way (compared at every checkpoint and at the end) starts the simulation again without it.
 
     `OutOfMemory` says how to split a batch that does not fit.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     with memory_guard(len(start.positions)):
-        run = Run(model, start, protocol, seed, identity)
-        return run.to_the_end(Path(folder), progress, compile)
+        try:
+            return Run(model, start, protocol, seed, identity).to_the_end(Path(folder), progress, compile)
+        except CompiledDiffers as reason:
+            log.warning("started again without compilation: %s", reason)
+            checkpoint.clear(Path(folder))
+            outcome = Run(model, start, protocol, seed, identity).to_the_end(Path(folder), progress, "off")
+            return replace(outcome, mode_note=f"restarted without compilation: {reason}")
 
 
 class Run:
@@ -252,10 +258,8 @@ class Run:
             n = self.until_next_event(step)
             state, watch = self.chunk(state, watch, step, n, keep)
             step += n
-            if step % CHECKPOINT_STEPS == 0 and self.form.steps is not None:  # before a hill changes the forces
-                wrong = drifted_apart(self, state, watch)
-                if not wrong <= 1:
-                    return self.eagerly(folder, progress, step, wrong)
+            if self.form.steps is not None and (step % CHECKPOINT_STEPS == 0 or step == total):
+                check_on_the_way(self, state, watch, step)
             if every and step > skip and (step - skip) % every == 0:
                 assert self.hills is not None
                 self.hills.deposit(state.positions, system.kt, watch.alive)
@@ -320,16 +324,6 @@ class Run:
         for every in (p.save_every, p.metadynamics.every if p.metadynamics else p.save_every):
             ends.append(skip + ((step - skip) // every + 1) * every)
         return min(ends) - step
-
-    def eagerly(self, folder: Path, progress: Callable[[float], None], step: int, wrong: float) -> Outcome:
-        """The simulation from its start without what was compiled, which is wrong."""
-        note = f"restarted, was {self.form.mode}: after step {step} its forces were {wrong:.1g} times too far off"
-        log.warning(note)
-        checkpoint.clear(folder)
-        run = Run(self.model_forces.model, self.start, self.protocol, self.seed, self.identity)
-        outcome = run.to_the_end(folder, progress, "off")
-        outcome.mode_note = note
-        return outcome
 
     def _monitors(self) -> FrameMonitors:
         p = self.protocol

@@ -17,15 +17,30 @@ from .dynamics import KIND as DYNAMICS
 from .selective import KIND as SELECTIVE
 from .speed import KIND as SPEED
 
-__all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric"]
+__all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric", "kind_of"]
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE)}
+FROM_FILES: dict[str, Kind] = {}  # that were named in this process
 
 
 @cache
+def _of_packages() -> dict[str, Kind]:
+    return {e.name: e.load() for e in entry_points(group="ffbench.kinds")}
+
+
 def all_kinds() -> dict[str, Kind]:
-    """The shipped kinds and those that installed packages offer; a shipped name cannot be taken."""
-    return {**{e.name: e.load() for e in entry_points(group="ffbench.kinds")}, **KINDS}
+    """The shipped kinds, those that installed packages offer and those that a suite named by a path; a shipped name
+    cannot be taken."""
+    return {**FROM_FILES, **_of_packages(), **KINDS}
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of a report or a lock. One that is not known here has no specs: its numbers are shown as they are.
+
+    >>> kind_of("speed").timed, kind_of("of_another_package").metrics
+    (True, ())
+    """
+    return all_kinds().get(name) or Kind(name=name, about=name, member="member", members="", work="", metrics=())
 
 
 def find_kind(name: str, folder: Path | None = None) -> Kind:
@@ -58,6 +73,7 @@ def _from_file(name: str, folder: Path) -> Kind:
     kind = getattr(module, attribute, None)
     if not isinstance(kind, Kind):
         raise ValueError(f"kind {name!r}: {attribute} is not a Kind; define one from ffbench_eval.kinds")
+    FROM_FILES[kind.name] = kind
     return kind
 
 
@@ -67,6 +83,7 @@ def find_metric(key: str, kind: str | None = None) -> tuple[MetricSpec, str] | N
     >>> find_metric("rdf_error_O-O")[0].label, find_metric("a_new_metric")
     ('g(r) error', None)
     """
-    kinds = [all_kinds()[kind]] if kind in all_kinds() else list(all_kinds().values())
+    known = all_kinds()
+    kinds = [known[kind]] if kind in known else list(known.values())
     found = [hit for k in kinds if (hit := k.spec(key))]
     return max(found, key=lambda hit: (hit[1] == "", len(hit[0].name))) if found else None

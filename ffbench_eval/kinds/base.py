@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -29,8 +30,19 @@ class MetricSpec:
     - ``low``, ``high``: what the definition allows, for any model however bad: no value and no interval lies outside.
     - ``usual``: what a sound model gives (all that is allowed if absent); ``zero``: an exact 0 is nothing odd either.
     - ``continuous``: independent samples never agree to the last digit.
+    - ``nothing``: what the trivial baseline is, as people say it.
+    - ``gloss``: the value in other words, with its factor: a number that holds without labels, floor or baseline.
+    - ``curve``: the report's curve that shows it, by the start of its name; ``{}`` is the part.
     - ``timed``: a property of the machine, which no rerun has to repeat.
     - ``version``: of the definition; a change raises it.
+
+    What tables and the board do with it, by part (patterns as of a shell; ``{headline}`` is the source that stands for
+    the model):
+
+    - ``columns``: the parts that stand for the task in a table, with their places; ``shown``: those that pages have
+      room for (with ``!``: not those); ``of_every``: those that every model has, whatever it can give.
+    - ``ranked``: models of any level of theory have a place in it, ``theory`` says why those of another have none;
+      ``worse_than_none``: the metric whose trivial baseline a model has to beat for a place.
     """
 
     name: str
@@ -44,9 +56,18 @@ class MetricSpec:
     continuous: bool = True
     timed: bool = False
     version: str = "1"
+    nothing: str = "nothing"
+    gloss: tuple[str, float] | None = None
+    curve: str = ""
     parts: Mapping[str, str] | None = None
     separator: str = "_"
     join: str = ", "
+    columns: Mapping[str, int] = field(default_factory=dict)
+    shown: tuple[str, ...] = ("*",)
+    of_every: tuple[str, ...] = ("*",)
+    ranked: bool = False
+    theory: str = ""
+    worse_than_none: str = ""
 
     @property
     def domain(self) -> tuple[float, float]:
@@ -67,6 +88,13 @@ class MetricSpec:
         """What people read: the label with the part's own words, or the part as it is."""
         words = [(self.parts or {}).get(p, p.replace("_", " ")) for p in part.split(self.separator)] if part else []
         return self.join.join([self.label, *words])
+
+    def key(self, part: str) -> str:
+        """
+        >>> MetricSpec("rdf_error", "g(r) error", "Å", parts={}).key("O-O")
+        'rdf_error_O-O'
+        """
+        return f"{self.name}{self.separator}{part}" if part else self.name
 
 
 class Work(Protocol):
@@ -94,6 +122,14 @@ class Kind:
       ``compiled``: the option ``compile`` changes its results; ``timed``: no rerun repeats its numbers.
     - ``frames``: members are single frames, reported as runs of equal states; ``learned``: values come from networks
       trained anew, which agree within their intervals; ``small_plots``: its curves are many and alike.
+    - ``weight``: of its tasks in the board's overall score; ``needs_theory``: ``theory``, where a task's parameters
+      decide it; ``other_theory``: from a metric and the parameters to why only models of the data's theory have a
+      place in it.
+    - ``time``: metrics of the time that a simulation can be trusted, the first that a task has is what its score
+      multiplies; ``brief``: whether a task with these parameters is too short for them to say much.
+    - ``leads``: the sources of which a report names one that stands for the model; scores are then of it alone.
+    - ``sampled``: a report holds the samples its numbers are made of; ``own_baseline``: trivial baselines come from the
+      model's own answers, so that no lock holds them.
     """
 
     name: str
@@ -111,6 +147,19 @@ class Kind:
     frames: bool = False
     learned: bool = False
     small_plots: bool = False
+    weight: float = 1.0
+    needs_theory: Callable[[Mapping[str, Any]], bool] | None = None
+    other_theory: Callable[[str, Mapping[str, Any]], str] | None = None
+    time: tuple[str, ...] = ()
+    brief: Callable[[Mapping[str, Any]], bool] | None = None
+    leads: tuple[str, ...] = ()
+    sampled: bool = True
+    own_baseline: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Its members are given with labels: errors on them can be 0, and all of them count if nothing failed."""
+        return self.theory and not self.simulation
 
     @property
     def module(self) -> Work:
@@ -147,7 +196,8 @@ class Kind:
         return find(task) if find else ""
 
     def after(self, task: Any, data: Any, model: Any, folder: Path, values: dict[str, Any]) -> dict[str, Any]:
-        """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do."""
+        """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do.
+        ``detail`` of what it returns is added to the lines that are there."""
         step = self._hook("after")
         return (step(task, data, model, folder, values) or {}) if step else {}
 
@@ -182,3 +232,41 @@ class Kind:
         """The metric that a key of a report names, and its part; ``None`` for a key the kind cannot emit."""
         found = [(s, part) for s in self.metrics if (part := s.part_of(key)) is not None]
         return max(found, key=lambda hit: len(hit[0].name)) if found else None
+
+    def compares(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether a task with these parameters compares with labels or a reference simulation."""
+        return self.needs_theory(parameters) if self.needs_theory else self.theory
+
+    def says_little(self, key: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether ``key`` is a time that a task with these parameters is too short for."""
+        return key in self.time and self.brief is not None and self.brief(parameters)
+
+    def why_other_theory(self, key: str, parameters: Mapping[str, Any]) -> str:
+        """Why models of another theory than the data's have no place in a metric; empty where they have one."""
+        hit = self.spec(key)
+        own = self.other_theory(key, parameters) if self.other_theory else ""
+        return own or (hit[0].theory if hit else "")
+
+    def columns(self, names: Sequence[str], headline: str = "") -> list[str]:
+        """Keys that stand for a task in a table, in order; of patterns those among ``names``."""
+        found: list[tuple[int, int, str]] = []
+        for spec in self.metrics:
+            for part, place in spec.columns.items():
+                pattern = spec.key(part.replace("{headline}", headline))
+                keys = [n for n in names if fnmatchcase(n, pattern)] if "*" in pattern else [pattern]
+                found += [(place, names.index(k) if k in names else len(names), k) for k in keys]
+        return list(dict.fromkeys(key for *_, key in sorted(found)))
+
+    def shows(self, key: str, headline: str = "") -> bool:
+        """Whether pages have room for a metric."""
+        hit = self.spec(key)
+        if hit is None:
+            return True
+        patterns = [p.replace("{headline}", headline) for p in hit[0].shown]
+        refused = any(fnmatchcase(hit[1], p[1:]) for p in patterns if p.startswith("!"))
+        return not refused and any(fnmatchcase(hit[1], p) for p in patterns if not p.startswith("!"))
+
+    def always_there(self, key: str) -> bool:
+        """Whether every model has a metric, if all its members ended well."""
+        hit = self.spec(key)
+        return hit is None or any(fnmatchcase(hit[1], p) for p in hit[0].of_every)

@@ -149,6 +149,7 @@ class Child:
     def ask(self, message: dict[str, Any], progress: Callable[[float], None] = lambda done: None) -> Any:
         if self.process is None:
             self.start()
+        message["deterministic"] = torch.are_deterministic_algorithms_enabled()
         return self._exchange(message, "a call", progress)
 
     def _exchange(self, message: Any, during: str, progress: Callable[[float], None] = lambda done: None) -> Any:
@@ -250,6 +251,7 @@ def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer batches until the other side is gone."""
     from ..kinds.selective.cases import members_of
     from ..kinds.selective.hooks import with_embedding
+    from ..run.environment import ask_for_determinism
     from ..run.first_answer import told
     from .inside import contents, parameter_count
     from .resolve import card, resolve
@@ -278,6 +280,7 @@ def serve(pipe: Connection) -> None:
     pipe.send({"said": said})
     while True:
         message = pipe.recv()
+        ask_for_determinism(message["deterministic"])
         if "unit" in message:
             pipe.send(_unit(pipe, models[message["name"]], message))
             continue

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from ffbench_data.contract import ForceField
@@ -19,8 +20,9 @@ from ..report import ModelCard
 from ..run.first_answer import ModelRaised
 from ..run.identity import fingerprint
 from ..words import clean
-from .ase import is_calculator
+from .ase import from_ase, is_calculator
 from .inside import parameter_count
+from .torchsim import from_torchsim, is_torchsim
 
 FROM_FILE = "ffbench_model_"  # modules loaded from a path get this prefix
 Models = Mapping[str, ForceField] | ForceField
@@ -29,7 +31,8 @@ Models = Mapping[str, ForceField] | ForceField
 def resolve(model: Any, isolate: bool | None = None) -> tuple[Models, str]:
     """(a `ForceField` for every dataset, or a mapping from dataset name to `ForceField`; the spec string or "").
 
-    ``model`` may be either of these, an ASE calculator (or its class, or a mapping to such), or a spec:
+    ``model`` may be either of these, an ASE calculator (its class, or a function that makes one), a TorchSim model, a
+    mapping to such, or a spec:
     ``reference_models:painn``, ``reference_models:painn@ethanol_gfn2``, ``path/to/file.py:function``,
     ``package.module:factory``. With ``isolate`` the model of a spec runs in a process of its own (`isolated`); by
     default where it needs a package of other people.
@@ -52,18 +55,33 @@ def resolve(model: Any, isolate: bool | None = None) -> tuple[Models, str]:
     return _one(model), spec
 
 
-def _one(model: Any, which: str = "") -> ForceField:
-    """A `ForceField` as it is; an ASE calculator, or its class, behind the adapter."""
+def _one(model: Any, which: str = "", made: bool = False) -> ForceField:
+    """A `ForceField` as it is; an ASE calculator, its class, or a TorchSim model behind the adapter; what a function
+    without arguments makes of these."""
     if isinstance(model, ForceField):
         return model
     if is_calculator(model):
-        from .ase import from_ase
-
         return from_ase(model)
+    if is_torchsim(model):
+        return from_torchsim(model)
+    if not made and _factory(model):
+        one = model()
+        return from_ase(model) if is_calculator(one) else _one(one, which, made=True)
     raise ValueError(
         f"model{which}: expected a ForceField, a mapping from dataset to ForceField, an ASE calculator or a spec "
-        f"string, got {type(model).__name__}; wrap a function with ForceField.from_energy(fn, cutoff=...)"
+        f"string, got {type(model).__name__}; wrap a network or function: ForceField(fn, cutoff=...) if it gives "
+        "energies and forces, ForceField.from_energy(fn, cutoff=...) if energies alone"
     )
+
+
+def _factory(thing: Any) -> bool:
+    """Whether it is called without arguments: a function, a partial or a class, no network."""
+    if not callable(thing) or isinstance(thing, torch.nn.Module):
+        return False
+    try:
+        return not any(p.default is p.empty for p in inspect.signature(thing).parameters.values())
+    except (TypeError, ValueError):
+        return False
 
 
 def _from_spec(spec: str) -> Any:

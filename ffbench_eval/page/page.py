@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import words as wording
-from ..kinds import all_kinds
+from ..kinds import all_kinds, find_metric
 from ..report import ModelCard, Report, TaskReport
+from .answer import abstract, answer
+from .picture import picture
 from .svg import charts as plots
 from .templating import environment
-from .verdict import MEANING, stated_theory, verdict
+from .verdict import MEANING, lost_states, stated_theory, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
+KEY_NUMBERS = 6  # of a task, before the table of all
 MAX_STORIES = 12  # per task
 MAX_STORY = 3000  # characters
 
@@ -32,23 +35,34 @@ def render(report: Report) -> str:
         target = task.parameters.get("temperature_K")
         drawn = plots.charts(task.curves, target=target if isinstance(target, int | float) else None, room=room)
         room -= sum(len(c.svg.encode()) for c in drawn)
+        found = answer(task, stated_theory(report, task))
+        metric = task.metrics.get(found.metric)
+        key = wording.in_small_units(metric) if metric is not None and metric.value is not None else None
+        shown = picture(task, found, drawn)
         tasks.append(
             {
+                "answer": found,
+                "key": key,
+                "key_spec": find_metric(found.metric),
+                "picture": shown,
+                "first": _key_numbers(task, found.metric),
                 "id": f"task-{index}",
                 "name": name,
                 "report": task,
                 "verdict": verdict(task, stated_theory(report, task)),
-                "charts": drawn,
+                "charts": [c for c in drawn if shown is None or c.name != shown.name],
                 "small": bool((kind := all_kinds().get(task.kind)) and kind.small_plots),
                 "statuses": [(s, task.statuses[s]) for s in MEANING if s in task.statuses],
                 "notes": _interval_notes(task),
                 "stories": _stories(task),
+                "went_wrong": bool(lost_states(task) or "unstable" in task.statuses),
                 "wall_s": sum(u.wall_s for u in task.units),
                 "force_calls": sum(u.force_calls for u in task.units),
             }
         )
     return _template().render(
         report=report,
+        abstract=abstract(report),
         tasks=tasks,
         cards=_cards(report),
         seen=any(card.seen_test_data for _, card in _cards(report)),
@@ -78,6 +92,14 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_plain(v) for v in value)
     return "none" if value is None else json.dumps(value)
+
+
+def _key_numbers(task: TaskReport, deciding: str) -> list[str]:
+    """The metrics that a reader wants first: the deciding one, those with a floor or a baseline to hold against, then
+    in the kind's order; no more than `KEY_NUMBERS`."""
+    known = {n: m for n, m in task.metrics.items() if m.value is not None}
+    against = [n for n, m in known.items() if m.floor or m.trivial is not None]
+    return list(dict.fromkeys([*([deciding] if deciding in known else []), *against, *known]))[:KEY_NUMBERS]
 
 
 def _interval_notes(task: TaskReport) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..report import Metric, Report
@@ -16,8 +17,8 @@ HEADS = ("metric", "value", "95 % interval", "n", "floor/p95", "score")
 WIDE, NARROW = (30, 18, 30, 5, 15, 5), (20, 13, 16, 4, 13, 5)  # columns, from 110 characters on and below
 
 
-def print_table(report: Report, console: Console | None = None) -> None:
-    """Print one sentence per task, then its metrics with interval, noise floor and score.
+def print_table(report: Report, console: Console | None = None, tasks: Sequence[str] = ()) -> None:
+    """Print one sentence per task (of ``tasks``, or all), then its metrics with interval, noise floor and score.
 
     >>> print_table(report)  # doctest: +SKIP
     """
@@ -28,7 +29,7 @@ def print_table(report: Report, console: Console | None = None) -> None:
 
     console = console or Console(highlight=False)
     console.print(Text(f"{clean(report.model.name)} on {report.suite} {report.suite_version}", style="bold"))
-    for task in report.tasks.values():
+    for task in [report.tasks[name] for name in tasks or report.tasks]:
         said = verdict(task, stated_theory(report, task))
         mark = " (indicative)" if task.indicative else ""
         console.print()

@@ -38,8 +38,7 @@ class Verdict:
 
 def verdict(task: TaskReport, theory: str = "") -> Verdict:
     """The verdict on one task, from its statuses and metrics, and the level of ``theory`` that the model states."""
-    counts = task.statuses
-    states = set(counts)
+    states = set(task.statuses)
     if states <= {"not_run"}:
         why = _first_line(next((d for unit in task.units for d in unit.detail), ""))
         because = f" ({why})" if why else ""
@@ -50,21 +49,25 @@ def verdict(task: TaskReport, theory: str = "") -> Verdict:
     if not any(m.value is not None for m in task.metrics.values()):
         return Verdict("no result", _sentence([_lost(task), "no number could be computed"]))
 
-    broken, ran = _unstable(task)
-    strayed = _strayed(task)
-    whole = _moves_as_a_whole(task)
+    broken, ran = unstable(task)
+    astray, whole = strayed(task), moves_as_a_whole(task)
     parts = [
         _indicative(task),
         _other_theory(task, theory),
         _ran(task, broken, ran),
-        strayed,
+        astray,
         whole,
         *_said_of_numbers(task),
     ]
     parts += [*_against_floor(task, broken), _lost(task), *_not_scored(task)]
-    lost = "incomplete" if states & set(LOST) else ""
-    label = "unstable" if broken else lost or ("astray" if strayed or whole else "finished")
+    lost = "incomplete" if lost_states(task) else ""
+    label = "unstable" if broken else lost or ("astray" if astray or whole else "finished")
     return Verdict(label, _sentence(parts))
+
+
+def lost_states(task: TaskReport) -> set[str]:
+    """States of members that gave no number."""
+    return set(task.statuses) & set(LOST)
 
 
 def stated_theory(report: Report, task: TaskReport) -> str:
@@ -73,10 +76,15 @@ def stated_theory(report: Report, task: TaskReport) -> str:
     return (report.models.get(f"{name}:{config}") or report.models.get(name) or report.model).theory
 
 
+def of_other_theory(task: TaskReport, theory: str) -> bool:
+    """Whether the task compares with labels of another level of theory than the model states."""
+    data, kind = task.dataset.theory, all_kinds().get(task.kind)
+    return bool((kind is None or kind.theory) and theory and data and not same_theory(theory, data))
+
+
 def _other_theory(task: TaskReport, theory: str) -> str:
     data = task.dataset.theory
-    kind = all_kinds().get(task.kind)
-    if (kind and not kind.theory) or not theory or not data or same_theory(theory, data):
+    if not of_other_theory(task, theory):
         return ""
     return (
         f"the model's level of theory is {clean(theory)}, the data's {clean(data)}: differences from the data hold "
@@ -84,7 +92,7 @@ def _other_theory(task: TaskReport, theory: str) -> str:
     )
 
 
-def _unstable(task: TaskReport) -> tuple[int, int]:
+def unstable(task: TaskReport) -> tuple[int, int]:
     """(replicas that broke, replicas that ran). A liquid's g(r) criterion shows in the metric, not in the status."""
     counts = task.statuses
     fraction = task.metrics.get("stable_fraction")
@@ -129,7 +137,7 @@ def _ran(task: TaskReport, broken: int, ran: int) -> str:
     return f"{broken} of {many(ran, 'replica')} broke before the end{rest}"
 
 
-def _strayed(task: TaskReport) -> str:
+def strayed(task: TaskReport) -> str:
     """Replicas whose bonds hold where the truth disagrees: stable by the criterion, and wrong."""
     stable, trusted = task.metrics.get("stable_time"), task.metrics.get("trusted_time")
     if stable is None or trusted is None or len(stable.values) != len(trusted.values):
@@ -143,7 +151,7 @@ def _strayed(task: TaskReport) -> str:
     )
 
 
-def _moves_as_a_whole(task: TaskReport) -> str:
+def moves_as_a_whole(task: TaskReport) -> str:
     """Heat in the motion of the whole, which a net force or torque of the model feeds while the thermostat holds the
     total: the total less what the atoms have against one another, beyond its error."""
     total, inner = (task.metrics.get(f"{k}temperature_deviation") for k in ("", "internal_"))

@@ -72,6 +72,7 @@ def evaluate(
     tasks: list[str] | str | None = None,
     quiet: bool = False,
     isolate: bool | None = None,
+    deterministic: bool = False,
 ) -> Report:
     """Score ``model`` on ``suite`` and write ``report.json`` and ``report.html`` into the run folder.
 
@@ -86,6 +87,8 @@ def evaluate(
     - ``workers``: processes that work side by side (needs the extra ``dask``); 0 works in this one.
     - ``isolate``: the model of a spec is loaded and called in a process of its own, so that a crash or a call that
       never ends costs one unit; by default so for models of other people's packages.
+    - ``deterministic``: on a GPU, ask torch for the same sums in every run, which is slower; a model with an operation
+      that cannot ends as ``model_error``. On the CPU every run is the same anyway.
 
     Raises ValueError (one line) for anything wrong with the arguments or with the model's first answer.
 
@@ -103,17 +106,18 @@ def evaluate(
     name = _name(models)
     run = Path(out) if out else Path("runs") / f"{_slug(name)}-{suite.name}"
     known = _known(run) if resume else Known()
-    planned = plan(models, suite, seed, known=known, device=device, compile=compile)
-    with _claimed(run, models, spec, suite, resume, known):
-        for line in oddities(planned):
-            tell(f"warning: {line}")
-        estimate(planned, run)
-        if not quiet:
-            _announce(planned, run, workers)
-        results = _execute(planned, run, workers, compile, quiet)
-        report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
-        report.to_json(run / "report.json")
-        _write_pages(report, planned, results, run)
+    with machine.deterministic(deterministic, device):
+        planned = plan(models, suite, seed, known=known, device=device, compile=compile)
+        with _claimed(run, models, spec, suite, resume, known):
+            for line in oddities(planned):
+                tell(f"warning: {line}")
+            estimate(planned, run)
+            if not quiet:
+                _announce(planned, run, workers)
+            results = _execute(planned, run, workers, compile, quiet)
+            report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
+            report.to_json(run / "report.json")
+            _write_pages(report, planned, results, run)
     return report
 
 
@@ -141,7 +145,7 @@ def oddities(planned: list[Planned]) -> Iterator[str]:
         for text in p.warnings:
             if (id(p.model), p.task.dataset, text) not in said and p.model is not None:
                 said.add((id(p.model), p.task.dataset, text))
-                yield f"model {p.model.name!r} on {p.task.dataset}: {text}"
+                yield f"model {p.model.name!r} on {p.task.data_name}: {text}"
     yield from missing_packages(planned)
 
 
@@ -218,9 +222,9 @@ COMMON = (
 
 def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, device: str, compile: str) -> Planned:
     data, kind = load_task_data(task), task.kind
-    model = model_room.for_dataset(models, task.dataset, task.config)
+    model = model_room.for_dataset(models, task.data_name, task.config)
     if model is None:
-        name = f"{task.dataset}:{task.config}" if task.config else task.dataset
+        name = f"{task.data_name}:{task.config}" if task.config else task.data_name
         return Planned(task, data, None, [], f"no model for dataset {name}")
     if kind.covers_parts():
         if not len(kind.sample_rows(data, model, 1)):
@@ -228,7 +232,7 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     elif why_not := lacking(model, data.frames):
         return Planned(task, data, None, [], why_not)
     key = data_key(data.used)
-    look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.dataset}")
+    look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.data_name}")
     who = {key: look.identity}
     for name, frames in kind.other_frames(task).items():
         with suppress(ValueError):  # frames that it cannot answer cost the task, not the run
@@ -242,6 +246,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     }
     if compile != "auto" and kind.compiled:
         made_by["compile"] = compile
+    if torch.are_deterministic_algorithms_enabled() and made_by["device"] != "cpu":
+        made_by["deterministic"] = "yes"
     rows = kind.plan(task, data, seed, model)
     content = data.used.content_sha256
     units = [make_unit(task, inputs, seed=seed, data=content, model="+".join(marks), **made_by) for inputs in rows]
@@ -250,7 +256,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     if isinstance(models, ForceField):
         shared = asked.common(model, COMMON, None)
     else:
-        shared = asked.common(model, task.dataset, task.config if f"{task.dataset}:{task.config}" in models else None)
+        own = f"{task.data_name}:{task.config}" in models
+        shared = asked.common(model, task.dataset, task.config if own else None)
     who |= dict([shared] if shared else [])
     if shared:
         asked.known.mark(*shared)
@@ -287,7 +294,7 @@ def used(dataset: str, config: str | None, split: str) -> DatasetUsed:
 
     source = provenance(dataset, config, split)
     return DatasetUsed(
-        name=dataset,
+        name=source["dataset"],
         config=source["config"],
         split=split,
         version=source["version"],

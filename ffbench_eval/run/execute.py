@@ -59,7 +59,7 @@ def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **m
         "kind": task.kind.name,
         "version": task.version,
         "parameters": task.parameters.model_dump(mode="json"),
-        "dataset": [task.dataset, task.config, data],
+        "dataset": [task.data_name, task.config, data],
         "model": model,
         "inputs": inputs,
         "seed": seed,
@@ -210,7 +210,8 @@ def run_unit(
             return there[0]
         safe = guarded(model)
         out = _work(kind, unit, data, safe, part, moved, compile) if there is None else there[0]
-        return out | kind.after(unit.task, data, safe, part, out)
+        more = kind.after(unit.task, data, safe, part, out)
+        return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
 
     try:
         out = _outcome(unit, part, kind.count_members(unit.inputs), work)
@@ -240,7 +241,9 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
     more = unit.task.kind.after(unit.task, data, guarded(model), result.folder, result.values)
     if not more:
         return result
-    return save_result(Result(**{**vars(result), "values": {**result.values, **more}}), result.folder)
+    detail = result.detail + [clean(text) for text in more.pop("detail", [])]
+    record = {**vars(result), "detail": detail, "values": {**result.values, **more}}
+    return save_result(Result(**record), result.folder)
 
 
 def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from ffbench_eval.kinds import all_kinds, kind_of
 from ffbench_eval.report import MAX_POINTS, ModelCard, TaskReport, same_theory
 
 from ..entry.schema import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths, portable
@@ -323,9 +324,13 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard | No
         if not re.fullmatch(r"[0-9a-f]{64}", unit.address) and not set(unit.status) <= {"unsupported", "not_run"}:
             yield _error(f"{at}.units[{k}].address", "is no address of a unit", RERUN)
     states = {s for u in task.units for s in u.status}
-    if card is not None and lock is not None and task.kind == "bsct":
+    kind = kind_of(task.kind)
+    if card is not None and lock is not None and lock.molecules:
         yield from _covered(at, task, lock, card)
-    if "unstable" in states and task.kind != "molecular_dynamics":
+    if kind.name not in all_kinds():
+        text = f"{task.kind!r} is a kind the board does not know: its numbers are shown, not checked"
+        yield _warning(f"{at}.kind", text, "maintainers: install the package that offers it")
+    elif "unstable" in states and not kind.simulation:
         yield _error(f"{at}.units", f"{task.kind} has no unstable members", RERUN)
     for where, message in task_faults(task):
         yield _error(at + where, message, RERUN)
@@ -335,7 +340,7 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard | No
         here = f"{at}.metrics.{name}"
         for where, message in metric_faults(name, metric, task, lock.scans if lock else None):
             yield _error(here + where, message, RERUN)
-        yield from _physics(here, name, metric, blocks=task.kind == "accuracy")
+        yield from _physics(here, name, metric, blocks=kind.frames)
     loose = [not_recomputed(task.kind, k, m, lock.scans if lock else None) for k, m in task.metrics.items()]
     if any(loose):
         count = f"{sum('value' in w for w in loose)} values and {sum('interval' in w for w in loose)} intervals"
@@ -406,6 +411,7 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
     clean = states <= {"ok"}
     whole = states <= {"ok", "unstable"}
     lasted = clean and not _broke(task)
+    kind = kind_of(task.kind)
     for name, locked in lock.metrics.items():
         metric = task.metrics.get(name)
         here = f"{at}.metrics.{name}"
@@ -429,13 +435,13 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
             yield _error(f"{here}.aggregate", f"is {metric.aggregate!r}, not {locked.aggregate!r}", RERUN)
         if clean and locked.n and metric.n > locked.n:
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n}", RERUN)
-        if not clean and task.kind == "accuracy" and metric.n == locked.n:
+        if not clean and kind.frames and metric.n == locked.n:
             yield _error(f"{at}.units", "a chunk did not end ok, yet every frame is counted", RERUN)
-        if clean and locked.n and metric.n < locked.n and task.kind in ("accuracy", "bsct", "selective"):
+        if clean and locked.n and metric.n < locked.n and kind.given:
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n} and none failed", RERUN)
         yield from _anchors(here, name, metric, lock, clean)
     loose = [k for k, m in task.metrics.items() if k not in lock.metrics and (m.floor or m.trivial is not None)]
-    if loose and has_result and task.kind != "selective":
+    if loose and has_result and not kind.own_baseline:
         fix = "maintainers: `ffbench leaderboard lock SUITE --from RUN` with a trusted run of this task"
         yield _error(f"{at}.metrics.{loose[0]}", "has anchors that the board does not hold yet", fix)
 
@@ -449,7 +455,7 @@ def _broke(task) -> bool:
 
 def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Iterator[Finding]:
     """Noise floor and trivial baseline belong to the task, not to the entry (selective: see `recompute`)."""
-    locked, kind = lock.metrics[name], lock.kind
+    locked, kind = lock.metrics[name], kind_of(lock.kind)
     if (metric.floor is None) != (locked.floor is None):
         yield _error(f"{here}.floor", "is not the task's noise floor", RERUN)
     elif metric.floor is not None and locked.floor is not None:
@@ -457,16 +463,16 @@ def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Itera
             a, b = float(getattr(metric.floor, field)), float(getattr(locked.floor, field))
             if abs(a - b) > 1e-8 * abs(b):
                 yield _error(f"{here}.floor.{field}", f"is {a!r}, the task's noise floor has {b!r}", RERUN)
-    if kind == "selective":
+    if kind.own_baseline:
         return
     if locked.trivial is None or metric.trivial is None:
         if (locked.trivial is None) != (metric.trivial is None):
             yield _error(f"{here}.trivial", f"is {metric.trivial!r}, the task's is {locked.trivial!r}", RERUN)
         return
     least = most = locked.trivial
-    if not clean and kind == "accuracy" and locked.n:  # of the frames that were answered, which the entry does not hold
+    if not clean and kind.frames and locked.n:  # of the frames that were answered, which the entry does not hold
         least, most = 0.0, locked.trivial * locked.n / max(1, metric.n)
-    known = _without_forces(name, metric, lock) if not clean and kind == "bsct" else None
+    known = _without_forces(name, metric, lock) if not clean and lock.no_forces else None
     if known is not None and abs(metric.trivial - known) <= 1e-8 * abs(known):
         return  # of the scans that an earlier version had answered; what is scored comes from the lock
     if not least - 1e-8 * abs(least) <= metric.trivial <= most + 1e-8 * abs(most):

@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import Field
 
+from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import DatasetUsed, Floor, Report, Strict, TaskReport
 
 from ..entry.schema import ROOM
 from .recompute import Scans
 
 SUITES = ROOM / "suites"
-SOURCES_OF_ALL = ("size_only", "composition_only", "gradient_boosting", "random", "oracle")
 
 
 class MetricLock(Strict):
@@ -263,6 +263,7 @@ def _scans(task, split: str) -> dict[str, Any]:
 
 
 def _metrics(task: TaskReport) -> dict[str, MetricLock]:
+    kind = kind_of(task.kind)
     return {
         name: MetricLock(
             unit=m.unit,
@@ -270,17 +271,9 @@ def _metrics(task: TaskReport) -> dict[str, MetricLock]:
             aggregate=m.aggregate,
             version=m.version,
             floor=m.floor,
-            trivial=None if task.kind == "selective" else m.trivial,  # half the share that failed: the model's own
+            trivial=None if kind.own_baseline else m.trivial,
             n=(m.n or None) if _finished(task) else None,
-            optional=not (_finished(task) and _of_every_model(task.kind, name)),
+            optional=not (_finished(task) and kind.always_there(name)),
         )
         for name, m in task.metrics.items()
     }
-
-
-def _of_every_model(kind: str, name: str) -> bool:
-    """Selective classification: the sources that need no embedding and no ensemble, under the first rule."""
-    parts = name.split(".")
-    if kind != "selective":
-        return True
-    return parts[0] in ("prevalence", "majority_accuracy") or (len(parts) == 3 and parts[2] in SOURCES_OF_ALL)

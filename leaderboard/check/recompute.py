@@ -1,8 +1,9 @@
 """Every aggregate, interval and score of a report, worked out again from its per-member values.
 
-The same functions that wrote them (`ffbench_eval.kinds.statistics`, `ffbench_eval.kinds.bsct.scores`) say what they
-should be, so the tolerance is that of printing a double. `RULES` has one function per name of aggregate: a new one
-needs a line there before entries may use it.
+A second implementation on purpose: a check that called the functions which wrote a number would share their faults.
+`RULES` has one function per name of aggregate: a new one needs a line there before entries may use it; `OF_KIND` says
+what is particular to a kind. Where intervals are drawn by a seeded bootstrap the evaluator's own function is called,
+since no other repeats the draws.
 
 Scores of selective classification have no samples in a report: `recompute_selective` says what is checked.
 `not_recomputed` says of every number what is taken as reported.
@@ -16,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ffbench_eval.kinds.domains import known_interval
-from ffbench_eval.kinds.statistics import BLOCK, stable_fraction, stable_time, student
+from ffbench_eval.kinds import find_metric
+from ffbench_eval.kinds.statistics import BLOCK
 from ffbench_eval.report import Metric, TaskReport
 
 from .faults import RELATIVE, Fault, close, same
@@ -47,12 +48,16 @@ def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | No
     """What does not follow from ``metric.values``; ``scans``: of the task's data, where it is about scans."""
     known = [v for v in metric.values if v is not None]
     if metric.value is None:
-        yield from _missing(metric, known, task.kind)
+        yield from _missing(metric, known, rules_of(task.kind))
         return
     if metric.not_scored:
         yield ".not_scored", "gives a reason although there is a value"
-    if bool(known) == (metric.aggregate in SAMPLELESS):
+    own = rules_of(task.kind)
+    if own.known and bool(known) == (metric.aggregate in SAMPLELESS):
         yield ".values", f"{len(known)} samples for an aggregate {metric.aggregate!r}"
+        return
+    if not own.known:
+        yield from _plain(metric, known)
         return
     if metric.aggregate not in RULES:
         yield ".aggregate", f"unknown aggregate {metric.aggregate!r}; known: {', '.join(RULES)}"
@@ -62,7 +67,7 @@ def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | No
     except (KeyError, ValueError, OverflowError, FloatingPointError) as error:
         yield ".values", f"cannot be aggregated: {error}"
         return
-    tolerance = ROUNDED if task.kind == "bsct" else RELATIVE
+    tolerance = own.tolerance
     if not close(metric.value, value, tolerance=tolerance):
         yield ".value", f"is {metric.value!r}, its values give {value!r}"
     yield from _interval(metric, interval, tolerance, name)
@@ -74,7 +79,7 @@ def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | No
         yield ".floor", "needs 0 <= median <= p95"
 
 
-def _missing(metric: Metric, known: list[float], kind: str) -> Iterator[Fault]:
+def _missing(metric: Metric, known: list[float], own: KindRules) -> Iterator[Fault]:
     if known:
         yield ".value", "is null although there are values"
     if not metric.not_scored:
@@ -82,8 +87,16 @@ def _missing(metric: Metric, known: list[float], kind: str) -> Iterator[Fault]:
     for field in ("interval", "score", "floor"):
         if getattr(metric, field) is not None:
             yield f".{field}", "is given although there is no value"
-    if metric.n and kind != "selective":  # cases there are, but a score not defined on them
+    if metric.n and own.sampled:  # else cases there are, but a score not defined on them
         yield ".n", "counts samples although there is no value"
+
+
+def _plain(metric: Metric, known: list[float]) -> Iterator[Fault]:
+    """Of a kind without rules: a plain mean is one, an interval has two ends and holds it, or a reason is given."""
+    assert metric.value is not None
+    if metric.aggregate == "mean" and known and not close(metric.value, float(np.mean(known)), tolerance=ROUNDED):
+        yield ".value", f"is {metric.value!r}, the mean of its values is {float(np.mean(known))!r}"
+    yield from _interval(metric, UNKNOWN, ROUNDED, "")
 
 
 def _interval(metric: Metric, expected: tuple[float, float] | None, tolerance: float, name: str) -> Iterator[Fault]:
@@ -127,8 +140,7 @@ def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans
     if name == "stable_fraction":
         if any(v not in (0.0, 1.0) for v in known) or len(known) != len(metric.values):
             raise ValueError("a replica is stable (1) or not (0)")
-        again = stable_fraction([not v for v in known], known, 1.0)
-        return float(again.value or 0.0), again.interval
+        return float(np.mean(known)), _exact(int(sum(known)), len(known))
     kind = _bond_type(name, scans)
     base = task.metrics.get(name.removesuffix(f"_{kind}")) if kind else None
     if scans and base and len(base.values) == len(scans.bond_types):
@@ -136,11 +148,11 @@ def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans
         if mine != metric.values:
             raise ValueError(f"they are not those of the {kind} scans")
     if metric.interval_note.startswith("bootstrap over"):
-        if task.kind != "bsct":
+        if not rules_of(task.kind).over_molecules:
             raise ValueError("a mean of this kind of task has no bootstrap interval")
         return _over_molecules(name, metric.values, scans)
     one_job = metric.interval_note.startswith(ONE_JOB)
-    return float(np.mean(known)), None if one_job else student(known)
+    return float(np.mean(known)), None if one_job else _student(known)
 
 
 def _over_molecules(
@@ -196,7 +208,7 @@ def _sum(name: str, metric: Metric, known: list[float], task: TaskReport, scans:
 
 
 def _stated(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
-    if task.kind != "selective":
+    if rules_of(task.kind).sampled:
         raise ValueError("only scores of selective classification are given without samples")
     return float(metric.value or 0.0), UNKNOWN
 
@@ -204,7 +216,7 @@ def _stated(name: str, metric: Metric, known: list[float], task: TaskReport, sca
 def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
     if np.mean(known) < 0:  # samples of blocks may be: they are first-order terms of a weighted mean
         raise ValueError("a mean square is not negative")
-    ends = student(known)
+    ends = _student(known)
     return (
         math.sqrt(float(np.mean(known))),
         None if ends is None else (math.sqrt(max(0.0, ends[0])), math.sqrt(ends[1])),
@@ -219,8 +231,38 @@ def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskRe
         raise ValueError(f"stable times lie between 0 and {length:g} ps")
     fraction = task.metrics.get("stable_fraction") if name == "stable_time" else None
     failed = [not v for v in fraction.values] if fraction else [v < length - 1e-9 for v in known]
-    again = stable_time(failed, known, float(length))
-    return float(again.value or 0.0), again.interval
+    times = np.minimum(known, length)  # nothing is censored before the length, so that Kaplan-Meier's area is the mean
+    ends = _student(times) if any(failed) else None  # else all are censored
+    return float(times.mean()), None if ends is None else (max(ends[0], 0.0), min(ends[1], float(length)))
+
+
+def _student(values) -> tuple[float, float] | None:
+    """95 % interval of a mean; none from fewer than two samples or from equal ones."""
+    from scipy.stats import t
+
+    v = np.asarray(values, float)
+    if len(v) < 2 or np.ptp(v) <= 1e-12 * np.abs(v).max() or not np.isfinite(v.var()):
+        return None
+    low, high = t.interval(0.95, len(v) - 1, loc=v.mean(), scale=v.std(ddof=1) / math.sqrt(len(v)))
+    return float(low), float(high)
+
+
+def _exact(count: int, n: int) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a share, from quantiles of the beta distribution."""
+    from scipy.stats import beta
+
+    low = 0.0 if count == 0 else float(beta.ppf(0.025, count, n - count + 1))
+    return low, 1.0 if count == n else float(beta.ppf(0.975, count + 1, n - count))
+
+
+def _in_domain(name: str, value: float, ends: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Ends cut at what the metric can be; none of width zero, which no number of samples can know."""
+    found = find_metric(name)
+    low, high = found[0].domain if found else (-math.inf, math.inf)
+    if ends is None:
+        return None
+    a, b = (min(max(end, low), high) for end in ends) if low <= value <= high else ends
+    return None if b - a <= 1e-12 * max(abs(a), abs(b)) else (a, b)
 
 
 RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], Expected]] = {
@@ -238,13 +280,14 @@ RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], 
 def aggregate(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
     """Value and interval of a metric from its samples; KeyError, ValueError where they make none."""
     value, interval = RULES[metric.aggregate](name, metric, known, task, scans)
-    return value, interval if interval is UNKNOWN else known_interval(name, value, interval)
+    return value, interval if interval is UNKNOWN else _in_domain(name, value, interval)
 
 
 def expected_score(name: str, metric: Metric, value: float, task: TaskReport | None = None) -> float | None:
     """1 at the floor's median (for AUGRC: the oracle's), 0 at the trivial baseline; the stable share is a score."""
-    if task is not None and task.kind == "selective":
-        return selective_score(name, metric, value, task)
+    own = rules_of(task.kind).score if task is not None else None
+    if own is not None and task is not None:
+        return own(name, metric, value, task)
     if name == "stable_fraction":
         return value
     if metric.floor is not None and metric.trivial is not None and metric.trivial > metric.floor.median:
@@ -256,23 +299,22 @@ def expected_score(name: str, metric: Metric, value: float, task: TaskReport | N
 
 def task_faults(task: TaskReport) -> Iterator[Fault]:
     """What the metrics of a task and the states of its members say about each other."""
-    if task.kind == "molecular_dynamics":
-        yield from _dynamics_faults(task)
-    elif task.kind == "bsct":
-        yield from _scan_faults(task)
-    elif task.kind == "selective":
-        yield from selective_faults(task)
-    elif task.kind == "accuracy":
-        mae, rmse = task.metrics.get("force_mae"), task.metrics.get("force_rmse")
-        if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
-            yield ".metrics.force_rmse.value", "is smaller than the mean absolute error, which cannot be"
+    own = rules_of(task.kind)
+    if own.faults is not None:
+        yield from own.faults(task)
     ran = any(s in ("ok", "unstable") for u in task.units for s in u.status)
     some = ran or any(s == "model_error" for u in task.units for s in u.status)  # on some frames of a chunk
-    if ran and not task.metrics and task.kind != "selective":
+    if ran and not task.metrics and own.sampled:
         yield ".metrics", "is empty although members finished"
     told = [m for k, m in task.metrics.items() if m.value is not None and k not in COUNTED]
-    if told and not (some if task.kind in ("accuracy", "selective") else ran):
+    if told and not (some if own.in_part else ran):
         yield ".metrics", "has numbers although no member finished"
+
+
+def _accuracy_faults(task: TaskReport) -> Iterator[Fault]:
+    mae, rmse = task.metrics.get("force_mae"), task.metrics.get("force_rmse")
+    if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
+        yield ".metrics.force_rmse.value", "is smaller than the mean absolute error, which cannot be"
 
 
 def _dynamics_faults(task: TaskReport) -> Iterator[Fault]:
@@ -330,6 +372,39 @@ COUNTED = ("supported_share", "masked_labels")  # of the data and the states: th
 EVERY_SCAN = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema")
 
 
+@dataclass(frozen=True)
+class KindRules:
+    """How entries of one kind are checked.
+
+    ``faults``: what its metrics say about each other; ``score``: of a metric, where it is not of its anchors;
+    ``sampled``: metrics have samples; ``in_part``: a member that failed has numbers all the same; ``over_molecules``:
+    means of scans have intervals of a bootstrap over molecules; ``known``: entries can be worked out again at all.
+    """
+
+    faults: Callable[[TaskReport], Iterator[Fault]] | None = None
+    score: Callable[[str, Metric, float, TaskReport], float | None] | None = None
+    tolerance: float = RELATIVE
+    sampled: bool = True
+    in_part: bool = False
+    over_molecules: bool = False
+    known: bool = True
+
+
+# The one place of the board that names kinds: a second implementation has to know what it implements.
+OF_KIND = {
+    "accuracy": KindRules(_accuracy_faults, in_part=True),
+    "molecular_dynamics": KindRules(_dynamics_faults),
+    "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=True),
+    "selective": KindRules(selective_faults, selective_score, sampled=False, in_part=True),
+    "speed": KindRules(),
+}
+
+
+def rules_of(kind: str) -> KindRules:
+    """Of a kind without rules of its own nothing can be worked out again: `not_recomputed` says so."""
+    return OF_KIND.get(kind, KindRules(known=False))
+
+
 def not_recomputed(kind: str, name: str, metric: Metric, scans: Scans | None = None) -> str:
     """What of a number the check takes as reported: "", "interval", "value" or "value and interval".
 
@@ -340,10 +415,12 @@ def not_recomputed(kind: str, name: str, metric: Metric, scans: Scans | None = N
     """
     if metric.value is None:
         return ""
-    loose = [] if kind != "selective" or name.split(".")[0] not in LOOSE else ["value"]
-    if metric.aggregate == "sum":
+    own = rules_of(kind)
+    loose = ["value"] if not own.known or (not own.sampled and name.split(".")[0] in LOOSE) else []
+    if metric.aggregate == "sum" and own.known:
         loose.append("value")
-    sampled = kind == "selective" or (kind == "bsct" and scans is None and "bootstrap" in metric.interval_note)
+    sampled = not (own.known and own.sampled)
+    sampled = sampled or (own.over_molecules and scans is None and "bootstrap" in metric.interval_note)
     if metric.interval is not None and sampled:
         loose.append("interval")
     return " and ".join(loose)

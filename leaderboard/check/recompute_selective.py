@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ffbench_eval.kinds.selective.headline import ELIGIBLE, NEVER, best
+from ffbench_eval.kinds.selective import ELIGIBLE, NEVER
+from ffbench_eval.kinds.selective.headline import best
 from ffbench_eval.report import Metric, TaskReport
 
 from .faults import RELATIVE, Fault, close

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import Metric, TaskReport
 
 from .schema import Archive, Entry
@@ -22,7 +23,7 @@ RELATIVE = 1e-4  # archived forces are float32
 
 def recompute(entry: Entry, folder: Path, tasks: list[str] | None = None) -> list[str]:
     """What was recomputed, one line per task. ValueError names the first thing that is missing or does not follow."""
-    names = tasks or [n for n, t in entry.report.tasks.items() if _numbers(t) and t.kind != "speed"]
+    names = tasks or [n for n, t in entry.report.tasks.items() if _numbers(t) and not kind_of(t.kind).timed]
     said = []
     with tempfile.TemporaryDirectory() as temporary:
         by_hash = {hashlib.sha256(p.read_bytes()).hexdigest(): p for p in folder.rglob("*") if p.is_file()}
@@ -89,7 +90,6 @@ def _parquet_fits(path: Path) -> None:
 
 
 def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
-    from ffbench_eval.kinds import KINDS
     from ffbench_eval.run.evaluation import _run_lengths, load_task_data
     from ffbench_eval.suite import load_suite
 
@@ -101,7 +101,8 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
     data = load_task_data(suite.tasks[0])
     if data.used != task.dataset:
         raise ValueError(f"task {name}: the data here are not the entry's")
-    planned = KINDS[task.kind].plan(suite.tasks[0], data, entry.report.seed)
+    kind = suite.tasks[0].kind
+    planned = kind.plan(suite.tasks[0], data, entry.report.seed)
     results = []
     for k, unit in enumerate(task.units):
         folder = run / unit.address
@@ -111,12 +112,12 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
             raise ValueError(f"task {name}: result.json of unit {unit.address[:12]} is not archived")
         raw = read(path.resolve(), 20_000_000)
         result = _result(name, unit.address, folder, raw)
-        status = _run_lengths(result.status) if task.kind == "accuracy" else result.status
+        status = _run_lengths(result.status) if kind.frames else result.status
         if status != unit.status:
             raise ValueError(f"task {name}: archived states of unit {unit.address[:12]} are not the entry's")
         results.append(result)
     try:
-        metrics, _ = KINDS[task.kind].module.score(suite.tasks[0], results, data)
+        metrics, _ = kind.module.score(suite.tasks[0], results, data)
     except (KeyError, IndexError, TypeError, AttributeError, EOFError, OSError, ArithmeticError) as error:
         raise ValueError(f"task {name}: the archived files cannot be scored: {type(error).__name__}: {error}") from None
     checked = 0
@@ -131,7 +132,7 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
     missing = sorted(k for k, m in metrics.items() if m.value is not None and k not in task.metrics)
     if missing:
         raise ValueError(f"task {name}: the archived files also give {missing[0]}, which the entry leaves out")
-    headline = KINDS[task.kind].headline(results)
+    headline = kind.headline(results)
     if headline != task.headline:
         raise ValueError(f"task {name}: the headline is {task.headline!r}, the archived files give {headline!r}")
     lost = sum(s not in ("ok", "unstable") for u in task.units for s in u.status)

@@ -7,6 +7,7 @@ the version of a task says so, unless ``same`` names it as one whose values mean
 
 from __future__ import annotations
 
+from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import Metric, Report, TaskReport
 
 from ..check.lock import SuiteLock, TaskLock
@@ -43,7 +44,7 @@ def rescore(
         raise ValueError(f"{entry.key}: no task of it is in {lock.suite} {lock.version}")
     update: dict = {"suite_version": lock.version, "tasks": tasks}
     if run is not None:
-        kept_md = any(t.kind == "molecular_dynamics" and n not in fresh for n, t in tasks.items())
+        kept_md = any(kind_of(t.kind).simulation and n not in fresh for n, t in tasks.items())
         update |= {"model": run.model, "models": _cards(old, run), "seed": run.seed, "created": run.created}
         update["environment"] = old.environment if kept_md else run.environment  # that of the simulations' timings
         update["wall_s"] = round(sum(u.wall_s for t in tasks.values() for u in t.units), 1)
@@ -98,7 +99,7 @@ def _kept(name: str, task: TaskReport, locked: TaskLock, same: tuple[str, ...]) 
         locked.dataset.content_sha256,
     ):
         raise ValueError(f"task {name}: its data changed; {again}")
-    if task.kind == "selective" and _numbers(task) and not task.headline:
+    if kind_of(task.kind).leads and _numbers(task) and not task.headline:
         raise ValueError(f"task {name}: names no headline source; {again}")
     if _numbers(task) and task.version != locked.version and not {name, ALL} & set(same):
         raise ValueError(
@@ -118,9 +119,9 @@ def _metric(task_name: str, name: str, m: Metric, task: TaskReport, locked: Task
         raise ValueError(
             f"task {task_name}, metric {name}: its definition changed; run it again and give it with --from"
         )
-    if m.value is None or task.kind == "selective":
+    if m.value is None or not kind_of(task.kind).sampled:
         return m
-    complete = all(s == "ok" for u in task.units for s in u.status) or task.kind == "molecular_dynamics"
+    complete = all(s == "ok" for u in task.units for s in u.status) or kind_of(task.kind).simulation
     update: dict = {}
     if rule is not None:
         update["floor"] = rule.floor

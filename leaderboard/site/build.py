@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ffbench_eval import words as wording
-from ffbench_eval.kinds import KINDS, find_metric
+from ffbench_eval.kinds import find_metric, kind_of
 from ffbench_eval.page.templating import environment, typeset
 from ffbench_eval.page.verdict import MEANING, stated_theory, verdict
 from ffbench_eval.report import Metric, TaskReport
@@ -313,9 +313,10 @@ def _interval(m: Metric) -> str:
 def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
     reports = {r.entry.key: r.entry.report.tasks.get(name) for r in board.rows}
     example = next((t for t in reports.values() if t and t.metrics), None)
-    selective = task.kind == "selective"
-    known = task if example is None or (task.metrics and not selective) else example
-    metrics = slots(known) if selective else main_metric(known)
+    kind = kind_of(task.kind)
+    by_source = bool(kind.leads)
+    known = task if example is None or (task.metrics and not by_source) else example
+    metrics = slots(known) if by_source else main_metric(known)
     scored = [r for r in board.rows if r.scores[name].value is not None and not r.seen]
     place = {key: r.rank for key, r in rank({r.entry.key: {name: r.scores[name]} for r in scored}, {name: 1.0}).items()}
     lines = []
@@ -323,7 +324,7 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         score, report = r.scores[name], reports[r.entry.key]
         here = place.get(r.entry.key)
         tied = sum(p == here for p in place.values()) > 1
-        mine = slots(report) if selective and report else metrics  # the source is each model's own
+        mine = slots(report) if by_source and report else metrics  # the source is each model's own
         found = [_best_known(report, m) for m in mine]
         lines.append(
             {
@@ -334,12 +335,12 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
                 "sort": "" if score.value is None else f"{score.value:.4f}",
                 "score": "–" if score.value is None else _with_range(score.value, score.interval),
                 "cells": [_cell(m, note) for m, note in found],
-                "source": headline(report).replace("_", " ") if selective and report else "",
+                "source": headline(report).replace("_", " ") if by_source and report else "",
                 "state": wording.clean(score.state.replace("_", " ")),
             }
         )
     lines.sort(key=lambda line: (line["rank"] or 9999, line["name"]))
-    lead = f", {headline(known).replace('_', ' ')}" if selective and isinstance(known, TaskReport) else ""
+    lead = f", {headline(known).replace('_', ' ')}" if by_source and isinstance(known, TaskReport) else ""
     heads = [f"{wording.metric_name(m).removesuffix(lead)} {_unit(m, task, example)}".strip() for m in metrics]
     anchors = [
         (
@@ -349,17 +350,18 @@ def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
             wording.number(m.trivial) if m.trivial is not None else "–",
         )
         for k, m in task.metrics.items()
-        if not selective and (m.floor or m.trivial is not None)
+        if not by_source and (m.floor or m.trivial is not None)
     ]
     settings = ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in task.parameters.items() if _said(v))
     return {
         "board": board,
         "name": name,
         "task": task,
-        "meaning": KINDS[task.kind].about if task.kind in KINDS else task.kind,
+        "meaning": kind.about,
+        "kind": kind,
         "settings": settings,
         "heads": heads,
-        "selective": selective,
+        "by_source": by_source,
         "lines": lines,
         "anchors": anchors,
     }

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import ModelCard, Report, TaskReport
 
 from ..check.lock import SUITES, SuiteLock, TaskLock, load_lock
 from ..check.strict_json import read
 from ..entry.schema import ENTRIES, LIMIT, Entry, entry_paths
 from ..entry.trust import CHECKS, level
-from .pairs import NO_THEORY, Place, places
+from .pairs import Place, places
 from .scoring import Rank, Score, card_for, headline, rank, score_task, task_weights
 
 
@@ -128,16 +129,12 @@ def _columns(lock: SuiteLock, reports: dict[str, Report]) -> Iterator[Column]:
             for key, r in reports.items()
             if name in r.tasks
         }
-        for metric in NO_THEORY.get(locked.kind, ()):
-            if metric == "stable_time" and measures_drift(locked):
+        kind = kind_of(locked.kind)
+        for metric in (spec.name for spec in kind.metrics if spec.ranked):
+            if kind.says_little(metric, locked.parameters):
                 continue  # a few ps at constant energy say little about stability
             if any(metric in t.metrics for t, _ in done.values()):
                 yield Column(name, metric, places(name, metric, locked, done))
-
-
-def measures_drift(locked: TaskLock) -> bool:
-    """Whether a task is a short simulation at constant energy."""
-    return "energy_drift" in (locked.parameters.get("observables") or ())
 
 
 def main_metric(locked: TaskLock | TaskReport) -> list[str]:
@@ -149,38 +146,14 @@ def main_metric(locked: TaskLock | TaskReport) -> list[str]:
 
 def slots(locked: TaskLock | TaskReport) -> list[str]:
     """What `main_metric` looks for, found or not. In selective classification the source is the model's own best."""
-    names = list(locked.metrics)
-    lead = headline(locked) if isinstance(locked, TaskReport) else ""
-    return {
-        "accuracy": ["force_mae", "energy_mae_per_atom_aligned", "energy_mae_per_atom", "force_cosine"],
-        "molecular_dynamics": [
-            "stable_time",
-            "trusted_time",
-            *(n for n in names if n.startswith(("distance_", "rdf_error", "free_energy_error"))),
-            "diffusivity",
-            "energy_drift",
-            "on_trajectory_force_mae",
-        ],
-        "bsct": ["fsd", "scan_force_mae", "spurious_extrema"],  # FSD mixes smoothness with accuracy: never alone
-        "selective": [
-            f"augrc.test.{lead}",
-            f"auroc.test.{lead}",
-            "augrc.test.size_only",
-            "prevalence.test",
-        ],
-        "speed": ["steps_per_kernel", "ns_per_day"],
-    }.get(locked.kind, [])
+    return kind_of(locked.kind).columns(list(locked.metrics), _lead(locked))
 
 
 def shown_metrics(task: TaskReport) -> list[str]:
     """The metrics of a task that pages have room for; the Parquet file has all."""
-    names = list(task.metrics)
-    if task.kind == "bsct":  # FSD of a whole scan is nearly always that of its compressed side
-        parts = ("_median", "_p90", "_compress", "_stretch", "_on_frames", "_of_reference", "scan_energy_mae")
-        return [n for n in names if n == "fsd_stretch" or not (n.endswith(parts) or "-" in n)]
-    if task.kind == "selective":
-        lead = headline(task)
-        of_test = (f"augrc.test.{lead}", "augrc.test.size_only", "augrc.test.oracle", f"auroc.test.{lead}")
-        return [n for n in names if n in of_test or n in ("prevalence.test", f"accuracy_at_coverage.test.{lead}")
-                or (n.startswith("augrc.") and n.endswith(f".{lead}") and ".calibration." not in n)]  # fmt: skip
-    return names
+    kind, lead = kind_of(task.kind), _lead(task)
+    return [n for n in task.metrics if kind.shows(n, lead)]
+
+
+def _lead(locked: TaskLock | TaskReport) -> str:
+    return headline(locked) if isinstance(locked, TaskReport) else ""

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from ffbench_eval import words as wording
+from ffbench_eval.kinds import find_metric, kind_of
 from ffbench_eval.report import TaskReport
 
 from ..entry.schema import Entry
-from .data import Row, SuiteBoard, measures_drift
+from .data import Row, SuiteBoard
 from .figures import Dot, scatter
 from .scoring import card_for, headline, same_theory
 
-FORCE = (("accuracy", "force_mae"), ("bsct", "scan_force_mae"))  # the first that a suite has for a system
-COST, SPEED = (("cost", "cost"),), (("cost", "speed"),)
-AXES = {  # title: x and y as (kind, metric), log x, log y, note
-    "Force error against stability": (FORCE, (("molecular_dynamics", "stable_time"),), True, False, ""),
+FORCE = ("force_mae", "scan_force_mae")  # the first that a suite has for a system
+COST, SPEED = ("cost",), ("speed",)  # of the simulation
+AXES = {  # title: x and y as alternatives of metrics, log x, log y, note
+    "Force error against stability": (FORCE, ("stable_time",), True, False, ""),
     "Force error against trusted time": (
-        FORCE, (("molecular_dynamics", "trusted_time"),), True, False,
+        FORCE, ("trusted_time",), True, False,
         "until the truth, asked along the simulation, finds forces no better than none",
     ),
     "Force error against FSD": (
-        FORCE, (("bsct", "fsd"),), True, False, "FSD also rises with the force error along the scan",
+        FORCE, ("fsd",), True, False, "FSD also rises with the force error along the scan",
     ),
     "AUGRC against cost": (
-        COST, (("selective", "augrc"),), True, False, "cost: of the same model's simulation of this system",
+        COST, ("augrc",), True, False, "cost: of the same model's simulation of this system",
     ),
     "Speed against accuracy": (
         FORCE, SPEED, True, True,
@@ -65,16 +66,16 @@ def _same(row: Row, board: SuiteBoard, system: str) -> bool:
     return same_theory(card_for(row.entry.report, system, data.dataset.config).theory, data.theory)
 
 
-def _chosen(board: SuiteBoard, system: str, of) -> tuple[str, str]:
-    """The first of the alternatives for which the suite has a task on the system."""
-    kinds = {t.kind for t in board.lock.tasks.values() if t.dataset.name == system}
-    return next(((kind, name) for kind, name in of if kind in kinds), of[0])
+def _chosen(board: SuiteBoard, system: str, of: tuple[str, ...]) -> str:
+    """The first of the alternatives that a kind of the suite's tasks on the system can emit."""
+    kinds = [kind_of(t.kind) for t in board.lock.tasks.values() if t.dataset.name == system]
+    return next((name for name in of if any(kind.spec(name) for kind in kinds)), of[0])
 
 
 def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoard]):
     """(value, interval) of a model on an axis, or None. A cost may come from another suite of the same model."""
-    kind, name = _chosen(board, system, of)
-    if kind == "cost":
+    name = _chosen(board, system, of)
+    if name in COST + SPEED:
         cost = _cost(row.entry, system)
         for other in boards:
             if cost is None:
@@ -82,15 +83,14 @@ def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoar
         return None if cost is None else (cost if name == "cost" else 1 / cost, None)
     for task_name, locked in board.lock.tasks.items():
         task = row.entry.report.tasks.get(task_name)
-        if locked.dataset.name != system or locked.kind != kind or task is None or measures_drift(locked):
+        kind = kind_of(locked.kind)
+        if locked.dataset.name != system or not kind.spec(name) or task is None:
             continue
-        if (
-            name == "stable_time"
-            and "rdf" in (locked.parameters.get("observables") or ())
-            and not _same(row, board, system)
-        ):
+        if kind.says_little(name, locked.parameters):
+            continue
+        if name in kind.time and kind.why_other_theory(name, locked.parameters) and not _same(row, board, system):
             continue  # stable means a g(r) like that of the data's theory
-        m = task.metrics.get(f"augrc.test.{headline(task)}" if name == "augrc" else name)
+        m = task.metrics.get(f"{name}.test.{headline(task)}" if kind.leads else name)
         if m is not None and m.value is not None:
             return m.value, None if m.interval is None else (max(m.interval[0], m.value / 5), m.interval[1])
     return None
@@ -98,7 +98,7 @@ def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoar
 
 def _cost(entry: Entry, system: str) -> float | None:
     found = entry.report.tasks.values()
-    tasks = (t for t in found if t.kind == "molecular_dynamics" and t.dataset.name == system)
+    tasks = (t for t in found if kind_of(t.kind).simulation and t.dataset.name == system)
     return next((c for t in tasks if (c := normalised_cost(entry, t)) is not None), None)
 
 
@@ -111,8 +111,9 @@ def normalised_cost(entry: Entry, task: TaskReport) -> float | None:
 
 
 def _axis(of, board: SuiteBoard, system: str) -> str:
-    kind, name = _chosen(board, system, of)
-    if kind == "cost":
+    name = _chosen(board, system, of)
+    if name in COST + SPEED:
         return "reference kernels per replica step" if name == "cost" else "replica steps per reference kernel"
-    units = {"force_mae": "eV/Å", "scan_force_mae": "eV/Å", "stable_time": "ps", "trusted_time": "ps", "fsd": "1/Å"}
-    return wording.metric_name(name) + (f" ({units[name]})" if name in units else "")
+    found = find_metric(name)
+    unit = wording.unit_name(found[0].unit) if found else ""
+    return wording.metric_name(name) + (f" ({unit})" if unit else "")

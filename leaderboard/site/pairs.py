@@ -17,16 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import ModelCard, TaskReport, same_theory
 
 from ..check.lock import TaskLock
 from .scoring import DRAWS, size, state_of, surely, widening
 
-NO_THEORY = {  # metrics that need no level of theory, by kind of task; in this order in tables
-    "molecular_dynamics": ("stable_time", "energy_drift"),
-    "bsct": ("spurious_extrema", "sign_flips", "fsd"),
-    "speed": ("steps_per_kernel",),
-}
 COVERAGE = 0.25
 APART = 1.1  # one job's timing: speeds within ten percent of each other share a place
 
@@ -65,7 +61,7 @@ def places(
     wins = np.zeros((len(names), len(names)), bool)
     for i, a in enumerate(names):
         for j, b in enumerate(names):
-            wins[i, j] = i != j and beats(name, found[a], found[b], lower, one_job=locked.kind == "speed")
+            wins[i, j] = i != j and beats(name, found[a], found[b], lower, one_job=kind_of(locked.kind).timed)
     met = [sum(bool(_common(found[a], found[b]).any()) for b in names) for a in names]
     for k, model in enumerate(names):
         p = out[model]
@@ -106,27 +102,27 @@ def difference_draws(name: str, difference: np.ndarray) -> np.ndarray:
 
 def _why_not(metric: str, task: TaskReport, card: ModelCard, locked: TaskLock, covered: int, of: int) -> str:
     state = state_of(task)
-    unstable = state == "unstable" and metric == "stable_time"
-    partial = locked.kind == "bsct" and state == "partly unsupported" and covered >= COVERAGE * of
+    kind = kind_of(locked.kind)
+    unstable = state == "unstable" and metric in kind.time
+    partial = kind.given and state == "partly unsupported" and covered >= COVERAGE * of
     if state != "ok" and not unstable and not partial:
         return state
-    same = same_theory(card.theory, locked.theory)
-    if metric == "fsd" and not same:
-        return "another theory than the data's"
-    if metric == "stable_time" and not same and "rdf" in (locked.parameters.get("observables") or ()):
-        return "stable means a g(r) like that of the data's theory"
-    if locked.kind == "bsct" and metric != "fsd" and not below_no_forces(task, locked):
+    why = kind.why_other_theory(metric, locked.parameters)
+    if why and not same_theory(card.theory, locked.theory):
+        return why
+    hit = kind.spec(metric)
+    if hit and hit[0].worse_than_none and not below_no_forces(hit[0].worse_than_none, task, locked):
         return "no better than no forces"
     return ""
 
 
-def below_no_forces(task: TaskReport, locked: TaskLock) -> bool:
-    """Whether forces along the scans are better than none, on the scans the model has."""
-    force, anchor = task.metrics.get("scan_force_mae"), locked.metrics.get("scan_force_mae")
+def below_no_forces(name: str, task: TaskReport, locked: TaskLock) -> bool:
+    """Whether forces along the scans are better than none, by the metric ``name``, on the scans the model has."""
+    force, anchor = task.metrics.get(name), locked.metrics.get(name)
     if force is None or force.value is None or anchor is None or anchor.trivial is None:
         return False
     mine = np.array([np.nan if v is None else v for v in force.values], float)
-    none = np.array(locked.no_forces.get("scan_force_mae") or [anchor.trivial] * len(mine), float)
+    none = np.array(locked.no_forces.get(name) or [anchor.trivial] * len(mine), float)
     if len(none) != len(mine):
         return False
     both = np.isfinite(mine) & np.isfinite(none)

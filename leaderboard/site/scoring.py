@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_eval.kinds.selective.headline import ELIGIBLE
+from ffbench_eval.kinds import kind_of
 from ffbench_eval.kinds.statistics import BLOCK
 from ffbench_eval.report import Metric, ModelCard, Report, TaskReport, same_theory
 
@@ -87,7 +87,7 @@ def task_weights(lock: SuiteLock, rules: dict[str, Any] | None = None) -> dict[s
     rules = rules if rules is not None else read_yaml(ROOM / "weights.yaml")
     out = {}
     for name, task in lock.tasks.items():
-        usual = 0 if task.indicative else (rules.get("kinds") or {}).get(task.kind, 1)
+        usual = 0 if task.indicative else (rules.get("kinds") or {}).get(task.kind, kind_of(task.kind).weight)
         weight = (rules.get("tasks") or {}).get(name, usual)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
             raise ValueError(f"weights: {name}: {weight!r} is not a number of at least 0")
@@ -104,11 +104,12 @@ def score_task(name: str, task: TaskReport, locked: TaskLock, card: ModelCard) -
     state = state_of(task)
     if not any(m.value is not None for m in task.metrics.values()):
         return Score(None, state if state != "ok" else "not_scored")
-    if _needs_theory(locked) and not same_theory(card.theory, locked.theory):
+    kind = kind_of(locked.kind)
+    if kind.compares(locked.parameters) and not same_theory(card.theory, locked.theory):
         return Score(None, "different_theory")
-    if locked.kind == "molecular_dynamics":
+    if kind.time:
         return _dynamics(name, task, locked, state)
-    if locked.kind == "selective":
+    if kind.leads:
         return _selective(task, locked, state)
     return _errors(name, task, locked, state)
 
@@ -132,7 +133,7 @@ def _members(task: TaskReport, locked: TaskLock, key: str, anchor: MetricLock) -
     metric = task.metrics.get(key)
     known = [] if metric is None or metric.value is None else [v for v in metric.values if v is not None]
     scores = _scale(np.array(known, float), anchor)
-    if locked.kind == "accuracy":
+    if kind_of(locked.kind).frames:
         if not anchor.n:
             return None
         blocks = max(1, min(anchor.n, max(2, anchor.n // BLOCK)))
@@ -154,9 +155,8 @@ def _members(task: TaskReport, locked: TaskLock, key: str, anchor: MetricLock) -
 
 def size(locked: TaskLock) -> int | None:
     """How many members a task has: replicas, or scans."""
-    if locked.kind in ("molecular_dynamics", "speed"):
-        return int(locked.parameters["replicas"])
-    return len(locked.molecules) or None
+    count = locked.parameters.get(kind_of(locked.kind).members)
+    return count if isinstance(count, int) else len(locked.molecules) or None
 
 
 def _scale(values: np.ndarray, anchor: MetricLock) -> np.ndarray:
@@ -171,7 +171,8 @@ def _dynamics(name: str, task: TaskReport, locked: TaskLock, state: str) -> Scor
     whole, count = float(locked.parameters["length_ps"]), size(locked)
     if not locked.metrics or count is None:
         return Score(None, "not_scored" if state == "ok" else state)
-    named = "trusted_time" if "trusted_time" in locked.metrics else "stable_time"
+    times = kind_of(locked.kind).time
+    named = next((t for t in times if t in locked.metrics), times[-1])
     metric = task.metrics.get(named)
     values = [] if metric is None or metric.value is None else [v or 0.0 for v in metric.values]
     share = np.zeros(max(count, len(values)))
@@ -239,17 +240,9 @@ def widening(n: int) -> float:
     return math.sqrt(n / (n - 1))
 
 
-def _needs_theory(locked: TaskLock) -> bool:
-    """Whether a task compares with labels or a reference simulation: speed and energy drift do not."""
-    if locked.kind == "molecular_dynamics":
-        observables = locked.parameters.get("observables")
-        return observables is None or not set(observables) <= {"energy_drift", "temperature"}
-    return locked.kind != "speed"
-
-
 def headline(task: TaskReport) -> str:
     """The confidence source that stands for a model in a selective task; empty if it names none that may."""
-    return task.headline if task.headline in ELIGIBLE else ""
+    return task.headline if task.headline in kind_of(task.kind).leads else ""
 
 
 def _selective(task: TaskReport, locked: TaskLock, state: str) -> Score:
@@ -291,7 +284,7 @@ def anchored(locked: TaskLock) -> dict[str, MetricLock]:
         if m.better == "neither" or m.trivial is None:
             continue
         floor = m.floor.median if m.floor else 0.0
-        if (m.floor is not None or locked.kind in ("accuracy", "bsct")) and m.trivial > floor:
+        if (m.floor is not None or kind_of(locked.kind).given) and m.trivial > floor:
             out[name] = m
     return out
 

@@ -147,4 +147,4 @@ def test_command_line(root, tmp_path, monkeypatch):
 
 
 def test_verify(root):
-    assert verify("toy", root=root)["files"] == 5
+    assert verify("toy", root=root)["files"] == 6

@@ -87,7 +87,7 @@ def test_changed_byte_is_refused(toy):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"was changed .*ffbench data build toy"):
+    with pytest.raises(ValueError, match=r"was changed .*ffbench data add toy FILES"):
         load_frames("toy", "a", "train", root=root)
     with pytest.raises(ValueError, match="was changed"):
         load_dataset("toy", "a", "train", root=root)
@@ -198,7 +198,7 @@ def test_a_data_set_replaced_in_place_gives_its_own_rows(tmp_path):
 
 def test_the_content_hash_is_computed_and_not_copied(tmp_path):
     write_dataset(tmp_path / "toy", TOY, {"a": {"train": frames_of(20), "test": frames_of(5)}})
-    assert verify("toy", root=tmp_path)["files"] == 5
+    assert verify("toy", root=tmp_path)["files"] == 6
     reseal(tmp_path / "toy", lambda t: pa.concat_tables([t.slice(0, 10)] * 2))  # as many frames, repeated
     for read in (verify, provenance):
         with pytest.raises(ValueError, match=r"the content of a/train is .* not the data that were sealed"):

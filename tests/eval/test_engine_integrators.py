@@ -14,7 +14,7 @@ from ase.md.verlet import VelocityVerlet
 from ffbench_data.contract import AtomsBatch
 from ffbench_eval.engine.integrators import INTEGRATORS, integrator
 from ffbench_eval.engine.rule import Rule
-from ffbench_eval.engine.system import draw_velocities, kinetic_energy
+from ffbench_eval.engine.system import State, System, draw_velocities, kinetic_energy
 from ffbench_eval.engine.units import FS
 from tests.eval.engine_systems import F64, cluster, crystal, morse, started, system_of
 
@@ -153,6 +153,40 @@ class PaperNoseHoover(MolecularDynamics):
         atoms.set_velocities(half)
         self.zeta += dt / 2 / self.mass * (before - self.target + atoms.get_kinetic_energy() - self.target)
         atoms.set_velocities((half + dt / 2 * atoms.get_forces() / m) / (1 + dt / 2 * self.zeta))
+
+
+@pytest.mark.parametrize("friction_per_ps", [1.0, 49.0])
+@pytest.mark.parametrize("swing", [0.05, 0.35, 1.0])
+def test_langevin_on_an_oscillator_has_the_stationary_state_of_baoab(swing, friction_per_ps):
+    """Exactly <x^2> = kT/k, <x v> = 0 and <v^2> = kT/m (1 - (omega dt)^2 / 4) at the end of a step (Leimkuhler and
+    Matthews, J. Chem. Phys. 138, 174102 (2013)), whatever the friction: no sampling. The step is linear here, so its
+    matrix and what one random number adds are read from it, and the covariance solves C = A C A^T + b b^T.
+
+    ``swing`` is omega dt: an O-H stretch has 0.35 at 0.5 fs, and so runs 3 % colder than the thermostat's target.
+    """
+    from scipy.linalg import solve_discrete_lyapunov
+
+    k, mass = 2.0, 12.0
+    rule = Rule(dt=swing * (mass / k) ** 0.5, friction=friction_per_ps / (1000 * FS))
+    x, v, noise = (torch.zeros(3, 1, 3, dtype=F64) for _ in range(3))
+    x[0], v[1], noise[2] = 1.0, 1.0, 1.0
+    flags = torch.zeros(3, dtype=torch.bool)
+    masses = torch.full((1, 1), mass, dtype=F64)
+    system = System(
+        torch.tensor([6]), masses, torch.zeros(3, 3, dtype=F64), flags, torch.full((3,), 300.0, dtype=F64), 3
+    )
+
+    def force(x):
+        return 0.5 * k * x.square().sum((1, 2)), -k * x
+
+    state = State(x, v, force(x)[1], force(x)[0], x.new_zeros(3, 0))
+    new = INTEGRATORS["langevin"].step(state, system, rule, force, noise)
+    columns = np.stack([new.positions[:, 0, 0].numpy(), new.velocities[:, 0, 0].numpy()])
+    step, kick = columns[:, :2], columns[:, 2:]
+    found = solve_discrete_lyapunov(step, kick @ kick.T)
+    kt = float(system.kt[0])
+    known = np.diag([kt / k, kt / mass * (1 - swing**2 / 4)])
+    np.testing.assert_allclose(found, known, rtol=1e-9, atol=1e-9 * kt / mass)
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "nose_hoover", "nose_hoover_mdsim", "langevin", "bussi"])

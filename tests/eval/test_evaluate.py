@@ -313,7 +313,7 @@ def test_an_exception_in_a_simulation_costs_what_nan_costs_and_says_why(tmp_path
     ("answer", "message"),
     [
         (lambda e, f: {"energy": e}, "no forces"),
-        (lambda e, f: {"energy": e[:, None], "forces": f}, r"energy of shape \(1, 1\), expected \(1,\)"),
+        (lambda e, f: {"energy": e.new_zeros(2, 2), "forces": f}, r"energy of shape \(2, 2\), expected \(1,\)"),
         (lambda e, f: {"energy": e, "forces": f[:-1]}, r"forces of shape \(8, 3\), expected \(9, 3\)"),
         (lambda e, f: {"energy": e.long(), "forces": f}, "floating-point"),
         (lambda e, f: {"energy": e, "forces": f * float("nan")}, "not finite"),

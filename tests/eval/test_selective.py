@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from ffbench_data import load_frames
@@ -16,11 +18,15 @@ from ffbench_data.frames import Frames
 from ffbench_data.schema import to_table
 from ffbench_eval import evaluate
 from ffbench_eval.kinds.selective import work as selective
+from ffbench_eval.kinds.selective.cases import Cases
 from ffbench_eval.kinds.selective.groups import UNUSED, Groups, new_molecules
+from ffbench_eval.kinds.selective.labels import Rule
+from ffbench_eval.kinds.selective.silent import confidence_with, labels_with
 from ffbench_eval.kinds.selective.work import Parameters
 from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import Report
 from ffbench_eval.selective import ask, check_no_leak, deal, groups_of, label, score_table, with_embedding
+from ffbench_metrics import augrc
 from tests.conftest import ROOT
 
 SUITE = """
@@ -159,8 +165,9 @@ def test_the_headline_is_chosen_on_the_calibration_part(with_features):
 
 
 def test_the_order_of_sources_means_nothing_and_bounds_never_stand_for_a_model():
+    from ffbench_eval.kinds.selective import ELIGIBLE, NEVER
     from ffbench_eval.kinds.selective.catalogue import SOURCES
-    from ffbench_eval.kinds.selective.headline import ELIGIBLE, NEVER, best
+    from ffbench_eval.kinds.selective.headline import best
 
     assert {*ELIGIBLE, *NEVER} == set(SOURCES)
     values = {"oracle": 0.0, "random": 0.01, "size_only": 0.2, "mahalanobis": 0.1, "probe": 0.1, "mixture": None}
@@ -187,27 +194,92 @@ def test_an_ensemble_is_scored_by_the_spread_of_energies_and_forces(tmp_path, su
     assert one.force_spread == pytest.approx(spread)
 
 
-def test_answers_that_are_not_finite_are_left_out_and_counted(tmp_path, suite):
-    good = springs("features")
+class Silent(nn.Module):
+    """Springs that answer NaN on the structures of which ``refuses`` says so: positions [N, 3] -> bool."""
+
+    def __init__(self, refuses):
+        super().__init__()
+        self.inner, self.refuses = Springs(), refuses
+
+    def forward(self, batch):
+        parts = batch.positions.detach().split(batch.n_atoms.tolist())
+        lost = torch.tensor([bool(self.refuses(x)) for x in parts])
+        return torch.where(lost, torch.nan, 0.0) + self.inner(batch)
+
+
+def test_frames_without_an_answer_count_as_failed_and_trusted_most(tmp_path, suite):
     frames = load_frames("ethanol_gfn2", split="test")
     limit = float(np.quantile([np.abs(f.positions).max() for f in frames], 0.9))
-
-    class Breaks(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = Springs()
-
-        def forward(self, batch):
-            x = batch.positions.detach().abs().amax(1)
-            far = torch.stack([part.amax() for part in x.split(batch.n_atoms.tolist())]) > limit
-            return torch.where(far, torch.nan, 0.0) + self.inner(batch)
-
     suite.write_text(SUITE.replace("[force_quantile, energy_quantile, atom_force_quantile]", "[force_quantile]"))
-    model = ForceField.from_energy(Breaks(), 6.0, dtype=torch.float64, card=good.card)
-    task = evaluate(model, suite, out=tmp_path / "run", quiet=True).tasks["know"]
+    cards = {"card": springs("features").card, "dtype": torch.float64}
+    reports, kept = {}, {}
+    for name, refuses in {"answers": lambda x: False, "silent": lambda x: x.abs().max() > limit}.items():
+        model = ForceField.from_energy(Silent(refuses), 6.0, **cards)
+        task = evaluate(model, suite, out=tmp_path / name, quiet=True).tasks["know"]
+        reports[name], folder = task, next((tmp_path / name / "units").iterdir())
+        with np.load(folder / "confidence.npz") as file:
+            kept[name] = dict(file)
+    task, honest, prefix = reports["silent"], reports["answers"], "force_quantile|test|"
     assert "model_error" in task.statuses
     assert any("not finite on" in line for line in task.units[0].detail)
-    assert task.metrics["augrc.test.probe"].value is not None
+    assert re.search(r"test: \d+ frames without an answer", " ".join(task.units[0].detail))
+    columns = kept["silent"]
+    n = len(columns[prefix + "failed"])
+    assert n == len(kept["answers"][prefix + "failed"])  # the same frames are dealt to the parts and none is gone
+    begin = (
+        np.flatnonzero(np.diff(columns[prefix + "sample"]) < 0)[0] + 1
+    )  # in order of time, then those without answer
+    silent = np.arange(n) >= begin
+    assert columns[prefix + "failed"][silent].all()
+    assert columns[prefix + "residual"][silent].min() >= columns[prefix + "residual"][~silent].max()
+    for source in ("probe", "size_only", "mahalanobis"):
+        confidence = columns[prefix + source]
+        assert (confidence[silent] == confidence[~silent].max()).all()
+        failed = columns[prefix + "failed"]  # AUGRC by its identity with an independent AUROC
+        e, auroc = failed.mean(), roc_auc_score(failed, -confidence)
+        expected = (1 - auroc) * e * (1 - e) + e**2 / 2
+        assert task.metrics[f"augrc.test.{source}"].value == pytest.approx(expected, abs=1e-12)
+    assert task.metrics["prevalence.test"].value >= honest.metrics["prevalence.test"].value
+    assert task.metrics["augrc.test.oracle"].value == pytest.approx(task.metrics["prevalence.test"].value ** 2 / 2)
+
+
+@pytest.mark.parametrize("source", ["own_uncertainty", "probe", "size_only"])
+@pytest.mark.parametrize("level", ["structure", "atom"])
+def test_being_silent_where_it_fails_never_pays(source, level):
+    """Of 200 answers the worst are withheld: no source ranks better for it, whatever its confidences were."""
+    rng = np.random.default_rng(0)
+    forces = np.zeros((200, 3))
+    quantity = "atom_force" if level == "atom" else "force"
+    rule, truth = Rule(quantity, threshold=0.5), rng.normal(size=(200, 3))
+    every = Cases(
+        np.ones(200, int), forces, np.arange(201), np.zeros(200), truth + rng.normal(size=(200, 3)) * 0.3,
+        reference_energy=np.zeros(200), reference_forces=truth,
+    )  # fmt: skip
+    every = label(every, rule, 0.5)
+    confidence = np.zeros(200) if source == "size_only" else rng.normal(size=200) - 2 * every.residual
+    sample = np.arange(200)
+    fails = np.flatnonzero(every.failed)
+    for lost in (fails[:1], fails[np.argsort(every.residual[fails])[-20:]], fails):
+        rest = np.setdiff1d(sample, lost)
+        columns = labels_with(every[rest], sample[rest], every[lost], sample[lost], rule, 0.5)
+        assert columns["failed"].sum() == len(fails)
+        assert sorted(columns["sample"]) == sample.tolist()
+        after = confidence_with(source, confidence[rest], columns["residual"])
+        assert augrc(after, columns["failed"]) >= augrc(confidence, every.failed) - 1e-12
+        best = confidence_with("oracle", confidence[rest], columns["residual"])
+        assert augrc(best, columns["failed"]) == pytest.approx((len(fails) / 200) ** 2 / 2)
+
+
+def test_a_domain_without_any_answer_is_there_and_says_all_failed(tmp_path, suite):
+    scans = load_frames("ethanol_gfn2", "bond_scans", "test").stacked()[1]
+    spans = torch.stack([torch.pdist(torch.tensor(x, dtype=torch.float64)).sum() for x in scans])
+    refuses = lambda x: (torch.pdist(x).sum() - spans).abs().min() < 1e-4  # noqa: E731
+    model = ForceField.from_energy(Silent(refuses), 6.0, dtype=torch.float64, card={"name": "s"})
+    suite.write_text(SUITE.replace("[force_quantile, energy_quantile, atom_force_quantile]", "[force_quantile]"))
+    task = evaluate(model, suite, out=tmp_path / "run", quiet=True).tasks["know"]
+    assert task.metrics["prevalence.scans"].value == 1.0
+    assert task.metrics["augrc.scans.size_only"].value == 0.5  # of chance and of the best where all fail
+    assert task.metrics["augrc.scans.size_only"].n == 80
 
 
 def test_a_dataset_that_is_not_built_is_not_run_and_the_report_says_what_builds_it(tmp_path, suite, monkeypatch):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from ffbench_eval.report import Metric, TaskReport
@@ -321,3 +322,27 @@ def test_under_another_rule_augrc_is_a_share_of_pairs(augrc, fine):
     assert places(task_faults(one)) == ([] if fine else [".metrics.augrc.calibration.probe.strict.value"])
     odd = cases([("augrc.calibration.probe.strict", 0.14, CASES, {"trivial": 0.21})])
     assert places(task_faults(odd)) == [".metrics.augrc.calibration.probe.strict.trivial"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_second_implementation_gives_the_evaluators_numbers(seed):
+    """Written apart on purpose: they meet in the numbers, over means, shares and times with and without failures."""
+    from ffbench_eval.kinds.domains import with_known_intervals
+    from ffbench_eval.kinds.statistics import over_replicas, stable_fraction, stable_time
+
+    rng = np.random.default_rng(seed)
+    n, length = int(rng.integers(1, 9)), 10.0
+    failed = rng.random(n) < rng.choice([0.0, 0.5, 1.0])
+    ends = np.where(failed, length * rng.random(n), length)
+    metrics = {
+        "force_cosine": over_replicas(1 - 0.3 * rng.random(n) ** 2, unit="1", better="higher"),
+        "rdf_error_O-O": over_replicas(rng.choice([0.1, rng.random()], n), unit="Å"),
+        "stable_fraction": stable_fraction(failed, ends, length),
+        "stable_time": stable_time(failed, ends, length),
+    }
+    one = task("molecular_dynamics", parameters={"length_ps": length}, **metrics)
+    for name, m in with_known_intervals(metrics).items():
+        value, interval = aggregate(name, m, [v for v in m.values if v is not None], one, None)
+        assert value == pytest.approx(m.value, rel=1e-12)
+        assert (interval is None) == (m.interval is None)
+        assert interval is None or interval == pytest.approx(m.interval, rel=1e-9, abs=1e-12)

@@ -3,12 +3,21 @@
 from ..base import Kind, MetricSpec
 
 METRICS = (
-    MetricSpec("force_mae", "force MAE", "eV/Å", usual=(1e-9, 1e4)),
+    MetricSpec(
+        "force_mae", "force MAE", "eV/Å", usual=(1e-9, 1e4), columns={"": 0}, nothing="no forces", curve="force_parity"
+    ),
     MetricSpec("energy_mae", "energy MAE", "eV", usual=(1e-12, 1e7)),
-    MetricSpec("energy_mae_per_atom", "energy MAE per atom", "eV/atom", usual=(1e-12, 1e6)),
+    MetricSpec("energy_mae_per_atom", "energy MAE per atom", "eV/atom", usual=(1e-12, 1e6), columns={"": 2}),
     MetricSpec("energy_mae_aligned", "energy MAE, aligned", "eV", usual=(0, 1e7), zero=True),
-    MetricSpec("energy_mae_per_atom_aligned", "energy MAE per atom, aligned", "eV/atom", usual=(0, 1e6), zero=True),
-    MetricSpec("force_cosine", "force cosine", "1", "higher", low=-1, high=1, zero=True, version="2"),
+    MetricSpec(
+        "energy_mae_per_atom_aligned",
+        "energy MAE per atom, aligned",
+        "eV/atom",
+        usual=(0, 1e6),
+        zero=True,
+        columns={"": 1},
+    ),
+    MetricSpec("force_cosine", "force cosine", "1", "higher", low=-1, high=1, zero=True, version="2", columns={"": 3}),
     MetricSpec("net_force", "net force of the forces", "eV/Å", usual=(0, 1e4), zero=True),
     MetricSpec("net_torque", "net torque of the forces", "eV", usual=(0, 1e7), zero=True, version="2"),
     MetricSpec("force_rmse", "force RMSE", "eV/Å", usual=(1e-18, 1e8)),

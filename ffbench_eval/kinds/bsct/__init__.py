@@ -1,5 +1,8 @@
 """Bond Smoothness Characterization Test: energy and forces along rigid bond scans, against the reference."""
 
+from collections.abc import Callable
+from functools import partial
+
 from ..base import Kind, MetricSpec
 
 PARTS = {
@@ -9,50 +12,31 @@ PARTS = {
     "p90": "90th percentile",
 }  # else a bond type
 
+_scan: Callable[..., MetricSpec] = partial(MetricSpec, zero=True)
+_whole = {"parts": PARTS, "shown": ("",)}  # the parts are many: the Parquet file has them
+
 METRICS = (
-    MetricSpec("fsd", "FSD", "1/Å", usual=(1e-9, 1e5), zero=True, parts=PARTS),
-    MetricSpec("scan_force_mae", "force MAE along scans", "eV/Å", usual=(1e-9, 1e6), parts=PARTS),
-    MetricSpec(
-        "scan_energy_mae_aligned",
-        "energy MAE along scans, aligned",
-        "eV",
-        usual=(0, 1e7),
-        zero=True,
-        parts=PARTS,
+    _scan("spurious_extrema", "spurious extrema", "1", usual=(0, 1e4), continuous=False, columns={"": 2}, ranked=True,
+          worse_than_none="scan_force_mae"),
+    _scan("sign_flips", "sign flips", "1", usual=(0, 1e4), continuous=False, ranked=True,
+          worse_than_none="scan_force_mae"),
+    _scan(  # of a whole scan it is nearly always that of its compressed side
+        "fsd", "FSD", "1/Å", usual=(1e-9, 1e5), parts=PARTS, shown=("", "stretch"), columns={"": 0}, ranked=True,
+        theory="another theory than the data's",  # it feels another bond length as much as a bump
+        nothing="no forces", curve="scan_force_",
     ),
-    MetricSpec("scan_energy_mae", "energy MAE along scans, absolute", "eV", usual=(0, 1e7), zero=True, parts=PARTS),
-    MetricSpec(
-        "spurious_extrema",
-        "spurious extrema",
-        "1",
-        usual=(0, 1e4),
-        continuous=False,
-        zero=True,
-    ),
-    MetricSpec("sign_flips", "sign flips", "1", usual=(0, 1e4), continuous=False, zero=True),
-    MetricSpec("energy_jump", "energy jump", "1", usual=(0, 1e12), zero=True),
-    MetricSpec("conservativeness", "conservativeness", "eV", usual=(0, 1e7), zero=True),
-    MetricSpec(
-        "conservativeness_on_frames",
-        "conservativeness on the frames alone",
-        "eV",
-        usual=(0, 1e7),
-        zero=True,
-    ),
-    MetricSpec(
-        "conservativeness_of_reference",
-        "conservativeness of the reference, on the frames",
-        "eV",
-        "neither",
-        usual=(0, 1e3),
-        continuous=False,
-        zero=True,
-    ),
-    MetricSpec(
-        "supported_share", "share of scans with known elements", "1", "neither", high=1, continuous=False, zero=True
-    ),
-    MetricSpec("masked_labels", "frames without labels", "1", "neither", usual=(0, 1e7), continuous=False, zero=True),
-)
+    MetricSpec("scan_force_mae", "force MAE along scans", "eV/Å", usual=(1e-9, 1e6), columns={"": 1},
+               nothing="no forces", **_whole),
+    _scan("scan_energy_mae_aligned", "energy MAE along scans, aligned", "eV", usual=(0, 1e7), **_whole),
+    _scan("scan_energy_mae", "energy MAE along scans, absolute", "eV", usual=(0, 1e7), parts=PARTS, shown=()),
+    _scan("energy_jump", "energy jump", "1", usual=(0, 1e12)),
+    _scan("conservativeness", "conservativeness", "eV", usual=(0, 1e7)),
+    _scan("conservativeness_on_frames", "conservativeness on the frames alone", "eV", usual=(0, 1e7), shown=()),
+    _scan("conservativeness_of_reference", "conservativeness of the reference, on the frames", "eV", "neither",
+          usual=(0, 1e3), continuous=False, shown=()),
+    _scan("supported_share", "share of scans with known elements", "1", "neither", high=1, continuous=False),
+    _scan("masked_labels", "frames without labels", "1", "neither", usual=(0, 1e7), continuous=False),
+)  # fmt: skip
 
 KIND = Kind(
     name="bsct",

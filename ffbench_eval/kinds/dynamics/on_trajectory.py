@@ -16,45 +16,111 @@ from ..statistics import over_replicas, stable_time
 FILE = "on_trajectory.npz"
 
 
-def label_sample(dataset: str, model, trajectories, frames: int, folder: Path) -> str:
+def label_sample(
+    dataset: str, model, trajectories, frames: int, folder: Path, *, charge: int = 0, spin: int = 1, known=None
+) -> tuple[str, list[str]]:
     """Label ``frames`` saved frames of every replica, evenly spaced and always the last one, with model and truth.
 
-    Writes ``on_trajectory.npz``. Returns a reason when the data set has no reference potential here, else "".
+    Writes ``on_trajectory.npz``. ``charge`` and ``spin`` (2S+1) are those of the replicas, ``known`` labelled frames of
+    the data set. A frame on which model or truth fails is NaN there: a structure that the truth cannot answer is the
+    model's doing, unless the truth fails on the ``known`` frames too. Returns a reason when there is no reference
+    potential here, or none that works, else "", and one line for every replica with such a frame.
     """
-    import torch
-
     from ffbench_data import reference
-    from ffbench_data.contract import AtomsBatch
-    from ffbench_data.potentials import label
+
+    from ...engine.forces import last_line
 
     try:
         truth = reference(dataset)
     except ValueError as error:
-        return str(error)
+        return str(error), []
     columns: dict[str, list[np.ndarray]] = {k: [] for k in ("replica", "time", "mine", "theirs", "f", "f_ref")}
+    notes: dict[int, str] = {}
     for b, t in enumerate(trajectories):
         if not len(t):
             continue
         rows = np.unique(np.linspace(0, len(t) - 1, min(frames, len(t))).round().astype(int))
         x = t.positions[rows].astype(float)
-        n = x.shape[1]
-        batch = AtomsBatch(
-            positions=torch.from_numpy(x.reshape(-1, 3)),
-            atomic_numbers=torch.from_numpy(np.tile(t.numbers, len(x))),
-            system_index=torch.arange(len(x)).repeat_interleave(n),
-            cell=torch.from_numpy(np.tile(t.cell, (len(x), 1, 1))),
-            pbc=torch.from_numpy(np.tile(t.pbc, (len(x), 1))),
-        )
-        out = model(batch)
-        energy, forces = label(truth, t.numbers, x, t.cell if t.pbc.any() else None)
+        mine, forces, said = _asked(model, t, x, charge, spin)
+        for k, text in sorted(said.items(), reverse=True):
+            notes[b] = (
+                f"replica {b}: asked about its own frame at {t.time_ps[rows[k]]:.3f} ps, the model failed: {text}"
+            )
+        theirs, wanted = np.full(len(x), np.nan), np.full(x.shape, np.nan)
+        for k, one in reversed(list(enumerate(x))):
+            try:
+                theirs[k], wanted[k] = _true(truth, t.numbers, one, t.cell, t.pbc, charge, spin)
+            except Exception as error:  # of a foreign code, on a structure that nobody has seen before
+                broken = _broken(truth, known)
+                if broken:
+                    return f"the reference potential fails on the data's own frames: {broken}", []
+                notes[b] = (
+                    f"replica {b}: the reference potential fails on the model's structure at "
+                    f"{t.time_ps[rows[k]]:.3f} ps, which counts as wrong: {last_line(error)}"
+                )
         columns["replica"].append(np.full(len(x), b))
         columns["time"].append(t.time_ps[rows])
-        columns["mine"].append(out.energy.detach().cpu().double().numpy())
-        columns["theirs"].append(energy)
-        columns["f"].append(out.forces.detach().cpu().double().numpy().reshape(x.shape))
-        columns["f_ref"].append(forces)
+        columns["mine"].append(mine)
+        columns["theirs"].append(theirs)
+        columns["f"].append(forces)
+        columns["f_ref"].append(wanted)
     if columns["time"]:
         np.savez_compressed(folder / FILE, **{k: np.concatenate(v) for k, v in columns.items()})
+    return "", [notes[b] for b in sorted(notes)]
+
+
+def _asked(model, t, x: np.ndarray, charge: int, spin: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """The model's energies [T] and forces [T, N, 3] of positions [T, N, 3]; NaN and the message where it raises."""
+    import torch
+
+    from ffbench_data.contract import AtomsBatch
+
+    from ...models.batching import batch_atoms, in_parts
+
+    n, said = x.shape[1], {}
+
+    def ask(rows):
+        count = len(rows)
+        batch = AtomsBatch(
+            positions=torch.from_numpy(x[rows].reshape(-1, 3)),
+            atomic_numbers=torch.from_numpy(np.tile(t.numbers, count)),
+            system_index=torch.arange(count).repeat_interleave(n),
+            cell=torch.from_numpy(np.tile(t.cell, (count, 1, 1))),
+            pbc=torch.from_numpy(np.tile(t.pbc, (count, 1))),
+            charge=torch.full((count,), charge),
+            spin_multiplicity=torch.full((count,), spin),
+        )
+        out = model(batch)
+        energy, forces = (part.detach().cpu().double().numpy() for part in (out.energy, out.forces))
+        return energy, forces.reshape(count, n, 3)
+
+    def failed(row, error):
+        said[row] = error.line
+        return np.full(1, np.nan), np.full((1, n, 3), np.nan)
+
+    parts = in_parts(ask, np.arange(len(x)), max(1, batch_atoms(model) // n), failed)
+    energy, forces = (np.concatenate(column) for column in zip(*parts))
+    return energy, forces, said
+
+
+def _true(truth, numbers, x, cell, pbc, charge: int, spin: int) -> tuple[float, np.ndarray]:
+    from ffbench_data.potentials import label
+
+    energy, forces = label(truth, numbers, x[None], cell if np.any(pbc) else None, charge=charge, spin=spin)
+    return energy[0], forces[0]
+
+
+def _broken(truth, known) -> str:
+    """What the truth raises on the first of the ``known`` frames, which nobody made up; "" if it answers."""
+    from ...engine.forces import last_line
+
+    if known is None or not len(known):
+        return ""
+    f = known[0]
+    try:
+        _true(truth, f.atomic_numbers, f.positions.astype(float), f.cell, f.pbc, f.charge, f.spin_multiplicity)
+    except Exception as error:
+        return last_line(error)
     return ""
 
 

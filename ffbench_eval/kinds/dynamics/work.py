@@ -160,8 +160,8 @@ def start(inputs, data) -> Start:
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
     from ...run.seeds import task_seed
 
-    rules, seed = protocol(task, data, inputs["replicas"][0]), task_seed(task.name)
-    outcome = simulate(model, start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile)
+    rules, seed, begin = protocol(task, data, inputs["replicas"][0]), task_seed(task.name), start(inputs, data)
+    outcome = simulate(model, begin, rules, folder, seed=seed, progress=progress, compile=compile)
     if outcome.hills is not None:
         np.savez(folder / "hills.npz", *outcome.hills)
     return {
@@ -170,6 +170,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         + _of_another_theory(task, data, model),
         "force_calls": outcome.force_calls,
         "end_ps": outcome.end_ps,
+        "charge_and_spin": [int(begin.charge), int(begin.spin_multiplicity)],
         "mode": outcome.mode,
         "mode_note": outcome.mode_note,
     }
@@ -188,10 +189,15 @@ def after(task, data, model, folder, values) -> dict[str, Any] | None:
     if values.get("no_truth") and lacks(task):
         return None
     found = read_trajectories(folder, replicas=len(values["end_ps"]))
+    charge, spin = values.get("charge_and_spin", (0, 1))
     try:
-        return {"no_truth": label_sample(task.dataset, model, found, task.parameters.truth_frames, folder)}
+        why_not, notes = label_sample(
+            task.dataset, model, found, task.parameters.truth_frames, folder,
+            charge=charge, spin=spin, known=data.frames,
+        )  # fmt: skip
     except (ModelFailure, OutOfMemory) as error:
         return {"no_truth": f"asked about its own frames, the model failed: {str(error).splitlines()[0]}"}
+    return {"no_truth": why_not, "detail": notes}
 
 
 def lacks(task) -> str:

@@ -5,28 +5,48 @@ from functools import partial
 
 from ..base import Kind, MetricSpec
 
+ELIGIBLE = (  # to stand for a model, in the order in which equals are taken
+    *("probe", "force_spread", "energy_spread", "own_uncertainty", "linear_probe", "nearest_neighbours"),
+    *("mahalanobis", "mixture", "gradient_boosting", "size_only", "composition_only"),
+)
+NEVER = ("oracle", "random")  # bounds of what a source can be
+OF_EVERY = ("*.size_only", "*.composition_only", "*.gradient_boosting", "*.random", "*.oracle")  # no embedding needed
+
 # Keys are score.part of the data[.source[.rule]]; a rule is named where it is not the first.
-_score: Callable[..., MetricSpec] = partial(MetricSpec, parts={}, separator=".", zero=True, continuous=False)
+_score: Callable[..., MetricSpec] = partial(
+    MetricSpec,
+    parts={},
+    separator=".",
+    zero=True,
+    continuous=False,
+    shown=(),
+    of_every=OF_EVERY,
+    nothing="chance",
+    curve="risk_coverage_test",
+)
 
 METRICS = (
-    _score("augrc", "AUGRC", "1", high=0.5),
-    _score("auroc", "AUROC of failures", "1", "higher", high=1),
+    _score("augrc", "AUGRC", "1", high=0.5, columns={"test.{headline}": 0, "test.size_only": 2},
+           shown=("*.{headline}", "!*calibration.*", "test.size_only", "test.oracle")),
+    _score("auroc", "AUROC of failures", "1", "higher", high=1, columns={"test.{headline}": 1},
+           shown=("test.{headline}",)),
     _score("excess_augrc", "E-AUGRC", "1", high=0.5),
     _score("aurc", "AURC", "1", high=1),
     _score("excess_aurc", "E-AURC", "1", usual=(-1, 1), low=-1, high=1, version="2"),
     _score("residual_augrc", "AUGRC of the error", "any", usual=(0, 1e7)),
     _score("auprc", "AUPRC of failures", "1", "higher", high=1),
-    _score("accuracy_at_coverage", "accuracy at coverage", "1", "higher", high=1),
+    _score("accuracy_at_coverage", "accuracy at coverage", "1", "higher", high=1, shown=("test.{headline}",)),
     _score("accuracy", "accuracy", "1", "higher", high=1),
     _score("ece", "ECE, 15 equal-mass bins", "1", high=1),
     _score("brier", "Brier score", "1", high=1),
     _score("spearman", "Spearman with the error", "1", "higher", low=-1, high=1),
     _score("realised_risk", "realised risk", "1", high=1),
     _score("realised_coverage", "realised coverage", "1", "higher", high=1),
-    _score("prevalence", "share that failed", "1", "neither", high=1),
-    _score("majority_accuracy", "accuracy of the majority", "1", "neither", high=1),
-    MetricSpec("probe_cost", "PROBE over one model evaluation", "1", usual=(0, 1e6), timed=True),
-)
+    _score("prevalence", "share that failed", "1", "neither", high=1, columns={"test": 3}, shown=("test",),
+           of_every=("*",)),
+    _score("majority_accuracy", "accuracy of the majority", "1", "neither", high=1, of_every=("*",)),
+    MetricSpec("probe_cost", "PROBE over one model evaluation", "1", usual=(0, 1e6), timed=True, shown=(), of_every=()),
+)  # fmt: skip
 
 KIND = Kind(
     name="selective",
@@ -36,6 +56,9 @@ KIND = Kind(
     member="part",
     members="parts",
     tolerance=2e-2,
+    leads=ELIGIBLE,
+    sampled=False,
+    own_baseline=True,  # half the share that failed
     learned=True,  # probes, from embeddings that other hardware rounds otherwise
     work="ffbench_eval.kinds.selective.work",
     sentence="ffbench_eval.kinds.selective.sentence:numbers",

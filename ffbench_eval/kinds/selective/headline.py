@@ -1,7 +1,7 @@
 """Which confidence source stands for a model: the one with the lowest AUGRC on the calibration part.
 
 The test part says how good it is and has no say in the choice: the best of thirteen sources on the test part would be
-too good by luck. Imports no torch, so that the leaderboard can use the list of names.
+too good by luck.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...report import Metric
-
-ELIGIBLE = (  # in the order in which equals are taken
-    *("probe", "force_spread", "energy_spread", "own_uncertainty", "linear_probe", "nearest_neighbours"),
-    *("mahalanobis", "mixture", "gradient_boosting", "size_only", "composition_only"),
-)
-NEVER = ("oracle", "random")  # bounds of what a source can be
+from . import ELIGIBLE
 
 
 def headline_source(folder: str | Path) -> str:

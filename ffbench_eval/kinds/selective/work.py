@@ -80,7 +80,7 @@ def other_frames(task) -> dict[str, Any]:
     found = {}
     for other in task.parameters.out_of_distribution:
         frames, content = _load(task, other)
-        found[f"{other.dataset or task.dataset}:{other.name}:{other.split}@{content[:8]}"] = frames
+        found[f"{other.dataset or task.data_name}:{other.name}:{other.split}@{content[:8]}"] = frames
     return found
 
 
@@ -165,10 +165,13 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
             )
         if (~fine).sum() > len(raised):
             detail.append(f"{name}: the answer is not finite on {int((~fine).sum())} of {len(fine)} frames")
-        kept = np.flatnonzero(fine & (groups.block != UNUSED))
+        kept = np.flatnonzero(groups.block != UNUSED)
         if len(kept):
             cases[name], samples[name], blocks[name] = got[kept], groups.sample[kept], groups.block[kept]
-    if "test" not in cases:
+            lost = int((~fine[kept]).sum())
+            if lost:
+                detail.append(f"{name}: {lost} frames without an answer count as failed and as those trusted most")
+    if "test" not in cases or not cases["test"].finite().any():
         return {"status": status, "detail": detail, "force_calls": 0}
     try:
         split = deal(blocks["test"])
@@ -187,8 +190,11 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         if fresh.any():
             rows = np.flatnonzero(fresh)
             parts[name], keep[name] = cases[name][rows], samples[name][rows]
+    answered = {k: c.finite() for k, c in parts.items()}
+    silent = {k: (c[~answered[k]], keep[k][~answered[k]]) for k, c in parts.items()}
+    parts, keep = {k: c[answered[k]] for k, c in parts.items()}, {k: s[answered[k]] for k, s in keep.items()}
     parts, shifts = _aligned(parts, p, others)
-    about, arrays = _fit_all(p, parts, keep, lambda d: progress(0.5 + 0.5 * d))
+    about, arrays = _fit_all(p, parts, keep, silent, lambda d: progress(0.5 + 0.5 * d))
     about["cost"] = None if not asked else {"model_s": asked_s / asked, "structures": asked}
     about["split"] = {k: len(v) for k, v in split.items()}
     np.savez_compressed(folder / "confidence.npz", **arrays)
@@ -221,7 +227,7 @@ def _aligned(parts, p, others):
         parts = {k: replace(c, energy=c.energy - counts(c, elements) @ shares) for k, c in parts.items()}
         notes.append("energies: offsets per element fitted on the calibration part were removed")
     for name, other in others.items():
-        if other.remove_mean_error and name in parts:
+        if other.remove_mean_error and name in parts and len(parts[name]):
             c = parts[name]
             shift = float(np.nanmean(c.energy - c.reference_energy))
             parts[name] = replace(c, energy=c.energy - shift)
@@ -229,9 +235,13 @@ def _aligned(parts, p, others):
     return parts, notes
 
 
-def _fit_all(p, parts, samples, progress) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Fit every source under every rule; confidences of all parts but the training one."""
+def _fit_all(p, parts, samples, silent, progress) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Fit every source under every rule; confidences of all parts but the training one.
+
+    ``silent`` are the structures of each part on which the model gave no answer, with their samples.
+    """
     from .catalogue import SOURCES, available
+    from .silent import confidence_with, labels_with
 
     names, missing = available(parts["train"])
     names = [n for n in names if p.sources is None or n in p.sources]
@@ -250,19 +260,18 @@ def _fit_all(p, parts, samples, progress) -> tuple[dict[str, Any], dict[str, np.
             continue
         limit = threshold_of(train, rule)
         facts["threshold"] = limit
-        labelled = {k: (label(c, rule, limit), s) for k, (c, s) in known_parts.items() if len(c)}
+        labelled = {k: (label(c, rule, limit), s) for k, (c, s) in known_parts.items()}
         train = labelled["train"][0]
         single = one_class(train.failed)
         facts["train_prevalence"] = float(np.mean(train.failed))
         if single:
             facts["why_not"] = f"training part: {single} at {limit:.4g} {facts['unit']}; nothing to learn or to rank"
             continue
-        facts["domains"] = [k for k in labelled if k not in ("train", "calibration")]
-        for k, (c, s) in labelled.items():
-            if k != "train":
-                arrays[f"{rule_name}|{k}|failed"] = np.asarray(c.failed)
-                arrays[f"{rule_name}|{k}|residual"] = np.asarray(c.residual)
-                arrays[f"{rule_name}|{k}|sample"] = c.per_case(s)
+        scored = {k: labels_with(*labelled[k], *silent[k], rule, limit) for k in labelled if k != "train"}
+        scored = {k: columns for k, columns in scored.items() if len(columns["failed"])}
+        facts["domains"] = [k for k in scored if k != "calibration"]
+        for k, columns in scored.items():
+            arrays |= {f"{rule_name}|{k}|{column}": values for column, values in columns.items()}
         for name in names:
             make = SOURCES[name][0]
             begun = time.process_time()
@@ -280,9 +289,10 @@ def _fit_all(p, parts, samples, progress) -> tuple[dict[str, Any], dict[str, np.
             facts["sources"].append(name)
             facts["probability"][name] = bool(source.probability)
             for k, (c, _) in labelled.items():
-                if k != "train":
+                if k in scored:
                     begun = time.process_time()
-                    arrays[f"{rule_name}|{k}|{name}"] = np.asarray(source.score(c), float)
+                    known_to = np.asarray(source.score(c), float) if len(c) else np.zeros(0)
+                    arrays[f"{rule_name}|{k}|{name}"] = confidence_with(name, known_to, scored[k]["residual"])
                     if name == "probe" and k == "test":
                         facts["probe_score_s"] = (time.process_time() - begun) / len(c)
             if name == "probe":

@@ -4,7 +4,7 @@ from ..base import Kind, MetricSpec
 
 METRICS = (
     MetricSpec("steps_per_second", "speed", "replica steps/s", "higher", usual=(1e-6, 1e9), timed=True),
-    MetricSpec("ns_per_day", "simulated time", "ns/day", "higher", usual=(1e-12, 1e9), timed=True),
+    MetricSpec("ns_per_day", "simulated time", "ns/day", "higher", usual=(1e-12, 1e9), timed=True, columns={"": 1}),
     MetricSpec("engine_over_call", "engine step over model call", "1", usual=(1e-3, 1e6), timed=True),
     MetricSpec(
         "steps_per_kernel",
@@ -13,6 +13,8 @@ METRICS = (
         "higher",
         usual=(1e-9, 1e6),
         timed=True,
+        columns={"": 0},
+        ranked=True,
     ),
 )
 
@@ -22,6 +24,7 @@ KIND = Kind(
     member="replica",
     members="replicas",
     theory=False,
+    weight=0,
     compiled=True,
     timed=True,
     work="ffbench_eval.kinds.speed.work",

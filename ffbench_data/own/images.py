@@ -1,0 +1,168 @@
+"""From files of other people's formats to structures with whatever they hold, one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..store import MANIFEST
+
+HUB = "hf://datasets/"
+PACKED = (".gz", ".bz2", ".xz")
+
+
+@dataclass
+class Image:
+    """One structure: ``numbers`` [N], ``positions`` [N, 3], ``cell`` [3, 3], ``pbc`` [3] (``None``: not said), and
+    what else the file holds, per structure and per atom, under the file's own names. ``run`` tells trajectories of
+    one file apart."""
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray | None
+    whole: dict[str, Any] = field(default_factory=dict)
+    per_atom: dict[str, np.ndarray] = field(default_factory=dict)
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A readable file or folder: ``images()`` gives its structures anew; ``units`` as the file or its format states
+    them, "" where it does not."""
+
+    name: str
+    format: str
+    images: Callable[[], Iterator[Image]]
+    units: str = ""
+
+
+def open_source(given: str) -> Source:
+    """What ``given`` is: a file, a folder, or a data set of the Hugging Face Hub. ValueError if it is none."""
+    text, path = str(given), Path(given).expanduser()
+    if text.startswith(HUB) or (not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not path.suffix):
+        return _hub(text.removeprefix(HUB))
+    if not path.exists():
+        raise ValueError(f"{text}: no such file or folder")
+    return _folder(path) if path.is_dir() else _file(path)
+
+
+def _file(path: Path) -> Source:
+    name = path.name.casefold()
+    for end in PACKED:
+        name = name.removesuffix(end)
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    if name.endswith(".npz"):
+        from .arrays import npz_source
+
+        return npz_source(path)
+    if name.endswith(".parquet"):
+        from .columns import parquet_source
+
+        return parquet_source(path, [path])
+    if name.endswith((".xyz", ".extxyz")):
+        from .cp2k import cp2k_source, is_cp2k
+
+        return cp2k_source(path) if is_cp2k(path) else _ase(path, "extxyz")
+    if name.endswith(".db"):
+        return Source(str(path), "ASE database", lambda: _database(path))
+    if "outcar" in name:
+        return _ase(path, "vasp-out")
+    if "vasprun" in name and name.endswith(".xml"):
+        return _ase(path, "vasp-xml")
+    if name.endswith((".h5", ".hdf5", ".npy", ".pt", ".pkl", ".pickle")):
+        raise ValueError(f"{path}: {path.suffix} files have no layout of their own; write extxyz (ase.io.write) or npz "
+                         "(R, z, E, F) from it")  # fmt: skip
+    return _any(path)
+
+
+def _any(path: Path) -> Source:
+    """Whatever else ASE knows, then dpdata, where it is installed."""
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    try:
+        kind = filetype(str(path))
+    except (UnknownFileTypeError, OSError, UnicodeDecodeError):
+        kind = ""
+    if kind:
+        return _ase(path, kind)
+    from .deepmd import dpdata_source
+
+    return dpdata_source(path)
+
+
+def _folder(path: Path) -> Source:
+    if (path / MANIFEST).is_file():
+        raise ValueError(f"{path} is a sealed data set already: use it as it is, by its folder or its name")
+    if next(path.rglob("type.raw"), None) is not None:
+        from .deepmd import deepmd_source
+
+        return deepmd_source(path)
+    if next(path.rglob("*.parquet"), None) is not None:
+        from .columns import local_folder
+
+        return local_folder(path)
+    there = sorted(p.name for p in path.iterdir())
+    raise ValueError(
+        f"{path}: a folder without type.raw (DeePMD) and without Parquet files; name the files in it: "
+        f"{', '.join(there[:5]) or 'it is empty'}{' ...' * (len(there) > 5)}"
+    )
+
+
+def _hub(name: str) -> Source:
+    from .columns import hub_source
+
+    return hub_source(name)
+
+
+def _ase(path: Path, kind: str) -> Source:
+    return Source(str(path), f"ASE {kind}", lambda: (of_atoms(a) for a in _images(path, kind)))
+
+
+def _images(path: Path, kind: str) -> Iterator[Any]:
+    from ase.io import iread
+
+    try:
+        yield from iread(str(path), index=":", format=kind)
+    except KeyError as error:
+        element = str(error).strip("'")
+        hint = ": isotopes have hydrogen's potential, write H" if element in ("D", "T") else ""
+        raise ValueError(f"{path}: {error} is no element of the periodic table{hint}") from None
+    except Exception as error:  # ASE raises whatever it stumbles over
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: cannot be read as {kind}: {first}") from None
+
+
+def _database(path: Path) -> Iterator[Image]:
+    from ase.db import connect
+
+    try:
+        with connect(path) as rows:
+            for row in rows.select():
+                image = of_atoms(row.toatoms())
+                image.whole |= {k: v for k, v in {**row.data, **row.key_value_pairs}.items() if k not in image.whole}
+                yield image
+    except Exception as error:  # sqlite3 and ASE each have their own
+        raise ValueError(f"{path}: cannot be read as an ASE database: {error}") from None
+
+
+def of_atoms(atoms: Any) -> Image:
+    """Of an `ase.Atoms`: its info, arrays and calculator's results."""
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    n = len(atoms)
+    whole = {**atoms.info}
+    per_atom = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
+    for name, value in results.items():
+        if value is None or name in ("energies", "stresses", "magmoms", "free_energies"):
+            continue
+        if np.shape(value)[:1] == (n,) and name not in ("stress",):
+            per_atom[name] = value
+        else:
+            whole[name] = value
+    return Image(atoms.numbers, atoms.positions, np.asarray(atoms.cell.array), atoms.pbc.copy(), whole, per_atom)

@@ -1,0 +1,108 @@
+"""Which rows follow each other in time, how far apart they are, and at which temperature they were drawn."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..frames import Frames
+from ..validate import check_order, newton, time_step
+from .options import Options
+from .rows import Rows
+
+FEWEST = 50  # frames of a trajectory
+JUMP = 20.0  # times the usual move: another trajectory begins
+LOOKED_AT = 1000  # frames
+KELVIN = re.compile(r"(?<![\d.])(\d{2,4}(?:\.\d+)?)\s*K(?![a-z])")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows ``start``..``stop`` of one system from one place; ``ordered`` in time, ``step_fs`` apart (``None``: not
+    known); ``how`` it is known."""
+
+    start: int
+    stop: int
+    ordered: bool
+    step_fs: float | None = None
+    how: str = ""
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def segments(rows: Rows, options: Options) -> list[Segment]:
+    """All rows, cut where the system, the file, its run or its group changes, or where everything jumps."""
+    n = len(rows)
+    same = np.ones(n, bool)
+    same[0] = False
+    for name in ("system", "file", "run", "group"):
+        same[1:] &= np.diff(rows.columns[name]) == 0
+    kelvin = np.nan_to_num(rows.kelvin, nan=-1.0)
+    same[1:] &= np.abs(np.diff(kelvin)) < 1e-9
+    edges = [*np.flatnonzero(~same).tolist(), n]
+    out = []
+    for start, stop in itertools.pairwise(edges):
+        move = rows.step[start:stop]
+        usual = np.nanmedian(move[1:]) if stop - start > 2 else np.nan
+        jumps = start + np.flatnonzero(move > JUMP * usual) if usual > 0 else np.zeros(0, int)
+        parts = [start, *jumps.tolist(), stop]
+        found = [_segment(rows, a, b, options) for a, b in itertools.pairwise(parts)]
+        if len(found) > 1 and not any(s.ordered for s in found):
+            found = [_segment(rows, start, stop, options)]
+        out += found
+    return out
+
+
+def _segment(rows: Rows, start: int, stop: int, options: Options) -> Segment:
+    if stop - start < FEWEST:
+        return Segment(start, stop, False)
+    frames = Frames(rows.read(start, min(stop, start + LOOKED_AT)).combine_chunks())
+    ordered = any(f.level == "note" for f in check_order(frames, ""))
+    stated = np.diff(rows.time[start:stop])
+    if np.isfinite(stated).all() and (stated > 0).all() and np.ptp(stated) < 1e-3 * stated.mean():
+        return Segment(start, stop, True, float(np.median(stated)), "as the file says")
+    if options.time_step:
+        _check_stated(frames, options.time_step)
+        return Segment(start, stop, True, options.time_step, "as stated")
+    if not ordered:
+        return Segment(start, stop, False)
+    found = time_step(frames) if np.isfinite(frames.forces).all() else None
+    if found is None:
+        return Segment(start, stop, True)
+    return Segment(start, stop, True, float(f"{found:.3g}"), "by Newton's law")
+
+
+def _check_stated(frames: Frames, step_fs: float) -> None:
+    """ValueError where consecutive frames move by Newton's law in another time than stated."""
+    if not np.isfinite(frames.forces).all():
+        return
+    found = time_step(frames)
+    if found is not None and abs((found / step_fs) ** 2 - 1) > 0.1:
+        said = next(iter(newton(frames, "")), None)
+        raise ValueError(
+            f"--time-step {step_fs:g}: {said.message if said else ''}; give --time-step {found:.3g}, or leave it out "
+            "and it is found (or the forces are in another unit: --units)"
+        )
+
+
+def temperatures(rows: Rows, options: Options) -> np.ndarray:
+    """Temperature of every row (K), NaN where nothing states it: the option, the frame, its group or its file."""
+    stated = options.kelvin()
+    if len(stated) == 1:
+        return np.full(len(rows), stated[0])
+    out = rows.kelvin.copy()
+    for names, which in ((rows.groups, rows.group), (rows.runs, rows.run), (rows.files, rows.file)):
+        for k, text in enumerate(names):
+            if found := KELVIN.search(text.rpartition("/")[2]):
+                out = np.where((which == k) & np.isnan(out), float(found[1]), out)
+    if stated and (np.isnan(out).any() or set(np.unique(out)) - set(stated)):
+        there = ", ".join(f"{v:g}" for v in np.unique(out[np.isfinite(out)])) or "none"
+        raise ValueError(
+            f"--temperature {options.temperature}: several are stated and the frames say {there}: name the files or "
+            "their config_type like 300K, or add each temperature as a data set of its own"
+        )
+    return out

@@ -1,0 +1,162 @@
+"""Units of a file: stated by the user or the file, or proposed by trying which of the usual ones physics allows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import units as ase_units
+
+from ..finding import Finding
+from ..frames import Frames
+from ..magnitudes import _hydrogen_bonds, check_magnitudes
+from ..validate import _distances, _same_atoms, check_order, near_pairs, work
+
+ENERGY = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "Hartree": ase_units.Hartree,
+    "Rydberg": ase_units.Rydberg,
+    "kcal/mol": ase_units.kcal / ase_units.mol,
+    "kJ/mol": ase_units.kJ / ase_units.mol,
+}
+LENGTH = {"Angstrom": 1.0, "Bohr": ase_units.Bohr, "nm": 10.0}
+STRESS = {
+    "eV/Angstrom^3": 1.0,
+    "GPa": ase_units.GPa,
+    "kbar": 0.1 * ase_units.GPa,
+    "Hartree/Bohr^3": ase_units.Hartree / ase_units.Bohr**3,
+}
+ALIASES = {
+    "ev": "eV", "mev": "meV", "hartree": "Hartree", "ha": "Hartree", "eh": "Hartree", "au": "Hartree",
+    "rydberg": "Rydberg", "ry": "Rydberg", "kcal/mol": "kcal/mol", "kcalpermol": "kcal/mol", "kcal": "kcal/mol",
+    "kj/mol": "kJ/mol", "kj": "kJ/mol", "angstrom": "Angstrom", "ang": "Angstrom", "a": "Angstrom", "å": "Angstrom",
+    "angstroms": "Angstrom", "bohr": "Bohr", "a0": "Bohr", "nm": "nm", "nanometer": "nm", "gpa": "GPa", "kbar": "kbar",
+    "ev/angstrom^3": "eV/Angstrom^3", "ev/a^3": "eV/Angstrom^3", "hartree/bohr^3": "Hartree/Bohr^3",
+}  # fmt: skip
+LEAST_CORRELATION = 0.3  # of the force on a hydrogen with the length of its bond
+HARD = ("bond_stiffness", "work", "belonging")  # checks that no sound set of labels fails
+
+
+@dataclass(frozen=True)
+class Units:
+    """Factors to eV, eV/Angstrom, Angstrom and eV/Angstrom^3 (``None``: as energy over length cubed), and the text
+    that states them."""
+
+    energy: float = 1.0
+    forces: float = 1.0
+    length: float = 1.0
+    stress: float | None = None
+    text: str = "energy=eV,forces=eV/Angstrom,length=Angstrom"
+
+    @property
+    def per_volume(self) -> float:
+        return self.energy / self.length**3 if self.stress is None else self.stress
+
+
+def parse_units(text: str, name: str = "--units") -> Units:
+    """``energy=Hartree,forces=Hartree/Bohr,length=Angstrom``; names may be left out in this order, lengths are Angstrom
+    and forces energies over length where they are not said. A minus before the forces says that they are gradients.
+
+    >>> parse_units("kcal/mol").text
+    'energy=kcal/mol,forces=kcal/mol/Angstrom,length=Angstrom'
+    >>> parse_units("hartree,hartree/bohr").text
+    'energy=Hartree,forces=Hartree/Bohr,length=Angstrom'
+    """
+    said: dict[str, str] = {}
+    order = ["energy", "forces", "length", "stress"]
+    for part in (p.strip() for p in text.split(",") if p.strip()):
+        key, equal, value = part.partition("=")
+        key = key.strip() if equal else next((k for k in order if k not in said), "")
+        if key not in order:
+            raise ValueError(f"{name} {part!r}: name energy, forces, length or stress, as in {Units().text}")
+        said[key] = (value if equal else part).strip()
+    energy = _one(said.get("energy", "eV"), ENERGY, name)
+    length = _one(said.get("length", "Angstrom"), LENGTH, name)
+    if "forces" not in said:
+        if energy in ("Hartree", "Rydberg"):
+            raise ValueError(
+                f"{name} {text!r}: forces in {energy}/Bohr or in {energy}/Angstrom? Say {energy},{energy}/Bohr or "
+                f"{energy},{energy}/Angstrom"
+            )
+        said["forces"] = f"{energy}/{length}"
+    sign, top = (-1, said["forces"][1:]) if said["forces"].startswith("-") else (1, said["forces"])
+    above, _, below = top.rpartition("/")
+    above, below = _one(above, ENERGY, name), _one(below, LENGTH, name)
+    stress = _one(said["stress"], STRESS, name) if "stress" in said else None
+    full = f"energy={energy},forces={'-' * (sign < 0)}{above}/{below},length={length}"
+    return Units(
+        ENERGY[energy], sign * ENERGY[above] / LENGTH[below], LENGTH[length],
+        None if stress is None else STRESS[stress], full + (f",stress={stress}" if stress else ""),
+    )  # fmt: skip
+
+
+def _one(text: str, table: dict[str, float], name: str) -> str:
+    key = ALIASES.get(text.strip().casefold().replace(" ", ""), text.strip())
+    if key not in table:
+        raise ValueError(f"{name}: {text!r} is no unit that ffbench knows here: {', '.join(table)}")
+    return key
+
+
+def judge(frames: Frames, temperature: Sequence[float] | None) -> list[Finding]:
+    """What the labels' sizes say: distances, stiffness of bonds, sizes of forces and energies, work along the data."""
+    found = [*_distances(frames, "data"), *check_magnitudes(frames, "data", temperature)]
+    if len(frames) >= 12 and _same_atoms(frames):
+        ordered = any(f.check == "order" and f.level == "note" for f in check_order(frames, "data"))
+        found += work(frames, "data", None if ordered else near_pairs(frames))
+    return found + _strangers(frames)
+
+
+def _strangers(frames: Frames) -> list[Finding]:
+    """Do the forces belong to these structures? Those on hydrogens pull back where a bond is long, in any molecule."""
+    for length, pull in _hydrogen_bonds(frames).values():
+        good = np.isfinite(pull)
+        if good.sum() < 100 or np.ptp(length[good]) < 0.02 or not np.ptp(pull[good]) > 0:
+            continue
+        r = float(np.corrcoef(length[good], pull[good])[0, 1])
+        if abs(r) < LEAST_CORRELATION:
+            text = (
+                f"forces on hydrogens do not follow the lengths of their bonds (correlation {r:.2f}, about -0.9 in any "
+            )
+            return [
+                Finding("belonging", "data", "error", text + "molecule): forces of other frames, or another order", r)
+            ]
+    return []
+
+
+def proposals(frames: Frames, temperature: Sequence[float] | None, used: Units) -> list[str]:
+    """Units in which nothing is wrong with labels that were read in ``used``; those with fewest doubts first."""
+    found = []
+    for units in _usual():
+        if units.text.split(",stress")[0] == used.text.split(",stress")[0]:
+            continue
+        there = scaled(frames, units.energy / used.energy, units.forces / used.forces, units.length / used.length)
+        levels = [f.level for f in judge(there, temperature)]
+        if "error" not in levels and "ok" in levels:
+            found.append((levels.count("warning"), units.text))
+    least = min((doubts for doubts, _ in found), default=0)
+    return [text for doubts, text in found if doubts == least]
+
+
+def _usual() -> Iterator[Units]:
+    pairs = [("eV", "eV/Angstrom"), ("Hartree", "Hartree/Bohr"), ("kcal/mol", "kcal/mol/Angstrom"),
+             ("kJ/mol", "kJ/mol/Angstrom"), ("kJ/mol", "kJ/mol/nm"), ("Rydberg", "Rydberg/Bohr"),
+             ("meV", "meV/Angstrom"),
+             ("Hartree", "Hartree/Angstrom"), ("eV", "eV/Bohr"), ("eV", "Hartree/Bohr"), ("eV", "kcal/mol/Angstrom"),
+             ("Hartree", "eV/Angstrom"), ("kcal/mol", "eV/Angstrom"), ("eV", "-eV/Angstrom"),
+             ("Hartree", "-Hartree/Bohr"), ("kcal/mol", "-kcal/mol/Angstrom")]  # fmt: skip
+    for length, (energy, forces) in itertools.product(LENGTH, pairs):
+        yield parse_units(f"energy={energy},forces={forces},length={length}")
+
+
+def scaled(frames: Frames, energy: float, forces: float, length: float) -> Frames:
+    """The same structures with other labels and lengths."""
+    import copy
+
+    out: Any = copy.copy(frames)
+    out.energy, out.forces = frames.energy * energy, (frames.forces * np.float64(forces)).astype(np.float32)
+    out.positions, out.cell = frames.positions * length, frames.cell * length
+    return out

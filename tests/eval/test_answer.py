@@ -1,0 +1,169 @@
+"""The answer to a task in a few words, on the page and at the end of a run."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from ffbench_eval.cli import main
+from ffbench_eval.page.answer import abstract, answer, key_metric
+from ffbench_eval.page.summary import answers, print_summary
+from ffbench_eval.page.svg.lifetimes import lifetimes
+from ffbench_eval.report import DatasetUsed, Floor, Metric, Report, TaskReport, UnitReport
+from tests.conftest import ROOT
+
+DATA = DatasetUsed(name="ethanol", config="", split="test", version="1", content_sha256="0", theory="PBE")
+FLOOR = Floor(median=0.1, p95=0.2, runs=6, length_ps=10)
+
+
+def task(kind="molecular_dynamics", status=("ok",) * 4, **metrics):
+    made = {
+        name: m if isinstance(m, Metric) else Metric(value=sum(m) / len(m), unit="ps", values=list(m), better="higher")
+        for name, m in metrics.items()
+    }
+    return TaskReport(
+        kind=kind,
+        version="1",
+        title="Ethanol",
+        dataset=DATA,
+        parameters={"length_ps": 10.0, "temperature_K": 500.0},
+        units=[UnitReport(address="a", status=list(status), wall_s=1.0)],
+        metrics=made,
+    )
+
+
+def h_of_r(value, **more):
+    return Metric(value=value, unit="1", floor=FLOOR, **{"trivial": 1.4, **more})
+
+
+STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "tone"),
+    [
+        (task(**STABLE, distance_histogram_error=h_of_r(0.15)), "like the truth", "good"),
+        (task(**STABLE, distance_histogram_error=h_of_r(0.5)), "5 times the noise", "fair"),
+        (task(**STABLE, distance_histogram_error=h_of_r(1.5)), "wrong: no better than nothing", "bad"),
+        # the trivial baseline inside the noise: a run of this length tells nothing apart
+        (task(**STABLE, distance_histogram_error=h_of_r(0.15, trivial=0.19)), "cannot tell: too short", "warn"),
+        (
+            task(
+                stable_fraction=(1, 0, 1, 0),
+                stable_time=(10, 3, 10, 7),
+                distance_histogram_error=h_of_r(0.15),
+                status=("ok", "unstable") * 2,
+            ),
+            "2 of 4 broke after 3 ps",
+            "bad",
+        ),
+        (
+            task(**STABLE, trusted_time=(10, 10, 2, 10), distance_histogram_error=h_of_r(0.15)),
+            "1 of 4 astray after 2 ps",
+            "bad",
+        ),
+        (task(**STABLE, energy_drift=Metric(value=0.2585, unit="meV/atom/ps")), "drifts by about 1 K/ps", "none"),
+        (task("accuracy", force_mae=Metric(value=0.05, unit="eV/Å", trivial=1.0)), "error 5.0 % of no forces", "good"),
+        (task("accuracy", force_mae=Metric(value=2.0, unit="eV/Å", trivial=1.0)), "no better than no forces", "bad"),
+        (task("accuracy", status=("unsupported",)), "not covered", "none"),
+        (task("accuracy", status=("not_run",)), "not run", "none"),
+        (task("accuracy", status=("model_error",)), "no result", "warn"),
+        (
+            task("accuracy", status=("ok", "model_error"), force_mae=Metric(value=0.05, unit="eV/Å", trivial=1.0)),
+            "incomplete: error 5.0 % of no forces",
+            "warn",
+        ),
+    ],
+)
+def test_an_answer_says_what_a_reader_looks_for(asked, words, tone):
+    found = answer(asked, "PBE")
+    assert (found.words, found.tone) == (words, tone)
+
+
+def test_numbers_of_another_theory_answer_nothing():
+    asked = task(**STABLE, distance_histogram_error=h_of_r(0.15))
+    assert answer(asked, "CCSD(T)").words == "cannot tell: other theory"
+    broke = task(stable_fraction=(0, 1, 1, 1), stable_time=(1, 10, 10, 10), status=("unstable", "ok", "ok", "ok"))
+    assert answer(broke, "CCSD(T)").tone == "bad"  # a broken molecule is broken whatever the theory
+
+
+def test_a_kind_from_elsewhere_has_an_answer_too():
+    asked = task("of_another_package", pair_energy=Metric(value=1.0, unit="eV"))
+    assert key_metric(asked) == "pair_energy"
+    assert answer(asked).words == "measured"
+
+
+@pytest.fixture(scope="module")
+def report():
+    raw = json.loads((ROOT / "leaderboard/entries/ffbench__painn/1/mini.json").read_text())
+    return Report.model_validate(raw["report"] | {"content_sha256": ""})
+
+
+def test_the_end_of_a_run_fits_a_small_terminal(report):
+    out = io.StringIO()
+    print_summary(report, Console(file=out, width=80, force_terminal=False))
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+    assert all(name in out.getvalue() for name in report.tasks)
+
+
+def test_every_task_stands_in_the_abstract_once(report):
+    text = " ".join(sentence for _, _, sentence in abstract(report))
+    assert all(text.count(t.title) == 1 for t in report.tasks.values())
+
+
+def test_show_says_one_task_all_tasks_or_json(report, tmp_path, capsys):
+    path = report.to_json(tmp_path / "report.json")
+    for words, held in (
+        ([], "95 %:"),
+        (["--task", "water_md"], "diffusivity"),
+        (["--all"], "force RMSE"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(["show", str(path), *words])
+        assert end.value.code == 0
+        assert held in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["show", str(path), "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["ethanol_accuracy"]["value"] == report.tasks["ethanol_accuracy"].metrics["force_mae"].value
+    assert json.loads(answers(report)) == shown
+    with pytest.raises(SystemExit) as end:
+        main(["show", str(path), "--task", "nowhere"])
+    assert end.value.code == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_bars_show_each_replica():
+    svg = lifetimes([10, 4], [10, 2], 10.0)
+    assert "10.0 of 10.0 ps, 2.00 of 10.0 ps" in svg
+    assert svg.count('class="astray"') == svg.count('class="broke"') == 2  # a replica's, and the key's
+    assert lifetimes([None], [], 10.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "held"),
+    [
+        (["--version"], "ffbench "),
+        (["-h"], "evaluate"),
+        (["kinds"], "accuracy"),
+        (["kinds", "molecular_dynamics"], "temperature_K: float, required"),
+        (["validate", "mini"], "9 tasks"),
+    ],
+)
+def test_small_questions(words, held, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 0
+    assert held in capsys.readouterr().out
+
+
+def test_a_report_in_python_is_short(report):
+    assert len(repr(report)) < 100
+    assert "values" not in repr(report.tasks["ethanol_accuracy"].metrics["force_mae"])
+    table = report.to_pandas()
+    assert len(table) == sum(len(t.metrics) for t in report.tasks.values())
+    assert (table.dropna(subset="low").eval("low <= high")).all()
+    assert "like the truth" in report._repr_html_()
