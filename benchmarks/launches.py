@@ -83,8 +83,6 @@ def fused(graph: fx.GraphModule, arguments: Sequence[Tensor]) -> dict[str, int]:
     """Launches {kind: count} in what Inductor writes for CUDA."""
     from torch._inductor.debug import DebugContext
     from torch._inductor.decomposition import select_decomp_table
-    from torch._inductor.fx_passes.joint_graph import joint_graph_passes
-    from torch._inductor.fx_passes.post_grad import post_grad_passes
     from torch._inductor.graph import GraphLowering
     from torch._inductor.virtualized import V
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -108,14 +106,10 @@ def fused(graph: fx.GraphModule, arguments: Sequence[Tensor]) -> dict[str, int]:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         there = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for t in inputs]
+    # Without the passes over patterns, which are made with real tensors on the device: they could only save launches.
     with _a_card_in_name_only(), torch.no_grad():
         with mode:
             FakeTensorProp(flat, mode).propagate_dont_convert_inputs(*there)
-        with V.set_fake_mode(mode):
-            joint_graph_passes(flat)
-            post_grad_passes(flat, True)
-            with mode:
-                FakeTensorProp(flat, mode).propagate_dont_convert_inputs(*there)
         lowered = GraphLowering(flat, example_inputs=there, is_inference=True)
         with (
             V.set_graph_handler(lowered),

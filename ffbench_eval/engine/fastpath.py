@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .captured import capturable, capture
+from .captured import capturable, capture, fused
 from .chunk import CapturedSteps, Steps, parted
 from .compiled import CannotCompile, NotCompilable, Tensors, artefact, build, cache_folder, compiler, log, trace
 from .forces import last_line
@@ -92,12 +92,21 @@ def _compiled(run: Run, steps: int | None, places: dict[str, int] | None = None)
             raise NotCompilable(f"not worth it: compiling would save about {saving:.0f} s")
     starts = _starts(run)
     lists = lists_for(run.model_forces, starts, places)
-    origin: list[str] = []
-    if gpu:
-        form = Form("step", steps=CapturedSteps(run, lists, capturable, capture, trusted=trusted))
-        origin.append("captured as a CUDA graph")
-    else:
+    if not gpu:
+        origin: list[str] = []
         form = Form("step", steps=Steps(run, lists, partial(_machine_code, saving=saving, origin=origin), trusted))
+        return _checked(run, form, starts, origin)
+    try:
+        form = Form("step", steps=CapturedSteps(run, lists, fused, capture, trusted=trusted))
+        return _checked(run, form, starts, ["fused and captured as a CUDA graph"])
+    except NotCompilable as reason:
+        log.info("not fused: %s", reason)
+    form = Form("step", steps=CapturedSteps(run, lists, capturable, capture, trusted=trusted))
+    return _checked(run, form, starts, ["captured as a CUDA graph"])
+
+
+def _checked(run: Run, form: Form, starts: list[Tensor], origin: list[str]) -> Form:
+    """The form with its errors and a note, if it is right."""
     form.force_error, step_error = errors(run, form, starts)
     limit = tolerance(run)
     for what, error in (("forces", form.force_error), ("steps", step_error)):

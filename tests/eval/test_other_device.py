@@ -108,7 +108,8 @@ def test_what_a_cuda_graph_would_hold_gives_the_eager_run(start, protocol, mode,
     """Everything but the capture itself, which needs a GPU."""
     here = run.simulate(morse(), start, protocol, tmp_path / "here", seed=1, compile="off")
     monkeypatch.setattr(fastpath, "capture", fixed_places)
-    monkeypatch.setattr(fastpath, "capturable", lambda function, arguments: function)  # is not traced there
+    for name in ("fused", "capturable"):
+        monkeypatch.setattr(fastpath, name, lambda function, arguments: function)  # is not traced there
     with OtherDevice():
         far = run.simulate(there(morse()), start, protocol, tmp_path / "there", seed=1, compile="require")
         eager = run.simulate(there(morse()), start, protocol, tmp_path / "auto", seed=1)
@@ -120,7 +121,8 @@ def test_what_a_cuda_graph_would_hold_gives_the_eager_run(start, protocol, mode,
 
 
 def test_without_a_gpu_there_is_no_cuda_graph(tmp_path, monkeypatch):
-    monkeypatch.setattr(fastpath, "capturable", lambda function, arguments: function)
+    for name in ("fused", "capturable"):
+        monkeypatch.setattr(fastpath, name, lambda function, arguments: function)
     with OtherDevice(), pytest.raises(ValueError, match="compile='require', but no CUDA graph"):
         run.simulate(
             there(morse()), cluster(), Protocol("nve", 300.0, 1.0, **SHORT), tmp_path, seed=1, compile="require"
