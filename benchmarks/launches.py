@@ -28,10 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np
 import torch
 import yaml
-from engine import system
+from engine import HILLS, system
 from torch import Tensor, fx
 
-from ffbench_eval.engine.bias import MetadynamicsRule
 from ffbench_eval.engine.captured import waits
 from ffbench_eval.engine.compiled import trace
 from ffbench_eval.engine.lists import lists_for
@@ -44,7 +43,6 @@ from reference_models import build
 HERE = Path(__file__).resolve().parent
 BUDGET = yaml.safe_load((HERE / "launches.yaml").read_text())
 RESULT = HERE / "results" / "launches.json"
-HILLS = MetadynamicsRule(((4, 6, 8, 14), (6, 8, 14, 16)), 0.0124, 0.35, 6.0, 1000)  # as the alanine task has them
 
 # Operations that only look at the same memory in another way.
 VIEWS = {

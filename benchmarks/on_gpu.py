@@ -197,8 +197,7 @@ def steps(stage: Stage) -> None:
 
 def _step(stage: Stage, case: str, form: str) -> dict:
     """ms of a step in chunks of 100 (dry: 2), and the errors of a step of that form."""
-    from engine import system
-    from launches import HILLS
+    from engine import HILLS, system
 
     from ffbench_eval.engine import captured, fastpath
     from ffbench_eval.engine.chunk import CapturedSteps
