@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ffbench_data import card, list_datasets
-from ffbench_data.datacard import Card
+from ffbench_data import card
+from ffbench_data.datacard import Card, shipped_datasets
 from ffbench_eval.kinds import all_kinds
 from ffbench_eval.suite import Suite, list_suites, load_suite
 
@@ -89,7 +89,7 @@ def write() -> None:
         page(f"suites/{name}.md", of_suite(load_suite(name)))
     for name, kind in all_kinds().items():
         page(f"kinds/{name}.md", of_kind(kind))
-    for name in list_datasets():
+    for name in shipped_datasets():
         page(f"datasets/{name}.md", of_dataset(card(name)))
     for package, title in API.items():
         page(f"api/{package}.md", iter([f"# {title}\n", *members(package)]))

@@ -17,6 +17,7 @@ _WHERE = {
     "read_hills": ".engine.plumed",
     "load_suite": ".suite",
     "list_suites": ".suite",
+    "suite_for": ".own.suite",
 }
 __all__ = list(_WHERE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Can this machine-learned force field be trusted in a simulation?",
 )
+
+OWN = "Your own data: what the files do not say (ffbench data add --help)"
+OwnText = Annotated[str, typer.Option(rich_help_panel=OWN)]
 
 
 def _print_version(asked: bool) -> None:
@@ -40,7 +43,10 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(help="reference_models:NAME, path/to/file.py:function or package.module:factory")
     ],
-    suite: Annotated[str, typer.Option(help="suite name or YAML file")] = "mini",
+    suite: Annotated[str | None, typer.Option(help="suite name or YAML file [default: mini]")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="your own data instead: a file (repeatable), a data set or its folder")
+    ] = None,
     task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<model>-<suite>]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
@@ -55,17 +61,31 @@ def evaluate(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="on a GPU: the same sums in every run, slower")
     ] = False,
+    theory: OwnText = "",
+    temperature: OwnText = "",
+    time_step: Annotated[float | None, typer.Option(rich_help_panel=OWN, help="fs between frames")] = None,
+    split: OwnText = "auto",
+    energy_key: OwnText = "",
+    forces_key: OwnText = "",
+    units: OwnText = "",
+    cell: OwnText = "",
+    pbc: OwnText = "",
+    reference: OwnText = "",
 ) -> None:
-    """Score a model on a suite; writes report.json and report.html into the run folder."""
+    """Score a model on a suite, or on your own data; writes report.json and report.html into the run folder."""
     from .page.summary import print_summary
     from .run import evaluation
 
+    said = {"theory": theory, "temperature": temperature, "time_step": time_step, "split": split, "units": units,
+            "energy_key": energy_key, "forces_key": forces_key, "cell": cell, "pbc": pbc,
+            "reference": reference}  # fmt: skip
+    chosen = _chosen_suite(suite, data, task, said)
     if dry_run:
-        _plan(model, suite, task, seed)
+        _plan(model, chosen, task, seed)
         return
     report = evaluation.evaluate(
         model,
-        suite,
+        chosen,
         device=device,
         out=out,
         seed=seed,
@@ -81,6 +101,31 @@ def evaluate(
     typer.echo(f"\nPage: {run / 'report.html'}. Every number: ffbench show {shlex.quote(str(run))} --all")
 
 
+def _chosen_suite(suite: str | None, data: list[str] | None, task: list[str] | None, said: dict[str, Any]) -> Any:
+    """The suite by its name, or the one that fits the data; what these do not allow is printed."""
+    from ffbench_data.own.options import Options
+
+    given = [f"--{k.replace('_', '-')}" for k, v in said.items() if v not in ("", None, "auto")]
+    if not data:
+        if given:
+            raise ValueError(f"{', '.join(given)}: goes with --data FILE; a suite's data sets say it themselves")
+        return suite or "mini"
+    if suite:
+        raise ValueError("--suite and --data: give one; `ffbench suite for FILE` writes the suite of your data to edit")
+    from .own.rows import left_out
+    from .own.suite import rows_for, sealed, suite_of
+    from .run import doors
+
+    options = Options(**said)
+    rows = rows_for(data, options)
+    from ffbench_data.own import read_facts
+
+    facts = read_facts(sealed(data, options))
+    for line in left_out(facts):
+        typer.echo(f"not: {line}", err=True)
+    return suite_of(rows, Path.cwd() / "suite.yaml", tasks=doors.tasks(task))
+
+
 @app.command()
 def plan(
     model: Annotated[str, typer.Argument(help="as for evaluate")],
@@ -91,27 +136,29 @@ def plan(
     _plan(model, suite, task, 0)
 
 
-def _plan(model: str, suite: str, task: list[str] | None, seed: int) -> None:
+def _plan(model: str, suite: Any, task: list[str] | None, seed: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from .models import resolve as models
     from .run import doors, evaluation
-    from .suite import load_suite
+    from .suite import Suite, load_suite
 
     chosen, spec = models.resolve(model)
     models.cards(chosen, spec)
-    planned = evaluation.plan(chosen, load_suite(suite, tasks=task), doors.seed(seed))
+    found = suite if isinstance(suite, Suite) else load_suite(suite, tasks=task)
+    planned = evaluation.plan(chosen, found, doors.seed(seed))
     evaluation.estimate(planned, Path("-"))
     table = Table("task", "what", "units", "about")
     left_out: dict[str, list[str]] = {}
     for p in planned:
-        if p.why_not:
-            left_out.setdefault(p.why_not, []).append(p.task.name)
-        else:
+        if isinstance(p, evaluation.Ready):
             table.add_row(p.task.name, p.task.title, str(len(p.units)), evaluation.duration(p.seconds))
-    whole = evaluation.duration(sum(p.seconds for p in planned))
-    table.add_row("all", "", str(sum(len(p.units) for p in planned)), whole)
+        else:
+            left_out.setdefault(p.why, []).append(p.task.name)
+    runs = evaluation.ready(planned)
+    whole = evaluation.duration(sum(p.seconds for p in runs))
+    table.add_row("all", "", str(sum(len(p.units) for p in runs)), whole)
     console = Console(highlight=False)
     console.print(table)
     for why, names in left_out.items():
@@ -249,8 +296,9 @@ def main(arguments: list[str] | None = None) -> None:
             typer.echo(frames, err=True)
         typer.echo(f"ffbench: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("ffbench: stopped; run the same command again to go on where it was", err=True)
+    except KeyboardInterrupt as error:
+        if not getattr(error, "told", False):
+            typer.echo("ffbench: stopped; run the same command again to go on where it was", err=True)
         sys.exit(130)
 
 
@@ -266,6 +314,10 @@ def _mount() -> None:
         from ffbench_data.cli import app as data
 
         app.add_typer(data, name="data", help="Datasets: list, build, check, push.")
+    if not any(group.name == "suite" for group in app.registered_groups):
+        from .own.cli import app as own
+
+        app.add_typer(own, name="suite")
     if not any(group.name == "models" for group in app.registered_groups):
         from reference_models.cli import app as models
 

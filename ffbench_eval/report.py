@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -15,10 +15,12 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
+    model_validator,
 )
 
 MAX_POINTS = 200  # per curve
 MAX_BYTES = 1_000_000
+LARGEST_FILE = 50 * MAX_BYTES  # that is read at all
 
 Status = Literal[
     "ok", "unstable", "unsupported", "out_of_memory", "model_error", "harness_error", "not_run"
@@ -34,9 +36,10 @@ class Strict(BaseModel):
 class Floor(Strict):
     """Errors of independent runs of the truth against the pooled rest of the reference, at this length.
 
-    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it. ``windows``: how
-    many windows of this length that do not overlap the two quantiles rest on (``None``: not stated); ``note`` says
-    where they are interpolated.
+    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it; 0: no runs, but
+    the stated uncertainty of reference values (``note`` says whose), p95 twice that. ``windows``: how many windows of
+    this length that do not overlap the two quantiles rest on (``None``: not stated); ``note`` says where they are
+    interpolated.
     """
 
     median: float
@@ -52,17 +55,93 @@ class Floor(Strict):
         return {k: v for k, v in write(self).items() if not (k in ("windows", "note") and v in (None, ""))}
 
 
+Method = Literal[
+    "",  # not stated
+    "student",  # Student's t over members
+    "blocks",  # Student's t over blocks of frames
+    "root_of_blocks",  # root of the interval of a mean square
+    "clopper_pearson",
+    "restricted_mean",  # Student's t with Greenwood's variance, of times that end at a limit
+    "bootstrap",  # over groups of members that belong together
+    "one_job",  # none: one timing on one machine
+]
+OLD_WORDS: tuple[tuple[str, Method], ...] = (  # what reports before schema version 2 said first of an interval
+    (">=", "restricted_mean"),
+    ("Student's t over blocks of frames", "blocks"),
+    ("blocks of frames", "blocks"),
+    ("root of the interval of the mean square", "root_of_blocks"),
+    ("Student's t over replicas, stopped at", "restricted_mean"),
+    ("Student's t", "student"),
+    ("replicas:", "student"),
+    ("Clopper-Pearson", "clopper_pearson"),
+    ("bootstrap over", "bootstrap"),
+    ("one job on one machine: medians of interleaved rounds", "one_job"),
+    ("processor time of the probe over", "one_job"),
+)
+
+
+class Interval(Strict):
+    """The 95 % interval of a number, or why there is none.
+
+    ``low``, ``high``: both or neither; ``method``: how they are made, or would be; ``censored``: nothing failed within
+    the length, so that the value is a lower bound; ``reason``: for people, how it was made or why there is none.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    method: Method = ""
+    censored: bool = False
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Interval:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has two ends or none")
+        if self.censored and self.low is not None:
+            raise ValueError("a censored value has no interval: it is a lower bound")
+        return self
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @classmethod
+    def of(cls, ends: Sequence[float] | None, reason: str, method: Method = "", *, censored: bool = False) -> Interval:
+        """
+        >>> Interval.of((1, 2), "Student's t over replicas", "student").ends
+        (1.0, 2.0)
+        """
+        low, high = (None, None) if ends is None else ends
+        return cls(low=low, high=high, method=method, censored=censored, reason=reason)
+
+    @classmethod
+    def of_words(cls, ends: Any, note: Any) -> Interval:
+        """From the pair and the note of reports before schema version 2, whose first words say the rest.
+
+        >>> Interval.of_words(None, ">= 10 ps: no failure in 5 runs").censored
+        True
+        """
+        pair = ends is None or (isinstance(ends, list | tuple) and len(ends) == 2)
+        numbers = pair and all(isinstance(e, float | int) and not isinstance(e, bool) for e in ends or ())
+        if not numbers or not isinstance(note, str):
+            raise ValueError("interval is two numbers or null, interval_note a text")
+        method: Method = next((m for words, m in OLD_WORDS if note.startswith(words)), "")
+        return cls.of(ends, note, method, censored=ends is None and note.startswith(">="))
+
+
 class Metric(Strict):
     """One number with its uncertainty.
 
     ``values`` are the independent samples (replicas, scans, blocks of frames) that ``aggregate`` turns into ``value``
-    and ``interval`` (95 %). ``score`` is 1 at the noise floor and 0 at the ``trivial`` baseline's error.
+    and ``uncertainty`` (95 %). ``score`` is 1 at the noise floor and 0 at the ``trivial`` baseline's error.
+
+    ``interval`` and ``interval_note``, the fields of reports before schema version 2, are still taken and can be read:
+    the ends, or None, and the reason.
     """
 
     value: float | None
     unit: str
-    interval: tuple[float, float] | None = None
-    interval_note: str = ""
+    uncertainty: Interval = Field(default_factory=Interval)
     n: int = 0
     better: Literal["lower", "higher", "neither"] = "lower"
     aggregate: str = "mean"
@@ -76,6 +155,60 @@ class Metric(Strict):
     def __repr_args__(self):
         """Without the samples and what is empty."""
         return [(k, v) for k, v in super().__repr_args__() if k != "values" and v not in (None, "", [])]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_form(cls, data: Any) -> Any:
+        return _with_uncertainty(data) if isinstance(data, dict) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """Both forms."""
+        schema = handler.resolve_ref_schema(handler(core))
+        ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+        schema["properties"]["interval"] = {"anyOf": [ends, {"type": "null"}], "deprecated": True}
+        schema["properties"]["interval_note"] = {"type": "string", "deprecated": True}
+        return schema
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        return self.uncertainty.ends
+
+    @property
+    def interval_note(self) -> str:
+        return self.uncertainty.reason
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        changed = dict(update or {})
+        if changed.keys() & {"interval", "interval_note"}:
+            before = {"interval": self.interval, "interval_note": self.interval_note}
+            changed = _with_uncertainty(before | changed)
+        return super().model_copy(update=changed, deep=deep)
+
+    def noted(self, *more: str) -> Self:
+        """The same with more said of its interval."""
+        said = "; ".join(filter(None, (self.uncertainty.reason, *more)))
+        return self.model_copy(update={"uncertainty": self.uncertainty.model_copy(update={"reason": said})})
+
+
+def _with_uncertainty(data: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a metric with the two old ones in their new form."""
+    if not data.keys() & {"interval", "interval_note"} or "uncertainty" in data:
+        return data
+    rest = {k: v for k, v in data.items() if k not in ("interval", "interval_note")}
+    return rest | {"uncertainty": Interval.of_words(data.get("interval"), data.get("interval_note", ""))}
+
+
+def _in_old_form(metric: dict[str, Any]) -> dict[str, Any]:
+    """A metric as reports of schema version 1 have it, to which their hashes belong."""
+    out: dict[str, Any] = {}
+    for k, v in metric.items():
+        if k == "uncertainty":
+            ends = None if v["low"] is None else [v["low"], v["high"]]
+            out |= {"interval": ends, "interval_note": v["reason"]}
+        else:
+            out[k] = v
+    return out
 
 
 class Curve(Strict):
@@ -207,7 +340,7 @@ class Environment(Strict):
 class Report(Strict):
     """Everything a run found out. `load`, `to_json` and `to_html` are its doors."""
 
-    schema_version: Literal["1"] = "1"
+    schema_version: Literal["1", "2"] = "2"
     suite: str
     suite_version: str
     created: str
@@ -219,6 +352,15 @@ class Report(Strict):
     tasks: dict[str, TaskReport]
     content_sha256: str = ""
 
+    @model_serializer(mode="wrap")
+    def _as_it_was_read(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Schema version 1 has intervals as a pair and a note."""
+        out = write(self)
+        if self.schema_version == "1":
+            for task in (out.get("tasks") or {}).values():
+                task["metrics"] = {k: _in_old_form(m) for k, m in task["metrics"].items()}
+        return out
+
     @classmethod
     def load(cls, path: str | Path) -> Report:
         """Read and check a report (a ``report.json`` or a run folder). ValueError names the first wrong field."""
@@ -226,6 +368,8 @@ class Report(Strict):
         path = path / "report.json" if path.is_dir() else path
         if not path.exists():
             raise ValueError(f"no report at {path}")
+        if path.stat().st_size > LARGEST_FILE:
+            raise ValueError(f"{path}: has {path.stat().st_size} bytes, at most {LARGEST_FILE} are read")
         try:
             report = cls.model_validate(json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
         except ValidationError as error:
@@ -234,6 +378,10 @@ class Report(Strict):
             raise ValueError(f"{path}: {where}: {first['msg']} ({error.error_count()} problems)") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}") from None
+        except RecursionError:
+            raise ValueError(f"{path} is not a report: it is nested too deep") from None
+        except (ValueError, OSError) as error:  # no UTF-8, a number of thousands of digits
+            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
         if report.content_sha256 and report.content_sha256 != report.hash():
             raise ValueError(f"{path}: content_sha256 does not match: the file was changed after it was written")
         return report
@@ -249,11 +397,9 @@ class Report(Strict):
     def to_json(self, path: str | Path) -> Path:
         """Write atomically; returns the path."""
         path = Path(path)
-        text = self.sealed().model_dump_json(indent=1)
-        part = path.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-        return path
+        from ffbench_data.atomic import write_text
+
+        return write_text(path, self.sealed().model_dump_json(indent=1))
 
     def __repr__(self) -> str:
         return f"<Report of {self.model.name} on {self.suite} {self.suite_version}, {len(self.tasks)} tasks>"
@@ -293,11 +439,11 @@ class Report(Strict):
 
     def to_html(self, path: str | Path) -> Path:
         """A self-contained page with the tables and plots; returns the path."""
+        from ffbench_data.atomic import write_text
+
         from .page.page import render
 
-        path = Path(path)
-        path.write_text(render(self), encoding="utf-8")
-        return path
+        return write_text(path, render(self))
 
 
 def _refuse(constant: str):

@@ -136,7 +136,7 @@ def value_text(metric: Metric) -> str:
 
 def censored(metric: Metric) -> bool:
     """Nothing failed within the protocol's length, so the true value may be anything above."""
-    return metric.interval is None and metric.interval_note.startswith(">=")
+    return metric.uncertainty.censored
 
 
 def interval_text(metric: Metric) -> str:

@@ -55,16 +55,16 @@ def _system(folder: Path, home: Path) -> Iterator[Image]:
         raise ValueError(f"{folder}: not a readable DeePMD system: {error}") from None
 
 
-def dpdata_source(path: Path) -> Source:
-    """A file that ASE does not know: dpdata finds its format. ValueError where dpdata is missing, or knows neither."""
+def dpdata_source(path: Path, failed: str = "") -> Source:
+    """A file that ASE does not know, or ``failed`` on:
+    dpdata finds its format. ValueError where dpdata is missing, or knows neither."""
     try:
         import dpdata
     except ImportError:
         raise ValueError(
-            f"{path}: no format that ASE knows; `pip install dpdata` reads more (CP2K, ABACUS, QE, PWmat outputs), or "
-            "write it as extxyz"
+            f"{path}: {failed or 'no format that ASE knows'}; `pip install dpdata` reads more (CP2K, ABACUS, QE, PWmat "
+            "outputs), or write it as extxyz"
         ) from None
-    failed = ""
     for kind in ("auto", "cp2k/output", "cp2kdata/e_f", "qe/pw/scf", "abacus/md", "pwmat/output", "gaussian/log"):
         try:
             system = dpdata.LabeledSystem(str(path), fmt=kind)

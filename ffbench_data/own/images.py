@@ -84,17 +84,23 @@ def _file(path: Path) -> Source:
 
 def _any(path: Path) -> Source:
     """Whatever else ASE knows, then dpdata, where it is installed."""
-    from ase.io.formats import UnknownFileTypeError, filetype
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     try:
         kind = filetype(str(path))
     except (UnknownFileTypeError, OSError, UnicodeDecodeError):
         kind = ""
-    if kind:
-        return _ase(path, kind)
+    failed = ""
+    if kind in ioformats:
+        try:
+            if next(_images(path, kind), None) is not None:
+                return _ase(path, kind)
+            failed = f"no structure in it, read as {kind}"
+        except ValueError as error:
+            failed = str(error).removeprefix(f"{path}: ")
     from .deepmd import dpdata_source
 
-    return dpdata_source(path)
+    return dpdata_source(path, failed)
 
 
 def _folder(path: Path) -> Source:

@@ -198,7 +198,7 @@ def stage(
         chunk.writer.close()
     energy = np.array(kept["energy"], float)
     reader.missing({"energy": bool(np.isfinite(energy).any()), "forces": any(kept["forces"])})
-    kinds = {"key": object} | {
+    kinds = {
         "energy": float,
         "kelvin": float,
         "time": float,

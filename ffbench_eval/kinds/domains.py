@@ -46,8 +46,9 @@ def with_known_intervals(metrics: dict[str, Metric]) -> dict[str, Metric]:
     out = {}
     for name, m in metrics.items():
         kept = None if m.value is None else known_interval(name, m.value, m.interval)
-        change: dict[str, object] = {} if kept == m.interval else {"interval": kept}
-        if kept is None and m.interval is not None:
-            change["interval_note"] = "; ".join(filter(None, [m.interval_note, "no interval: all samples are equal"]))
-        out[name] = m.model_copy(update=change) if change else m
+        if kept != m.interval:
+            ends = dict(zip(("low", "high"), kept or (None, None)))
+            m = m.model_copy(update={"uncertainty": m.uncertainty.model_copy(update=ends)})
+            m = m.noted("no interval: all samples are equal") if kept is None else m
+        out[name] = m
     return out

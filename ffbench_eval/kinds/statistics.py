@@ -15,7 +15,7 @@ from ffbench_metrics import (
     why_no_interval,
 )
 
-from ..report import Floor, Metric
+from ..report import Floor, Interval, Metric
 
 BLOCK = 20  # neighbouring frames are correlated: their mean is one sample
 
@@ -88,8 +88,7 @@ def over_frames(
     return Metric(
         value=value,
         unit=unit,
-        interval=interval,
-        interval_note=f"{said}; {note}" if note else said,
+        uncertainty=Interval.of(interval, f"{said}; {note}" if note else said, "root_of_blocks" if root else "blocks"),
         n=len(values),
         better=better,
         aggregate="root_mean" if root else "mean",
@@ -98,13 +97,20 @@ def over_frames(
 
 
 def over_replicas(
-    values, *, unit: str, better: str = "lower", floor: Floor | None = None, trivial: float | None = None
+    values,
+    *,
+    unit: str,
+    better: str = "lower",
+    floor: Floor | None = None,
+    trivial: float | None = None,
+    what: str = "replica",
 ) -> Metric:
-    """The mean over replicas (``None``: a replica without a value). With a floor and a trivial baseline, a score."""
+    """The mean over replicas, or ``what`` else is independent (``None``: one without a value). With a floor and a
+    trivial baseline, a score."""
     known = [float(v) for v in values if v is not None and np.isfinite(v)]
     if not known:
         return Metric(
-            value=None, unit=unit, better=better, values=[None] * len(values), not_scored="no replica has a value"
+            value=None, unit=unit, better=better, values=[None] * len(values), not_scored=f"no {what} has a value"
         )
     interval = student(known)
     value = float(np.mean(known))
@@ -114,8 +120,9 @@ def over_replicas(
     return Metric(
         value=value,
         unit=unit,
-        interval=interval,
-        interval_note="Student's t over replicas" if interval else f"replicas: {why_no_interval(known)}",
+        uncertainty=Interval.of(
+            interval, f"Student's t over {what}s" if interval else f"{what}s: {why_no_interval(known)}", "student"
+        ),
         n=len(known),
         better=better,
         values=[None if v is None or not np.isfinite(v) else float(v) for v in values],
@@ -132,8 +139,7 @@ def stable_fraction(failed, ends_ps, length_ps: float) -> Metric:
     return Metric(
         value=share,
         unit="1",
-        interval=(low, high),
-        interval_note="Clopper-Pearson",
+        uncertainty=Interval.of((low, high), "Clopper-Pearson", "clopper_pearson"),
         n=n,
         better="higher",
         values=[float(not f) for f in failed],
@@ -157,8 +163,7 @@ def stable_time(failed, ends_ps, length_ps: float) -> Metric:
     return Metric(
         value=found.value,
         unit="ps",
-        interval=interval,
-        interval_note=note,
+        uncertainty=Interval.of(interval, note, "restricted_mean", censored=found.at_least),
         n=n,
         better="higher",
         aggregate="restricted_mean",

@@ -100,18 +100,16 @@ class Remote:
         answer = self.child.ask({"name": self.name, "member": self.member, "batch": sent})
         return Prediction(**{k: torch.from_numpy(v).to(batch.positions.device) for k, v in answer.items()})
 
-    def run_unit(self, unit: Any, folder: Path, progress: Callable[[float], None], compile: str) -> tuple[dict, bool]:
-        """A whole unit there, beside the model: (what it gives or its states, whether it gave something).
+    def work(self, function: Callable[..., Any], *arguments: Any, progress: Callable[[float], None]) -> Any:
+        """``function(model, progress, *arguments)`` there, beside the model.
 
-        `CannotRunThere` for a unit of a kind that the process does not know.
+        `CannotRunThere` for a function or arguments that cannot be sent, or that the process does not know.
         """
         try:
-            packed = pickle.dumps(unit)
+            packed = pickle.dumps((function, arguments))
         except Exception as error:
             raise CannotRunThere(str(error)) from None
-        message = {"name": self.name, "unit": packed, "folder": str(Path(folder).resolve()), "compile": compile}
-        message |= {"limit": call_limit()}
-        return self.child.ask(message, progress)
+        return self.child.ask({"name": self.name, "work": packed, "limit": call_limit()}, progress)
 
 
 class Child:
@@ -249,12 +247,11 @@ def provider_of(spec: str) -> Any:
 
 def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer batches until the other side is gone."""
-    from ..kinds.selective.cases import members_of
-    from ..kinds.selective.hooks import with_embedding
-    from ..run.environment import ask_for_determinism
-    from ..run.first_answer import told
+    from ..engine.determinism import ask_for_determinism
+    from .embedding import members_of, with_embedding
     from .inside import contents, parameter_count
     from .resolve import card, resolve
+    from .tracebacks import told
 
     first = pipe.recv()
     torch.set_num_threads(first["threads"])
@@ -274,15 +271,15 @@ def serve(pipe: Connection) -> None:
     except ValueError as error:
         pipe.send({"refused": str(error), "frames": getattr(error, "frames", "")})
         return
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # the user's interrupt does not come here
         pipe.send({"refused": f"model {first['spec']!r}: {type(error).__name__}: {error}"})
         return
     pipe.send({"said": said})
     while True:
         message = pipe.recv()
         ask_for_determinism(message["deterministic"])
-        if "unit" in message:
-            pipe.send(_unit(pipe, models[message["name"]], message))
+        if "work" in message:
+            pipe.send(_work(pipe, models[message["name"]], message))
             continue
         try:
             model = models[message["name"]]
@@ -293,22 +290,19 @@ def serve(pipe: Connection) -> None:
             answer: dict[str, Any] = {
                 "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}
             }
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
             line, frames = told(error)
             answer = {"error": line, "frames": frames, "memory": memory}
         pipe.send(answer)
 
 
-def _unit(pipe: Connection, model: ForceField, message: dict[str, Any]) -> dict[str, Any]:
-    """A whole unit in this process: its answer. Until then signs of life, but none out of a call that hangs."""
-    from ..run.evaluation import load_task_data
-    from ..run.execute import unit_here
-    from ..run.first_answer import told
+def _work(pipe: Connection, model: ForceField, message: dict[str, Any]) -> dict[str, Any]:
+    """What a function gives in this process. Until then signs of life, but none out of a call that hangs."""
+    from .tracebacks import told
 
     try:
-        unit = pickle.loads(message["unit"])
-        data = load_task_data(unit.task)
+        function, arguments = pickle.loads(message["work"])
     except Exception as error:
         return {"cannot": f"{type(error).__name__}: {error}"}
     one_at_a_time, over = threading.Lock(), threading.Event()
@@ -338,8 +332,7 @@ def _unit(pipe: Connection, model: ForceField, message: dict[str, Any]) -> dict[
     threading.Thread(target=beat, daemon=True).start()
     call.__wrapped__ = model  # type: ignore[attr-defined]
     try:
-        watched, folder = replace(model, fn=call), Path(message["folder"])
-        return {"said": unit_here(unit, data, watched, folder, sign, message["compile"])}
+        return {"said": function(replace(model, fn=call), sign, *arguments)}
     except OSError as error:
         return {"full": str(error.__cause__ or error)}
     except (Exception, SystemExit) as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -16,8 +14,8 @@ import torch
 from ..report import Environment
 
 
-def environment(device: str) -> Environment:
-    """What a report says about where it was made; times the reference kernel on ``device``."""
+def environment(device: str, timed: bool = True) -> Environment:
+    """What a report says about where it was made; ``timed``, with the time of the reference kernel on ``device``."""
     names = ("numpy", "scipy", "torch", "ase", "vesin", "pyarrow", "openmm", "tblite")
     packages = {}
     for name in names:
@@ -34,33 +32,9 @@ def environment(device: str) -> Environment:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
-        kernel_s=_kernel_seconds(device),
+        kernel_s=_kernel_seconds(device) if timed else None,
         deterministic=torch.device(device).type == "cpu" or torch.are_deterministic_algorithms_enabled(),
     )
-
-
-@contextmanager
-def deterministic(wanted: bool, device: str) -> Iterator[None]:
-    """The same sums in every run on a GPU, where torch can; an operation of the model that cannot raises and says so.
-
-    On the CPU they are the same anyway.
-    """
-    if not wanted or torch.device(device).type == "cpu":
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled()
-    ask_for_determinism(True)
-    try:
-        yield
-    finally:
-        ask_for_determinism(before)
-
-
-def ask_for_determinism(wanted: bool) -> None:
-    """In this process, from now on."""
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the GPU first multiplies matrices
-    torch.use_deterministic_algorithms(wanted)
 
 
 def version() -> str:

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.contract import AtomsBatch, ForceField, Prediction
+from ffbench_data.atomic import PART, write_text
+from ffbench_data.contract import ForceField
 
 from ..kinds import Kind
+from ..models.guard import ModelFailure, guarded
 from ..suite import Task
 from ..words import clean
 
@@ -39,7 +41,8 @@ class Unit:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished unit: one state per member, and what it left in ``folder``; ``files`` are sealed by their sha256."""
+    """A finished unit: one state per member, and what it left in ``folder``: ``files`` by size and sha256, under a
+    ``seal`` of it all."""
 
     folder: Path
     status: list[str]
@@ -47,8 +50,9 @@ class Result:
     wall_s: float
     force_calls: int
     values: dict[str, Any]
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
     address: str = ""
+    seal: str = ""
 
 
 def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **made_by: Any) -> Unit:
@@ -71,33 +75,81 @@ def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **m
 
 def load_result(unit: Unit, run: Path) -> Result | None:
     """The result of a finished unit, or ``None`` if it has to be run: it is absent, failed for want of memory or by a
-    fault of ours, belongs to another address, or one of its files is missing or damaged."""
+    fault of ours, belongs to another address, or is damaged (`damage`)."""
+    return None if damage(unit, run) else _read(unit.folder(run), unit.address)
+
+
+def damage(unit: Unit, run: Path) -> str:
+    """What is wrong with the files of a finished unit; "" if nothing is, or if it is not there."""
     folder = unit.folder(run)
-    path = folder / "result.json"
-    if not path.exists():
-        return None
+    if not folder.exists():
+        return ""
     try:
-        result = Result(folder, **json.loads(path.read_text()))
-        if result.address != unit.address or (set(result.status) and set(result.status) <= RETRIED):
-            return None
-        return result if all(_sha256(folder / name) == seal for name, seal in result.files.items()) else None
+        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        stated, sealed = dict(record["files"]), record["seal"]
+        if sealed != _seal(record):
+            return "result.json was changed after it was written"
+    except OSError:
+        return "result.json is missing"
+    except (ValueError, KeyError, TypeError):
+        return "result.json is torn, or of an older ffbench"
+    there = _files(folder)
+    for name, (size, digest) in stated.items():
+        if name not in there:
+            return f"{name} is missing"
+        if there[name].stat().st_size != size:
+            return f"{name} holds {there[name].stat().st_size} bytes, {size} were written"
+        if _sha256(there[name]) != digest:
+            return f"{name} was changed after it was written"
+    return ""
+
+
+def set_aside(unit: Unit, run: Path) -> list[str]:
+    """Files in the folder of a finished unit that are none of its own get a hidden name, under which nothing is read: a
+    process was killed while it added them, or somebody put them there. Their names."""
+    folder = unit.folder(run)
+    try:
+        stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):
+        return []
+    more = {name: path for name, path in _files(folder).items() if name not in stated}
+    for path in more.values():
+        path.rename(path.with_name(f".{path.name}"))
+    return list(more)
+
+
+def _read(folder: Path, address: str) -> Result | None:
+    try:
+        result = Result(folder, **json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
+    failed = bool(result.status) and set(result.status) <= RETRIED
+    return None if failed or result.address != address else result
 
 
 def save_result(result: Result, folder: Path) -> Result:
-    """Write ``result.json`` into ``folder`` with the seals of the files beside it; the result with these."""
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    kept = {n: _sha256(folder / n) for n in names if n not in ("result.json", "result.part")}
+    """Write ``result.json`` into ``folder`` with the sizes and hashes of the files beside it; the result with these."""
+    kept = {name: (path.stat().st_size, _sha256(path)) for name, path in _files(folder).items()}
     record = {**{k: v for k, v in vars(result).items() if k != "folder"}, "files": kept}
-    write_atomically(folder / "result.json", json.dumps(record))
+    record["seal"] = _seal(record)
+    write_text(folder / "result.json", json.dumps(record))
     return Result(result.folder, **record)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file of a unit but ``result.json``, unfinished ones (`PART`) and hidden ones, by its path in the folder."""
+    found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        name: path
+        for name, path in found.items()
+        if name != "result.json" and not path.name.endswith(PART) and not path.name.startswith(".")
+    }
+
+
+def _seal(record: dict[str, Any]) -> str:
+    """A hash of all that ``result.json`` says but for the seal itself, as it reads back."""
+    plain = json.loads(json.dumps({k: v for k, v in record.items() if k != "seal"}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -135,54 +187,6 @@ def _with(unit: Unit, inputs: dict[str, Any]) -> Unit:
     return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
 
 
-class ModelFailure(Exception):
-    """The model raised. Its text: type and first line, then the frames of the traceback that are the model's own."""
-
-    whole = False  # true: of the call as such, not of a system in it
-
-    @property
-    def line(self) -> str:
-        return str(self).partition("\n")[0]
-
-
-def guarded(model: ForceField) -> ForceField:
-    """The same model, whose exceptions are told apart from our own (`SystemExit` too, not an interrupt).
-
-    Its answers are copies without a graph: a model may write the next one into the same tensors, and forces that carry
-    gradients would chain the graph over all steps.
-    """
-    from dataclasses import replace
-
-    from ..engine.memory import OutOfMemory, memory_guard
-
-    def call(batch: AtomsBatch) -> Prediction:
-        try:
-            with memory_guard(batch.n_systems):
-                out = model(batch)
-        except (OutOfMemory, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            failure = ModelFailure(_told(error))
-            failure.whole = getattr(error, "whole", False)
-            raise failure from None
-        return copied(out)
-
-    call.__wrapped__ = model  # type: ignore[attr-defined]  # for kinds that need its members or a layer
-    return replace(model, fn=call)
-
-
-def copied(out: Prediction) -> Prediction:
-    """The same answer in tensors of its own, without a graph."""
-    return Prediction(**{k: None if v is None else v.detach().clone() for k, v in vars(out).items()})
-
-
-def _told(error: BaseException) -> str:
-    from .first_answer import told
-
-    line, frames = told(error)
-    return clean(f"{line}\n{frames}".strip())
-
-
 def run_unit(
     unit: Unit,
     data: Any,
@@ -194,7 +198,7 @@ def run_unit(
     """Run a unit in ``<folder>.part`` and rename it when it is complete.
 
     A killed unit leaves its ``.part`` with checkpoints, and the next call goes on from there. Errors of the model
-    and of the harness become states; `KeyboardInterrupt` and a full disk are not swallowed.
+    and of the harness become states; the user's interrupt and a full disk are not swallowed.
     """
     folder, kind = unit.folder(run), unit.task.kind
     part = folder.with_name(folder.name + ".part")
@@ -218,8 +222,8 @@ def run_unit(
     finally:
         clock.note(now=True)
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
-    for name in (SPENT, OWNER):
-        (part / name).unlink(missing_ok=True)
+    for path in [part / SPENT, part / OWNER, *part.rglob(f"*{PART}")]:
+        path.unlink(missing_ok=True)
     result = Result(
         folder,
         out["status"],
@@ -266,25 +270,28 @@ def _work_there(unit: Unit, model: ForceField, part: Path, progress, compile: st
     """
     from ..engine.memory import OutOfMemory
     from ..models.isolated import CannotRunThere, Remote
+    from ..models.tracebacks import told
 
     if not isinstance(model.fn, Remote) or not unit.task.kind.compiled:
         return None
     try:
-        return model.fn.run_unit(unit, part, progress, compile)
+        return model.fn.work(unit_here, unit, part.resolve(), compile, progress=progress)
     except CannotRunThere:
         return None
     except MemoryError as error:
         raise OutOfMemory(unit.task.kind.count_members(unit.inputs), str(error)) from None
     except (RuntimeError, ValueError) as error:  # its process died, gave no sign of life, or did not start again
-        raise ModelFailure(_told(error)) from None
+        raise ModelFailure(clean("\n".join(told(error)).strip())) from None
 
 
-def unit_here(unit: Unit, data: Any, model: ForceField, part: Path, progress, compile: str) -> tuple[dict, bool]:
+def unit_here(model: ForceField, progress, unit: Unit, part: Path, compile: str) -> tuple[dict, bool]:
     """(what the unit gives, or the states of its failure; whether it gave something): in the model's own process."""
+    from .data import load_task_data
+
     kind, done = unit.task.kind, []
 
     def work() -> dict[str, Any]:
-        done.append(_work(kind, unit, data, guarded(model), part, progress, compile))
+        done.append(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile))
         return done[0]
 
     out = _outcome(unit, part, kind.count_members(unit.inputs), work)
@@ -294,7 +301,7 @@ def unit_here(unit: Unit, data: Any, model: ForceField, part: Path, progress, co
 def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from ..engine.compiled import CannotCompile
     from ..engine.memory import OutOfMemory
-    from .first_answer import full_traceback
+    from ..models.tracebacks import full_traceback
 
     try:
         return work()
@@ -306,7 +313,9 @@ def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, 
         return {"status": ["out_of_memory"] * members, "detail": [str(error)]}
     except OSError as error:
         raise OSError(f"cannot write unit {part}: {error.strerror or error}; free the disk and run again") from error
-    except Exception as error:
+    except KeyboardInterrupt:  # a model's own is a `ModelFailure` by now
+        raise
+    except BaseException as error:
         return {"status": ["harness_error"] * members, "detail": [full_traceback(error)]}
 
 
@@ -321,8 +330,8 @@ def _begun(part: Path, unit: Unit) -> float:
     if part.exists() and not (part / OWNER).exists():
         shutil.rmtree(part)
     part.mkdir(parents=True, exist_ok=True)
-    (part / OWNER).write_text(unit.address)
-    kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER, "spent.part")]
+    write_text(part / OWNER, unit.address)
+    kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER) and not p.name.endswith(PART)]
     try:
         return float(json.loads((part / SPENT).read_text())["seconds"]) if kept else 0.0
     except (OSError, ValueError, KeyError):
@@ -350,5 +359,5 @@ class _Clock:
     def note(self, now: bool = False) -> None:
         if now or time.perf_counter() - self.last > SPENT_EVERY_S:
             with suppress(OSError):
-                write_atomically(self.part / SPENT, json.dumps({"seconds": round(self.seconds, 3)}))
+                write_text(self.part / SPENT, json.dumps({"seconds": round(self.seconds, 3)}))
             self.last = time.perf_counter()

@@ -8,11 +8,9 @@ order of the atoms, on where the molecule lies, on what else is in the batch or 
 from __future__ import annotations
 
 import math
-import traceback
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +19,15 @@ import torch
 from ffbench_data.contract import ForceField, Prediction
 from ffbench_data.frames import Frame, collate
 
+from ..models import identity as identities
 from ..models.coverage import covered
+from ..models.guard import copied
+from ..models.identity import Identity
 from ..models.inside import contents
-from . import identity as identities
-from .execute import copied
-from .identity import Identity
+from ..models.interrupts import of_the_user
+from ..models.isolated import call_limit
+from ..models.surroundings import kept, limited
+from ..models.tracebacks import ModelRaised
 
 ROWS = 5  # frames of a data set, more if that many do not show every element and kind of cell
 MOST_ROWS = 10
@@ -45,59 +47,12 @@ FORCE_UNITS = {  # what forces in eV/Angstrom become in other units
 ENERGY_UNITS = {"kcal/mol": 23.0605, "kJ/mol": 96.4853, "Hartree": 1 / 27.2114, "Rydberg": 1 / 13.6057, "meV": 1000.0}
 
 
-class ModelRaised(ValueError):
-    """The user's model raised: one line that says where; ``frames`` are its own lines of the traceback."""
-
-    def __init__(self, where: str, error: BaseException):
-        line, self.frames = told(error)
-        super().__init__(f"{where}: {line}")
-
-
 @dataclass(frozen=True)
 class Look:
     """What was found: who the model is on these frames, and one line per oddity."""
 
     identity: Identity
     warnings: list[str]
-
-
-def told(error: BaseException) -> tuple[str, str]:
-    """("Type: first line (file.py, line 3, in energy)", the traceback's frames that are not a library's).
-
-    >>> told(KeyError("species 8"))[0]
-    "KeyError: 'species 8'"
-    """
-    if isinstance(getattr(error, "frames", None), str):  # told in the process where it was raised
-        return str(error), error.frames  # type: ignore[attr-defined]
-    at, frames = own_frames(error)
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}{f' ({at})' if at else ''}", frames
-
-
-def own_frames(error: BaseException) -> tuple[str, str]:
-    """("file.py, line 3, in energy" of the innermost frame that is not a library's, the traceback of such frames)."""
-    frames = traceback.extract_tb(error.__traceback__)
-    mine = [f for f in frames if not _library(f.filename)]
-    if not mine:
-        return "", "".join(traceback.format_exception(error, limit=-3)).strip()
-    last = mine[-1]
-    text = "".join(traceback.format_list(mine) + traceback.format_exception_only(error))
-    return f"{Path(last.filename).name}, line {last.lineno}, in {last.name}", text.strip()
-
-
-def full_traceback(error: BaseException) -> str:
-    """Type and first line, then the last frames of the whole traceback: a fault of ours."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}\n{''.join(traceback.format_exception(error, limit=-6)).strip()}"
-
-
-HOMES = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("ffbench_eval", "ffbench_data"))
-
-
-def _library(filename: str) -> bool:
-    return filename.startswith((*HOMES, "<")) or any(
-        part in ("site-packages", "dist-packages") or part.startswith("python3.") for part in Path(filename).parts
-    )
 
 
 def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> Look:
@@ -119,21 +74,24 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
     for k, frame in enumerate(asked):  # a squeezed frame, which some models cannot bear, may come first
         raw.clear()
         try:
-            kept = copied(replace(model, fn=spied)(collate([frame])))
-            bad = next((f for f in ("energy", "forces") if not bool(torch.isfinite(getattr(kept, f)).all())), "")
+            with kept(), limited(call_limit()):
+                seen = copied(replace(model, fn=spied)(collate([frame])))
+            bad = next((f for f in ("energy", "forces") if not bool(torch.isfinite(getattr(seen, f)).all())), "")
             if not bad:
                 asked = asked[k:] + asked[:k]
                 break
             said = "energy of the first frame is" if bad == "energy" else "the forces of the first frame are"
             failure = failure or ValueError(f"{where}: {said} not finite")
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if of_the_user(error):
+                raise
             failure = failure or ModelRaised(where, error)
             failure.__cause__ = failure.__cause__ or error
     else:
         assert failure is not None
         raise failure
     first = [(v, v.detach().clone()) for v in _tensors(raw[0])]
-    answers = [kept, *(_asked(model, f) for f in asked[1:])]
+    answers = [seen, *(_asked(model, f) for f in asked[1:])]
     answers += [_asked(model, deformed(asked[0], scale)) for scale in SCALES]
     warnings = []
     if any(not torch.equal(now.detach(), then) for now, then in first):
@@ -153,7 +111,7 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
     who = Identity(stated(model), digests, spread if steady else 0.0, "" if steady else uuid.uuid4().hex)
     if steady and judge:
         warnings += list(_dependences(model, asked, answers))
-        warnings += list(_gradient(model, asked[0], kept))
+        warnings += list(_gradient(model, asked[0], seen))
     labelled = [(a, f) for a, f in zip(answers, asked) if a is not None and np.isfinite(f.forces).all()]
     warnings += list(_units(labelled))
     return Look(who, warnings)
@@ -205,8 +163,11 @@ def _tensors(out: Any) -> list[torch.Tensor]:
 def _asked(model: ForceField, *frames: Frame) -> Prediction | None:
     """A copy of the answer, or ``None`` if the model raised: on these frames that is an answer too."""
     try:
-        return copied(model(collate(list(frames))))
-    except (Exception, SystemExit):
+        with kept(), limited(call_limit() * len(frames)):
+            return copied(model(collate(list(frames))))
+    except BaseException as error:
+        if of_the_user(error):
+            raise
         return None
 
 

@@ -133,7 +133,8 @@ def _metric(task_name: str, name: str, m: Metric, task: TaskReport, locked: Task
         value, interval = aggregate(name, m, known, task, locked.scans)
         if interval is not UNKNOWN:
             note = m.interval_note or ("" if interval else "too few samples for an interval")
-            m = m.model_copy(update={"value": value, "interval": interval, "interval_note": note})
+            made = {"low": interval and interval[0], "high": interval and interval[1], "reason": note}
+            m = m.model_copy(update={"value": value, "uncertainty": m.uncertainty.model_copy(update=made)})
         else:
             m = m.model_copy(update={"value": value})
     assert m.value is not None

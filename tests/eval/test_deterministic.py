@@ -4,8 +4,9 @@ import json
 
 import torch
 
+from ffbench_eval.engine.determinism import deterministic
 from ffbench_eval.report import Environment
-from ffbench_eval.run.environment import deterministic, environment
+from ffbench_eval.run.environment import environment
 
 
 def test_the_same_sums_are_asked_for_on_a_gpu_only_and_no_longer_than_wanted(monkeypatch):

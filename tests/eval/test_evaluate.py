@@ -1,6 +1,7 @@
 """`evaluate` as a user meets it: a whole tiny run, resume, refusals, and clear errors."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,7 +54,7 @@ def spring(k=20.0, name="spring", fail_after=None):
     def energy(batch):
         calls["n"] += 1
         if fail_after is not None and calls["n"] > fail_after:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)  # the user, not the model
         i, j = batch.edge_index
         d = batch.edge_vectors().norm(dim=-1)
         e = 0.25 * strength[i % 9, j % 9] * (d - rest[i % 9, j % 9]) ** 2
@@ -257,19 +258,19 @@ def test_an_address_holds_all_that_makes_a_result(suite):
 
 
 def test_units_of_another_seed_or_of_changed_data_are_not_kept(tmp_path, suite, monkeypatch):
-    from ffbench_eval.run import evaluation
+    from ffbench_eval.run import data
 
     def address(seed=0):
         report = evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], seed=seed)
         return report.tasks["errors"].units[0].address
 
     first, other_seed = address(), address(seed=1)
-    whole = evaluation.used
+    whole = data.used
 
     def changed(*about):
         return whole(*about).model_copy(update={"content_sha256": "0" * 64})
 
-    monkeypatch.setattr(evaluation, "used", changed)
+    monkeypatch.setattr(data, "used", changed)
     assert len({first, other_seed, address()}) == 3
 
 

@@ -17,7 +17,7 @@ from ffbench_eval.engine.trajectory import read_trajectories
 from ffbench_eval.models import isolated as isolated_module
 from ffbench_eval.models.isolated import LIMIT, ProcessLost, isolated, provider_of
 from ffbench_eval.models.resolve import card, resolve
-from ffbench_eval.run.evaluation import load_task_data
+from ffbench_eval.run.data import load_task_data
 from ffbench_eval.run.execute import make_unit, run_unit
 from ffbench_eval.run.first_answer import look, stated
 from reference_models.providers import providers, published

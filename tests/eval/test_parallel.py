@@ -48,13 +48,18 @@ def test_no_unit_waits_behind_a_long_one(tmp_path, monkeypatch):
     units = [Unit("long"), *(Unit(f"short{k}") for k in range(SHORT))]
     planned = SimpleNamespace(longest=1.0, model=None)
     bars = SimpleNamespace(update=lambda *_: None)
-    results = parallel.run_side_by_side([(planned, unit) for unit in units], tmp_path, 2, "off", bars)
+    results = {}
+
+    def note(planned, unit, result):
+        results[unit.address] = result
+
+    parallel.run_side_by_side([(planned, unit) for unit in units], tmp_path, 2, "off", bars, note)
     assert results == {unit.address: True for unit in units}
     assert max(most) == 2
 
 
 def test_the_estimate_knows_that_units_of_a_task_run_side_by_side(tmp_path, capsys):
-    scans = evaluation.Planned(SimpleNamespace(title="scans"), None, None, [None] * 10, seconds=3600, longest=360)
+    scans = evaluation.Ready(SimpleNamespace(title="scans"), None, None, [None] * 10, seconds=3600, longest=360)
     evaluation._announce([scans], tmp_path, workers=2)
     assert "about 30 min on this machine" in capsys.readouterr().err
     evaluation._announce([scans], tmp_path, workers=0)

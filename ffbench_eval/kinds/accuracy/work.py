@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +25,7 @@ from ffbench_metrics import (
 from ...models.batching import batch_atoms, in_parts
 from ...models.finite import usable
 from ...report import Curve, Metric, axis, rounded
+from ..base import UnitValues
 from ..statistics import over_frames
 from . import alignment
 
@@ -62,14 +62,14 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, len(inputs["rows"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
     rows = np.array(inputs["rows"])
     split = inputs.get("fit_offsets_on")
     frames = data.frames if split is None else load_frames(task.dataset, task.config, split)
     energy, force, made, raised = _predict(model, frames, rows, progress)
     if split is not None:
         out = alignment.fit(frames[rows], np.where(usable(energy), energy, np.nan), split, folder / alignment.FILE)
-        return out | {"detail": [*_named(raised), *out.get("detail", [])], "force_calls": made}
+        return {**out, "detail": [*_named(raised), *out.get("detail", [])], "force_calls": made}
     kept = force.astype(np.float64 if model.dtype.itemsize > 4 else np.float32)  # as the model gave them
     finite = usable(energy)
     np.logical_and.at(finite, np.repeat(np.arange(len(rows)), frames.n_atoms[rows]), usable(kept).all(1))
@@ -244,10 +244,7 @@ def _aligned(got: Answers, results) -> dict[str, Metric]:
         units = {"energy_mae_aligned": "eV", "energy_mae_per_atom_aligned": "eV/atom"}
         return {name: Metric(value=None, unit=unit, not_scored=str(why)) for name, unit in units.items()}
     taken = f"offsets fitted on {offsets.frames} frames of {offsets.split} count as known"
-    return {
-        name: m.model_copy(update={"interval_note": f"{m.interval_note}; {taken}"}) if m.value is not None else m
-        for name, m in made.items()
-    }
+    return {name: m if m.value is None else m.noted(taken) for name, m in made.items()}
 
 
 def _conserved(got: Answers) -> dict[str, Metric]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...report import Metric
+from ...report import Interval, Method, Metric
 from ..statistics import student
 from .scans import LabelledScan
 
@@ -176,8 +176,10 @@ def over_molecules(
         value, aggregate = float(v.mean()), "mean"
     else:
         value, aggregate = float(np.quantile(v, quantile)), "median" if quantile == 0.5 else f"quantile_{quantile:g}"
-    interval = None
+    interval: tuple[float, float] | None = None
+    method: Method = "student"
     if count >= FEW:
+        method = "bootstrap"
         interval = _bootstrap(v, owner, count, quantile)
         note = f"bootstrap over {count} distinct molecules"
     elif quantile is None and len(v) > 1:
@@ -188,8 +190,7 @@ def over_molecules(
     return Metric(
         value=value,
         unit=unit,
-        interval=interval,
-        interval_note=note,
+        uncertainty=Interval.of(interval, note, method),
         n=len(v),
         better=better,
         aggregate=aggregate,
@@ -217,7 +218,7 @@ def supported_share(states: Sequence[str]) -> Metric:
     return Metric(
         value=covered / len(states),
         unit="1",
-        interval_note="a count, not a sample",
+        uncertainty=Interval(reason="a count, not a sample"),
         n=len(states),
         better="higher",
         aggregate="fraction",
@@ -229,7 +230,7 @@ def masked_labels(scans: Sequence[LabelledScan]) -> Metric:
     return Metric(
         value=float(sum(int((~s.labelled).sum()) for s in scans)),
         unit="1",
-        interval_note="a count, not a sample",
+        uncertainty=Interval(reason="a count, not a sample"),
         n=sum(len(s.energy) for s in scans),
         better="neither",
         aggregate="sum",

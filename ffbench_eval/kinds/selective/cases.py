@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ffbench_data.atomic import replacing
 
 if TYPE_CHECKING:
     from ffbench_data.contract import AtomsBatch, ForceField, Prediction
@@ -92,10 +93,8 @@ class Cases:
     def save(self, path: str | Path) -> None:
         """Everything as npz, atomically; `load_cases` reads it."""
         kept = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
-        path = Path(path)
-        part = path.with_name(path.stem + ".part.npz")
-        np.savez(part, **kept)
-        os.replace(part, path)
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, **kept)
 
 
 def load_cases(path: str | Path) -> Cases:
@@ -153,6 +152,7 @@ def ask(
     from ffbench_data.frames import collate
 
     from ...models.batching import batch_atoms, in_parts
+    from ...models.embedding import members_of
 
     rows = np.arange(len(frames)) if rows is None else np.asarray(rows)
     if len(rows) == 0:
@@ -213,12 +213,6 @@ def _alike(parts: Sequence[Cases]) -> list[Cases]:
                 blank[name] = np.full((rows, *model.shape[1:]), np.nan, model.dtype)
         out.append(replace(part, **blank) if blank else part)
     return out
-
-
-def members_of(model: ForceField) -> list[ForceField]:
-    """The members of an ensemble as models; empty for a single model."""
-    modules = getattr(model.fn, "members", None)
-    return [replace(model, fn=m) for m in modules] if modules is not None and len(modules) > 1 else []
 
 
 def _asked(model, members, batch, more) -> Cases:

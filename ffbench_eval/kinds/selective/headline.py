@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...report import Metric
+from ...report import Interval, Metric
 from . import ELIGIBLE
 
 
@@ -34,7 +34,7 @@ def best(augrc: dict[str, float | None]) -> str:
 def calibration_scores(folder: str | Path) -> dict[str, Metric]:
     """What the headline was chosen by: ``augrc.calibration.<source>``, ``auroc.calibration.<source>`` and the share
     that failed, under the first rule that could be scored. Sources whose confidences are not finite are left out."""
-    from ffbench_metrics import augrc, auroc_failure
+    from ffbench_metrics import augrc, auroc_failure, normalised_score
 
     folder = Path(folder)
     about = json.loads((folder / "about.json").read_text())
@@ -46,14 +46,14 @@ def calibration_scores(folder: str | Path) -> dict[str, Metric]:
     with np.load(folder / "confidence.npz") as kept:
         failed = np.asarray(kept[f"{rule}|calibration|failed"], bool)
         share = float(failed.mean())
-        plain = {"unit": "1", "interval_note": note, "n": len(failed), "aggregate": "bootstrap"}
+        plain = {"unit": "1", "uncertainty": Interval(reason=note), "n": len(failed), "aggregate": "bootstrap"}
         out["prevalence.calibration"] = Metric(value=share, better="neither", **plain)
         for source in about["rules"][rule]["sources"]:
             confidence = kept[f"{rule}|calibration|{source}"]
             if not np.isfinite(confidence).all():
                 continue
             low, value = share**2 / 2, float(augrc(confidence, failed))
-            score = float(np.clip((share / 2 - value) / (share / 2 - low), 0, 1)) if share / 2 > low else None
+            score = normalised_score(value, low, share / 2) if share / 2 > low else None
             out[f"augrc.calibration.{source}"] = Metric(value=value, trivial=share / 2, score=score, **plain)
             if source != "oracle" and 0 < share < 1:
                 value = float(auroc_failure(confidence, failed))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ffbench_metrics import normalised_score, reliability_diagram, risk_coverage_curve
 
-from ...report import Curve, Metric, axis, rounded
+from ...report import Curve, Interval, Metric, axis, rounded
 from .calibration import as_probability
 from .headline import calibration_scores, headline_source
 from .table import Scored, score_table
@@ -75,8 +75,7 @@ def _metric(name: str, scored: Scored, base: float | None, bound: float | None) 
     return Metric(
         value=scored.value,
         unit=scored.unit,
-        interval=scored.interval,
-        interval_note=scored.note,
+        uncertainty=Interval.of(scored.interval, scored.note, scored.method),
         n=scored.n,
         better=scored.better,
         aggregate="bootstrap",
@@ -92,7 +91,13 @@ def _cost(about: dict[str, Any]) -> Metric | None:
     if seconds is None or not model > 0:
         return None
     note = "processor time of the probe over that of one evaluation of the model, per structure, in one job"
-    return Metric(value=seconds / model, unit="1", interval_note=note, n=1, values=[seconds / model])
+    return Metric(
+        value=seconds / model,
+        unit="1",
+        uncertainty=Interval(method="one_job", reason=note),
+        n=1,
+        values=[seconds / model],
+    )
 
 
 def curves(folder: Path, p: Any) -> dict[str, Curve]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ffbench_metrics import clopper_pearson
 
+from ...report import Method
 from ..domains import known_interval
 from . import resample
 from .calibration import as_probability, threshold_for_risk
@@ -34,6 +35,7 @@ class Scored:
     unit: str
     better: str
     why: str = ""
+    method: Method = ""
 
 
 BETTER = {
@@ -132,13 +134,15 @@ def _scored(name: str, values: np.ndarray, why: str, n: int, groups: int, unit: 
         note = "not defined in more than a tenth of the resamples"
         return Scored(value, None, note, n, groups, unit, better)
     found, note = known_interval(name, value, drawn), f"bootstrap over {groups} groups"
+    method: Method = "bootstrap"
     if found is None and name in SHARES and value in (0.0, 1.0):
         trials = max(1, int(groups * accepted))
         _, low, high = clopper_pearson(round(value) * trials, trials)
+        method = "clopper_pearson"
         found, note = (low, high), f"Clopper-Pearson over {trials} groups, which are all the same"
     elif found is None:
         note += "; no interval: all resamples are equal"
-    return Scored(value, found, note, n, groups, unit, better)
+    return Scored(value, found, note, n, groups, unit, better, method=method)
 
 
 def score_table(folder: str | Path, *, coverage: float = 0.25, target_risk: float = 0.05) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ffbench_data.atomic import write_text
 from ffbench_data.datacard import known
 
 from ...models.batching import batch_atoms
 from ...models.coverage import covered
 from ...report import Curve, Metric
+from ..base import UnitValues
 from .labels import RULES, UNITS, label, one_class, residual, threshold_of
 
 
@@ -110,11 +112,11 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, sum(len(part["rows"]) for part in inputs["parts"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ...run.execute import guarded, write_atomically
-    from .cases import ask, load_cases, members_of
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
+    from ...models.embedding import members_of, with_embedding
+    from ...models.guard import guarded
+    from .cases import ask, load_cases
     from .groups import UNUSED, deal, groups_of, new_molecules
-    from .hooks import with_embedding
 
     p = task.parameters
     inside = getattr(model.fn, "__wrapped__", model)
@@ -150,7 +152,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
             got = ask(model, frames, rows, members=members, progress=moved, raised=raised)
             got.save(path)
             told = [[row, text] for row, text in sorted(raised.items())]
-            write_atomically(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
+            write_text(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
         about_asking = json.loads(cost.read_text())  # of this process or of one before
         asked_s, asked = asked_s + about_asking["seconds"], asked + len(rows)
         got = load_cases(path)
@@ -198,16 +200,16 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     about["cost"] = None if not asked else {"model_s": asked_s / asked, "structures": asked}
     about["split"] = {k: len(v) for k, v in split.items()}
     np.savez_compressed(folder / "confidence.npz", **arrays)
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    write_text(folder / "about.json", json.dumps(about, indent=1))
     detail += shifts + about["missing"]
     detail += [f"{rule}: {facts['why_not']}" for rule, facts in about["rules"].items() if facts.get("why_not")]
     return {"status": status, "detail": detail, "force_calls": asked}
 
 
-def _nothing(folder, p, status, detail, why: str) -> dict[str, Any]:
+def _nothing(folder, p, status, detail, why: str) -> UnitValues:
     """A finished unit without a score, and the reason for every rule."""
     about: dict[str, Any] = {"rules": {rule: {"why_not": why} for rule in p.rules}, "missing": [], "cost": None}
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    write_text(folder / "about.json", json.dumps(about, indent=1))
     np.savez(folder / "confidence.npz")
     return {"status": status, "detail": [*detail, why], "force_calls": 0}
 
@@ -267,7 +269,8 @@ def _fit_all(p, parts, samples, silent, progress) -> tuple[dict[str, Any], dict[
         if single:
             facts["why_not"] = f"training part: {single} at {limit:.4g} {facts['unit']}; nothing to learn or to rank"
             continue
-        scored = {k: labels_with(*labelled[k], *silent[k], rule, limit) for k in labelled if k != "train"}
+        both = {k: (*labelled[k], *silent[k]) for k in labelled if k != "train"}
+        scored = {k: labels_with(a, b, c, d, rule, limit) for k, (a, b, c, d) in both.items()}
         scored = {k: columns for k, columns in scored.items() if len(columns["failed"])}
         facts["domains"] = [k for k in scored if k != "calibration"]
         for k, columns in scored.items():

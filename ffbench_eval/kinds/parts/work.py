@@ -1,0 +1,121 @@
+"""Accuracy's work, and its errors by element, group, temperature and system of the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ffbench_metrics import energy_mae, force_mae
+
+from ...report import Curve, Metric
+from ..accuracy import alignment
+from ..accuracy import work as whole
+from ..accuracy.work import Answers, Parameters, answers_of, calls, plan, plan_for_model, run_unit
+from ..dynamics.systems import formula
+from ..statistics import over_frames
+
+__all__ = ["Parameters", "calls", "plan", "plan_for_model", "run_unit", "score"]
+
+MOST = 20  # parts of one kind, those with most frames
+
+
+def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    """Those of accuracy, then the same functions on parts of the frames, or on the atoms of an element.
+
+    As in the whole, forces of a frame without an answer count as zero, and its energy is left out.
+    """
+    metrics, curves = whole.score(task, results, data)
+    got = answers_of(results, data.frames)
+    if got is None or not got.answered.any():
+        return metrics, curves
+    with np.errstate(over="ignore", invalid="ignore"):
+        metrics |= _by_element(got)
+        energy = _aligned(got, results)
+        for kind, keys in groups(got.structures).items():
+            names, counts = np.unique(keys[keys != ""], return_counts=True)
+            if len(names) < 2:
+                continue
+            for name in names[np.argsort(-counts, kind="stable")][:MOST]:
+                metrics |= _of_part(got, energy, np.flatnonzero(keys == name), f"{kind}.{_slug(name)}")
+    return metrics, curves
+
+
+def groups(frames) -> dict[str, np.ndarray]:
+    """What each frame [T] belongs to, as text, "" for nothing: its group, temperature and system."""
+    columns, found = frames.table.column_names, {}
+    if "config_type" in columns:
+        found["config_type"] = np.array([v or "" for v in frames.table["config_type"].to_pylist()])
+    if "temperature_K" in columns:
+        kelvin = frames.table["temperature_K"].to_numpy().astype(float)
+        found["temperature"] = np.array([f"{v:g} K" if np.isfinite(v) else "" for v in kelvin])
+    names: dict[bytes, str] = {}
+    keys = []
+    for a, b in zip(frames.offsets[:-1], frames.offsets[1:]):
+        z = frames.atomic_numbers[a:b]
+        keys.append(names.setdefault(z.tobytes(), formula(z)))
+    found["system"] = np.array(keys)
+    return found
+
+
+def _by_element(got: Answers) -> dict[str, Metric]:
+    from ase.data import chemical_symbols
+
+    labelled = [k for k, label in enumerate(got.true_forces) if np.isfinite(label).all()]
+    kinds = [got.structures[k].atomic_numbers for k in labelled]
+    mine = [got.forces[k] if got.answered[k] else np.zeros_like(got.true_forces[k]) for k in labelled]
+    truth = [got.true_forces[k] for k in labelled]
+    elements = np.unique(np.concatenate(kinds)) if kinds else np.zeros(0, int)
+    if len(elements) < 2:
+        return {}
+    out = {}
+    for z in elements:
+        rows = [n for n, numbers in enumerate(kinds) if (numbers == z).any()]
+        pairs = [(mine[n][kinds[n] == z], truth[n][kinds[n] == z]) for n in rows]
+        out[f"force_mae_by.element.{chemical_symbols[z]}"] = _forces(pairs)
+    return out
+
+
+def _of_part(got: Answers, energy: np.ndarray | None, rows: np.ndarray, name: str) -> dict[str, Metric]:
+    out = {}
+    labelled = [k for k in rows if np.isfinite(got.true_forces[k]).all()]
+    if labelled:
+        mine = [got.forces[k] if got.answered[k] else np.zeros_like(got.true_forces[k]) for k in labelled]
+        out[f"force_mae_by.{name}"] = _forces(list(zip(mine, [got.true_forces[k] for k in labelled])))
+    known = rows[got.answered[rows] & np.isfinite(got.true_energy[rows])]
+    if energy is not None and len(known):
+        error, atoms = np.abs(energy[known] - got.true_energy[known]), got.structures.n_atoms[known]
+        out[f"energy_mae_per_atom_by.{name}"] = over_frames(
+            error / atoms, _mean(energy[known], got.true_energy[known], atoms), unit="eV/atom"
+        )
+    return out
+
+
+def _mean(mine: np.ndarray, truth: np.ndarray, atoms: np.ndarray) -> Callable[[], float]:
+    return lambda: float(energy_mae(mine, truth, n_atoms=atoms))
+
+
+def _forces(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Metric:
+    """Force MAE over all atoms of the pairs (mine, truth); a frame counts by its atoms."""
+    return over_frames(
+        [force_mae(f, t) for f, t in pairs],
+        lambda: force_mae(np.concatenate([f for f, _ in pairs]), np.concatenate([t for _, t in pairs])),
+        unit="eV/Å",
+        weights=[len(t) for _, t in pairs],
+    )
+
+
+def _aligned(got: Answers, results) -> np.ndarray | None:
+    """Energies [T] without the offsets, where some were fitted; ``None`` if the fit does not reach these frames."""
+    paths = [r.folder / alignment.FILE for r in results if (r.folder / alignment.FILE).exists()]
+    offsets = alignment.read(paths[0]) if paths else None
+    if offsets is None:
+        return got.energy
+    try:
+        return got.energy - offsets.shift(got.structures)
+    except ValueError:
+        return None
+
+
+def _slug(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-+_" else "_" for c in text)[:60]

@@ -1,0 +1,40 @@
+"""``ffbench suite for``: the suite that your own data allow, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ffbench_data.atomic import write_text
+
+app = typer.Typer(no_args_is_help=True, help="Suites of your own.")
+
+
+@app.callback()
+def main() -> None:
+    """The shipped suites are listed by `ffbench suites`."""
+
+
+@app.command("for")
+def for_(
+    data: Annotated[list[str], typer.Argument(help="data set of your own, its folder, or files")],
+    out: Annotated[Path | None, typer.Option(help="the file [default: NAME.yaml]")] = None,
+    temperature: Annotated[str, typer.Option(help="K, where the files do not say it")] = "",
+) -> None:
+    """Write the suite that your data allow, to keep and to edit."""
+    from ffbench_data.datacard import is_path
+    from ffbench_data.own.options import Options
+
+    from .suite import as_yaml, rows_for
+
+    rows = rows_for(data, Options(temperature=temperature))
+    path = out or Path(f"{rows['name']}.yaml")
+    for row in rows["tasks"].values():  # a folder counts from the file
+        if is_path(row["dataset"]):
+            row["dataset"] = str(Path(row["dataset"]).expanduser().resolve())
+    write_text(path, as_yaml(rows))
+    for name, row in rows["tasks"].items():
+        typer.echo(f"{name}: {row['title']}")
+    typer.echo(f"Next: ffbench evaluate MODEL --suite {path}")

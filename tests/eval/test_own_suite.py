@@ -1,0 +1,237 @@
+"""Your own data in the evaluator: the suite that fits, errors in parts, scans without labels, the truth on call."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.io import write
+
+from ffbench_data import card, load_dataset, load_frames, reference
+from ffbench_data.own.add import add
+from ffbench_data.own.options import Options
+from ffbench_eval import ForceField, evaluate, from_ase, load_suite, suite_for
+from ffbench_eval.cli import main
+from ffbench_eval.own.suite import as_yaml, called, rows_for
+from tests.data import own_files as files
+
+
+def harmonic(batch):
+    """Springs of length 1.2 between all atoms within the cutoff."""
+    d = batch.edge_vectors().norm(dim=-1)
+    per_edge = 0.5 * 5.0 * (d - 1.2) ** 2
+    owner = batch.system_index[batch.edge_index[0]]
+    return per_edge.new_zeros(batch.n_systems).index_add(0, owner, per_edge)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ForceField.from_energy(harmonic, cutoff=2.0, card={"name": "springs"}, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def atoms():
+    out = files.atoms_of(files.ethanol(80))
+    for k, a in enumerate(out):
+        a.info["config_type"] = ("cold", "warm")[k % 2]
+    return out
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FFBENCH_DATA", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_errors_in_parts_are_those_of_their_frames_and_atoms(home, atoms, model):
+    write("mine.extxyz", atoms)
+    suite = suite_for("mine.extxyz", tasks=["errors"])
+    report = evaluate(model, suite, out="run", quiet=True)
+    metrics = report.tasks["errors"].metrics
+    frames = load_frames(suite.tasks[0].dataset, None, "test")
+    off = {z: [] for z in (1, 6, 8)}
+    by_group = {"cold": [], "warm": []}
+    groups = frames.table["config_type"].to_pylist()
+    for frame, group in zip(frames, groups):
+        batch = files.atoms_of([frame])[0]
+        mine = from_springs(batch)
+        error = np.abs(mine - frame.forces)
+        by_group[group].append(error)
+        for z in off:
+            off[z].append(error[frame.atomic_numbers == z])
+    for z, symbol in ((1, "H"), (6, "C"), (8, "O")):
+        assert metrics[f"force_mae_by.element.{symbol}"].value == pytest.approx(np.concatenate(off[z]).mean(), rel=1e-6)
+    for group, errors in by_group.items():
+        found = metrics[f"force_mae_by.config_type.{group}"]
+        assert found.value == pytest.approx(np.concatenate(errors).mean(), rel=1e-6)
+        assert found.n == len(errors)
+    everything = np.concatenate([*by_group["cold"], *by_group["warm"]])
+    assert metrics["force_mae"].value == pytest.approx(everything.mean(), rel=1e-6)
+    assert "not ordered in time" in report.tasks["errors"].note
+
+
+def from_springs(atoms):
+    """The forces of `harmonic` by hand: every pair counts from both sides, so that a spring pulls with 2 x 5 eV/A^2."""
+    x, f = atoms.positions, np.zeros_like(atoms.positions)
+    for i in range(len(x)):
+        for j in range(len(x)):
+            d = x[j] - x[i]
+            r = np.linalg.norm(d)
+            if i != j and r <= 2.0:
+                f[i] += 2 * 5.0 * (r - 1.2) * d / r
+    return f
+
+
+def test_the_yaml_is_the_same_suite(home, atoms, model, capsys):
+    write("mine.extxyz", atoms)
+    direct = suite_for("mine.extxyz", temperature="500")
+    (home / "kept").mkdir()
+    rows = rows_for(["mine.extxyz"], Options(temperature="500"))
+    (home / "kept" / "mine.yaml").write_text(as_yaml(rows))
+    again = load_suite(home / "kept" / "mine.yaml")
+    assert [(t.name, t.dataset, t.parameters) for t in again.tasks] == [
+        (t.name, t.dataset, t.parameters) for t in direct.tasks
+    ]
+    kinds = {t.name: t.kind.name for t in direct.tasks}
+    assert kinds == {
+        "errors": "accuracy_in_parts", "dynamics": "molecular_dynamics", "energy_drift": "molecular_dynamics",
+        "bond_scans": "bond_scans", "cost": "speed",
+    }  # fmt: skip
+    dynamics = next(t for t in direct.tasks if t.name == "dynamics").parameters
+    assert dynamics.temperature_K == 500
+    assert dynamics.observables == ["distance_histogram", "temperature"]
+
+
+def test_units_are_the_same_whether_named_or_given_by_folder(home, atoms, model):
+    """The report and the addresses name the data set, not the place where it lies."""
+    write("mine.extxyz", atoms)
+    folder = add("mine", ["mine.extxyz"], Options())
+    (home / "elsewhere").mkdir()
+    (home / "elsewhere" / "mine").symlink_to(folder)
+    reports = [evaluate(model, suite_for(data, tasks=["errors"]), out=f"run{k}", quiet=True)
+               for k, data in enumerate(("mine", "./elsewhere/mine"))]  # fmt: skip
+    first, second = (r.tasks["errors"] for r in reports)
+    assert [u.address for u in first.units] == [u.address for u in second.units]
+    assert first.dataset == second.dataset
+    assert first.dataset.name == "mine"
+
+
+class Ripple(torch.nn.Module):
+    """A deep smooth well in the distance of the two atoms, and a ripple of known turning points on it."""
+
+    def __init__(self, height):
+        super().__init__()
+        self.height = height
+
+    def forward(self, batch):
+        d = batch.edge_vectors().norm(dim=-1)
+        well = 4.0 * (1 - torch.exp(-1.5 * (d - 1.2))) ** 2
+        per_edge = 0.5 * (well + self.height * torch.sin(2 * torch.pi * 2 * d))
+        owner = batch.system_index[batch.edge_index[0]]
+        return per_edge.new_zeros(batch.n_systems).index_add(0, owner, per_edge)
+
+
+@pytest.mark.parametrize("height", [0.0, 0.5])
+def test_scans_count_the_false_turning_points_that_are_there(home, height):
+    """Carbon monoxide; the number of turning points of the curve is counted on a grid ten times as fine."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(12):
+        a = Atoms("CO", [[0, 0, 0], [1.2 + rng.normal(0, 0.03), 0, 0]])
+        pull = 30 * (a.positions[1, 0] - 1.2)
+        a.info["energy"], a.arrays["forces"] = -3080.0 + pull**2 / 60, np.array([[pull, 0, 0], [-pull, 0, 0]])
+        frames.append(a)
+    write("co.extxyz", frames)
+    net = ForceField.from_energy(Ripple(height), cutoff=10.0, dtype=torch.float64, card={"name": "ripple"})
+    suite = suite_for("co.extxyz", tasks=["bond_scans"])
+    metrics = evaluate(net, suite, out="run", quiet=True).tasks["bond_scans"].metrics
+    from ffbench_data.scans import scan_all
+
+    scan = scan_all([6, 8], frames[0].positions)[0]
+    r = np.linspace(scan.bond_length[0], scan.bond_length[-1], 991)
+    curve = 4.0 * (1 - np.exp(-1.5 * (r - 1.2))) ** 2 + height * np.sin(4 * np.pi * r)
+    turning = int((np.diff(np.sign(np.diff(curve))) != 0).sum())
+    assert metrics["spurious_extrema"].value == turning - 1
+    assert metrics["conservativeness"].value < 0.02
+    assert (metrics["sign_flips"].value > 0) == (height > 0)
+
+
+def labelled_by_emt(count=30):
+    rng = np.random.default_rng(1)
+    base = Atoms("CO", [[0, 0, 0], [1.1, 0, 0]])
+    out = []
+    for _ in range(count):
+        a = base.copy()
+        a.positions += rng.normal(0, 0.02, (2, 3))
+        a.calc = EMT()
+        e, f = a.get_potential_energy(), a.get_forces()
+        b = Atoms(a.numbers, a.positions)
+        b.info["energy"], b.arrays["forces"] = e, f
+        out.append(b)
+    return out
+
+
+def test_a_reference_on_the_card_labels_scans_and_the_models_own_frames(home):
+    write("co.extxyz", labelled_by_emt())
+    folder = add("co", ["co.extxyz"], Options(reference="ase.calculators.emt:EMT", temperature="300",
+                                               units="eV,eV/Angstrom,Angstrom"))  # fmt: skip
+    assert card("co").calculator == "ase.calculators.emt:EMT"
+    assert type(reference("co")) is EMT
+    suite = suite_for("co")
+    tasks = {t.name: t for t in suite.tasks}
+    assert tasks["bond_scans"].kind.name == "bsct"
+    assert tasks["dynamics"].parameters.truth_frames > 0
+    scans = load_frames(str(folder), "bond_scans", "test")
+    here = Atoms(scans[40].atomic_numbers, scans[40].positions, calculator=EMT())
+    assert scans.energy[40] == pytest.approx(here.get_potential_energy(), abs=1e-9)
+    report = evaluate(from_ase(EMT()), suite_for("co", tasks=["bond_scans"]), out="run", quiet=True)
+    assert report.tasks["bond_scans"].metrics["fsd"].value == pytest.approx(0.0, abs=1e-3)
+
+
+def test_the_command_line_from_a_file_to_a_report(home, atoms, capsys):
+    write("mine.extxyz", atoms)
+    (home / "m.py").write_text(
+        "from tests.eval.test_own_suite import harmonic\nfrom ffbench_eval import ForceField\n"
+        "def load():\n    return ForceField.from_energy(harmonic, cutoff=2.0, card={'name': 'springs'})\n"
+    )
+
+    def run(*words):
+        try:
+            main(list(words))
+        except SystemExit as end:
+            return end.code, capsys.readouterr()
+        return 0, capsys.readouterr()
+
+    code, said = run("evaluate", "m.py:load", "--data", "mine.extxyz", "--task", "errors")
+    assert code == 0
+    assert "force MAE" in said.out
+    assert "not: no temperature is stated" in said.err
+    assert (home / "runs/springs-mine/report.html").exists()
+    code, said = run("suite", "for", "mine.extxyz", "--temperature", "500")
+    assert code == 0
+    assert yaml.safe_load((home / "mine.yaml").read_text())["tasks"]["dynamics"]["temperature_K"] == 500
+    for words, why in (
+        (["--data", "mine.extxyz", "--suite", "mini"], "give one"), (["--temperature", "300"], "goes with --data FILE"),
+        (["--data", "water"], "comes with ffbench"), (["--data", "nothing.xyz"], "no such file"),
+    ):  # fmt: skip
+        code, said = run("evaluate", "m.py:load", *words)
+        assert code == 2
+        assert why in said.err
+
+
+def test_train_and_load_dataset_take_it_too(home, atoms):
+    from reference_models.train import Recipe, train_on
+
+    write("mine.extxyz", atoms)
+    folder = add("mine", ["mine.extxyz"], Options())
+    assert len(load_dataset(str(folder), split="train", cache_dir=home / "cache")) == 56
+    path = train_on("schnet", str(folder), folder=home / "t", recipe=Recipe(minutes=0.01, batch=4, max_steps=2),
+                    changes={"preset": "small"}, log=lambda text: None)  # fmt: skip
+    assert path.exists()
+
+
+def test_names_of_files():
+    assert called("a/b.extxyz.gz") == "b"
+    assert called("data set (1).xyz") == "data_set_1"
