@@ -44,7 +44,8 @@ from ffbench_data.frames import collate
 from ffbench_data.neighbors import with_edges
 from ffbench_eval.engine.compiled import artefact, build, trace
 from ffbench_eval.engine.forces import ModelForces
-from ffbench_eval.engine.static import Padded, capacity_for, listed_call, open_call
+from ffbench_eval.engine.lists import lists_for
+from ffbench_eval.engine.static import StaticForces
 from ffbench_eval.engine.system import System
 from reference_models import configuration, family
 from reference_models.scaled import Scaled, fit_scale_and_shift, force_field
@@ -169,23 +170,20 @@ def call(module: nn.Module, batch: AtomsBatch) -> Callable[[], typing.Any]:
 
 
 def compiled_call(module: nn.Module, batch: AtomsBatch) -> Callable[[], typing.Any]:
-    """The call as the engine compiles it, neighbour list included for open systems (all pairs, filtered)."""
+    """The call as the engine compiles it, neighbour list included (all pairs, filtered)."""
     systems = len(batch.n_atoms)
     numbers = batch.atomic_numbers[: len(batch.atomic_numbers) // systems]
-    open_system = not bool(batch.pbc.any())
     model = force_field(module, cutoff=SIZE["cutoff"], elements=None, card={"name": "timed"})
     masses = torch.as_tensor(atomic_masses[numbers.numpy()]).unsqueeze(-1)
     system = System(
         numbers, masses, batch.cell[0].double(), batch.pbc[0], torch.full((systems,), 300.0), 3 * len(numbers)
     )
     forces = ModelForces(model, system, systems)
-    arguments = [batch.positions.double()]
-    if not open_system:
-        places = capacity_for(batch.edge_index.shape[1] // 2)
-        padded = Padded(lambda *filled: filled, forces, places)
-        half, shift = (part[: len(part) // 2] for part in (batch.edge_index.T, batch.edge_shift))
-        arguments = list(padded(arguments[0], half.T, shift))
-    graph = trace(open_call(forces) if open_system else listed_call(forces), arguments)
+    x = batch.positions.double().view(systems, -1, 3)
+    lists = lists_for(forces, [x])
+    lists.make(x)
+    arguments = [x, torch.ones(systems, dtype=torch.bool), *lists.tensors()]
+    graph = trace(StaticForces(forces, lists), arguments)
     run = build(graph, arguments, artefact(graph, arguments))
     return lambda: run(*arguments)
 

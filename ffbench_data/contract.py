@@ -26,6 +26,8 @@ class AtomsBatch:
     - ``paired``: the second half of the edges is the reverse of the first, edge by edge, so that what depends on the
       distance only needs to be computed for the first half. The MD engine gives such lists.
     - ``charge`` [B] (elementary charges) and ``spin_multiplicity`` [B] (2S+1), integers; neutral singlets if not given.
+    - ``largest``: atoms of the largest system, where whoever made the batch says it: a bound for a model whose shapes
+      depend on it and may depend on no value (while it is traced).
     """
 
     positions: Tensor
@@ -38,6 +40,7 @@ class AtomsBatch:
     paired: bool = False
     charge: Tensor = None  # type: ignore[assignment]
     spin_multiplicity: Tensor = None  # type: ignore[assignment]
+    largest: int | None = None
 
     def __post_init__(self):
         for name, usual in (("charge", 0), ("spin_multiplicity", 1)):

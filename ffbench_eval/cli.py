@@ -58,6 +58,9 @@ def evaluate(
     isolate: Annotated[
         bool | None, typer.Option(help="the model in its own process [default: other people's packages]")
     ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="on a GPU: the same sums in every run, slower")
+    ] = False,
     theory: OwnText = "",
     temperature: OwnText = "",
     time_step: Annotated[float | None, typer.Option(rich_help_panel=OWN, help="fs between frames")] = None,
@@ -91,6 +94,7 @@ def evaluate(
         compile=compile,
         tasks=task,
         isolate=isolate,
+        deterministic=deterministic,
     )
     print_summary(report)
     run = out or Path("runs") / f"{evaluation._slug(report.model.name)}-{report.suite}"

@@ -314,7 +314,11 @@ class ModelCard(Strict):
 
 
 class Environment(Strict):
-    """``kernel_s``: seconds of `engine.cost.reference_kernel` on this machine, the unit of normalised cost."""
+    """``kernel_s``: seconds of `engine.cost.reference_kernel` on this machine, the unit of normalised cost.
+
+    ``deterministic``: the same call gives the same bits here, so that a rerun or a resumed run is the same one; on a
+    GPU only where that was asked for, because sums run in any order there. ``None``: not stated.
+    """
 
     python: str
     ffbench: str
@@ -325,6 +329,12 @@ class Environment(Strict):
     threads: int
     device: str
     kernel_s: float | None = None
+    deterministic: bool | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_stated(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an unstated ``deterministic``, so that the hash of an older report still fits."""
+        return {k: v for k, v in write(self).items() if k != "deterministic" or v is not None}
 
 
 class Report(Strict):

@@ -97,7 +97,7 @@ class Transformer(nn.Module):
         atoms, f, heads = batch.positions.shape[0], c.features, c.heads
         i, j, r = both_directions(batch)
         d = r.square().sum(-1).sqrt()
-        slots = c.slots if batch.edge_shift is not None else min(c.slots, max(1, atoms - 1))
+        slots = c.slots if batch.edge_shift is not None else min(c.slots, max(1, (batch.largest or atoms) - 1))
         table, place, crowded = _slots(i, atoms, slots)
         envelope = self._log_envelope(d, table, place)
 

@@ -15,6 +15,8 @@ from .collective import Variables, dihedral, distance
 
 __all__ = ["Hills", "MetadynamicsRule", "Restraint", "Restraints", "dihedral", "distance"]
 
+ROWS = 256  # of the tensors of hills at the start
+
 
 @dataclass(frozen=True)
 class MetadynamicsRule:
@@ -47,7 +49,8 @@ class MetadynamicsRule:
 
 
 class Hills:
-    """The hills of B walkers: ``centres`` [B, H, D] (rad, Angstrom) and ``heights`` [B, H] eV (as added).
+    """The hills of B walkers: ``centres`` [B, H, D] (rad, Angstrom) and ``heights`` [B, H] eV (as added, 0 in rows that
+    are not used yet).
 
     Shared ones are kept once, [1, B H, D], in the order of the walkers within a step.
     """
@@ -55,7 +58,8 @@ class Hills:
     def __init__(self, rule: MetadynamicsRule, replicas: int, capacity: int, device=None, images=None):
         self.rule, self.replicas = rule, replicas
         self.variables = Variables(rule.dihedrals, rule.distances, device, images)
-        shape = (1, capacity * replicas) if rule.shared else (replicas, capacity)
+        self._most = capacity * replicas if rule.shared else capacity
+        shape = (1 if rule.shared else replicas, self._rows(1))
         self.centres = torch.zeros(*shape, len(self.variables), dtype=torch.float64, device=device)
         self.heights = torch.zeros(shape, dtype=torch.float64, device=device)
         self._precision = 1 / torch.tensor(rule.sigmas, dtype=torch.float64, device=device).square()
@@ -70,20 +74,54 @@ class Hills:
         """Bias energy [B] (eV) and forces [B, N, 3] (eV/Angstrom) at positions [B, N, 3]."""
         if self.count == 0:
             return positions.new_zeros(len(positions)), torch.zeros_like(positions)
-        return self.variables.forces(positions, self._potential)
+        return self.forces_of(positions, self.centres[:, : self.kept], self.heights[:, : self.kept])
+
+    def forces_of(self, positions: Tensor, centres: Tensor, heights: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for hills that are given; one of height 0 adds nothing."""
+        return self.variables.forces(positions, lambda values: self._potential(values, centres, heights))
+
+    @property
+    def sizes(self) -> int:
+        """How many sizes the tensors of hills take on in the whole simulation."""
+        rows, count = self._rows(1), 1
+        while rows < self._most:
+            rows, count = self._rows(rows + 1), count + 1
+        return count
+
+    def _rows(self, needed: int) -> int:
+        """Rows of a tensor for so many hills: few sizes, because a compiled step has one, and not all from the start,
+        because a step reads all of them."""
+        rows = ROWS
+        while rows < needed:
+            rows *= 4
+        return min(rows, self._most)
 
     def deposit(self, positions: Tensor, kt: Tensor, alive: Tensor) -> None:
         """Add one hill per walker at its present place; a retired walker gets a hill of height 0."""
         values = self.variables.values(positions)
-        energy, _ = self._potential(values)
+        energy, _ = self._potential(values, self.centres[:, : self.kept], self.heights[:, : self.kept])
         height = self.rule.height * torch.exp(-energy / (kt * (self.rule.bias_factor - 1)))
         height = torch.where(alive, height, torch.zeros_like(height))
+        needed = self.kept + (self.replicas if self.rule.shared else 1)
+        if needed > self.heights.shape[1]:
+            self.centres, self.heights = self.of_size(self._rows(needed))
         if self.rule.shared:
             new = slice(self.kept, self.kept + self.replicas)
             self.centres[0, new], self.heights[0, new] = values, height
         else:
             self.centres[:, self.count], self.heights[:, self.count] = values, height
         self.count += 1
+
+    def of_size(self, rows: int | None = None) -> tuple[Tensor, Tensor]:
+        """Centres and heights with so many rows, by default as many as they end with."""
+        more = (rows or self._most) - self.heights.shape[1]
+        pad = torch.nn.functional.pad
+        return pad(self.centres, (0, 0, 0, more)), pad(self.heights, (0, more))
+
+    def clear(self) -> None:
+        """As if none had been added."""
+        self.centres, self.heights = torch.zeros_like(self.centres), torch.zeros_like(self.heights)
+        self.count = 0
 
     def of_walkers(self) -> tuple[Tensor, Tensor]:
         """(centres [B, H, D], heights [B, H]) that each walker itself has added."""
@@ -93,11 +131,11 @@ class Hills:
             heights = heights.view(self.count, self.replicas).transpose(0, 1)
         return centres, heights
 
-    def _potential(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    def _potential(self, values: Tensor, centres: Tensor, heights: Tensor) -> tuple[Tensor, Tensor]:
         """V [B] and dV/ds [B, D] at values [B, D]."""
-        delta = self.variables.difference(values[:, None], self.centres[:, : self.kept])
+        delta = self.variables.difference(values[:, None], centres)
         scaled = delta * self._precision
-        value = self.heights[:, : self.kept] * torch.exp(-0.5 * (scaled * delta).sum(-1))
+        value = heights * torch.exp(-0.5 * (scaled * delta).sum(-1))
         return value.sum(1), -(value[..., None] * scaled).sum(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -28,9 +27,6 @@ class ModelForces:
     A model that raises is asked about one replica at a time: one that raises alone has the energy NaN from then on, as
     if the model had said so, and `raised` holds its message; the others are untouched. Where nobody got an answer from
     the first call, the error is passed on.
-
-    ``compiled`` may replace the model call: it gets (positions [A, 3], half of the edges [2, E/2] and their shifts
-    [E/2, 3] or ``None``) and returns (energy [B], forces [A, 3]), or ``None`` when it cannot serve this list.
     """
 
     def __init__(self, model: ForceField, system: System, replicas: int):
@@ -44,7 +40,6 @@ class ModelForces:
         self.model = replace(model, uses_charge=True, uses_spin=True)
         self.system, self.replicas = system, replicas
         self.periodic = bool(system.pbc.any())
-        self.compiled: Callable[..., tuple[Tensor, ...] | None] | None = None
         self.calls = 0
         self.raised: dict[int, str] = {}  # replica: what the model raised
         self._spare: Tensor | None = None  # [B, N, 3] positions that the model answers, asked in place of those
@@ -58,6 +53,7 @@ class ModelForces:
             pbc=system.pbc.expand(replicas, 3),
             charge=torch.full((replicas,), system.charge, device=device),
             spin_multiplicity=torch.full((replicas,), system.spin_multiplicity, device=device),
+            largest=n,
         )
         self.pairs: Tensor | None = None
         self._reference: Tensor | None = None
@@ -78,10 +74,6 @@ class ModelForces:
             positions = torch.where(self._silent[:, None, None], self._spare, positions)
         x, half, shift = self.prepare(positions, cell)
         self.calls += 1
-        if self.compiled is not None:
-            out = self.compiled(x, half, shift)
-            if out is not None:
-                return out[0], out[1].view_as(positions)
         batch = replace(self.batch, positions=x) if cell is None else replace(self.batch, positions=x, cell=cell)
         batch = batch.to(dtype=self.model.dtype)  # near the origin already: the model's call need not move them
         prediction = self._ask(batch, half, shift, positions)

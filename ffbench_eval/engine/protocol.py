@@ -109,8 +109,9 @@ class Outcome:
     ``hills`` per replica [H, D + 1] (rad or Angstrom, height in eV as added); ``force_calls`` that the trajectory took
     (one at the start, one per step of the batch) and ``wall_s`` its time, both over all processes that worked on it.
 
-    ``mode`` is ``eager``, ``force`` (compiled force call) or ``step`` (compiled whole step), ``mode_note`` why, and
-    ``force_error`` the largest relative force error of the compiled call against eager. ``drift_eV_per_atom`` [B] of
+    ``mode`` is ``eager`` or ``step`` (compiled whole step; reports of older engines also have ``force``, a compiled
+    force call), ``mode_note`` why, and ``force_error`` the largest relative force error of the compiled step against
+    eager. ``drift_eV_per_atom`` [B] of
     the conserved quantity over the run (NaN where the ensemble has none) and ``displacement_A`` [B], the largest
     distance of an atom from its start (drift of the centre of mass removed), both over saved frames.
     """

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from . import checkpoint
 from .barostat import scaled_cell
 from .bias import Hills, Restraints
 from .checkpoint import OtherSimulation
+from .chunk import Keep
 from .fastpath import CompiledDiffers, Form, again, check_on_the_way, choose
 from .forces import ModelForces
 from .images import Images
@@ -51,6 +53,7 @@ TAIL = 32  # consecutive steps kept of a replica before it failed
 BENDING_FS = 500.0  # of Langevin at BENDING_PER_FS before a straight molecule starts, see `Run.bent`
 BENDING_PER_FS = 0.05
 APART = 2**40  # steps from which the random numbers of that are drawn, far from those of the simulation
+Tail = deque[tuple[int, Callable[[], State]]]  # (steps done, the state after them)
 log = logging.getLogger("ffbench.engine")
 
 
@@ -76,7 +79,7 @@ def simulate(
 
     A model that raises costs what one that answers NaN costs: the replica for which it raises, from that step on.
 
-    ``compile``: "auto" compiles the force call or the whole step when that pays off for this length and is possible,
+    ``compile``: "auto" compiles the step when that pays off for this length and is possible,
     "require" raises ValueError when it is not possible, "off" never does. A compiled form is checked against eager on
     the start before it is trusted; the choice is made once per simulation and recorded in the outcome. One that turns
     out wrong on the way (compared at every checkpoint and at the end) starts the simulation again without it.
@@ -170,10 +173,20 @@ class Run:
 
     def advance(self, state: State, watch: Watch, step: int) -> tuple[State, Watch]:
         """One step of all replicas."""
-        noise = self.noise(step) if self.noise else None
-        if self.form.advance is not None:
-            return self.form.advance(state, watch, noise)
-        return watched_step(self.integrator, state, watch, self.system, self.rule, self.force, self.limits, noise)
+        return self.chunk(state, watch, step, 1)
+
+    def chunk(
+        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda step, made: None
+    ) -> tuple[State, Watch]:
+        """``n`` steps of all replicas from step ``first`` on; ``keep`` gets the state after each, as a function."""
+        if self.form.steps is not None:
+            return self.form.steps.advance(state, watch, first, n, keep)
+        for step in range(first, first + n):
+            noise = self.noise(step) if self.noise else None
+            settings = (self.system, self.rule, self.force, self.limits, noise)
+            state, watch = watched_step(self.integrator, state, watch, *settings)
+            keep(step + 1, partial(_same, state))
+        return state, watch
 
     def resume_form(self, folder: Path, option: str, steps: int) -> None:
         """Choose the form, or take the one that the checkpoint was made with; a form that is gone restarts the run."""
@@ -182,7 +195,7 @@ class Run:
             self.form = choose(self, option, steps)
             return
         mode, note = saved[1]["mode"], saved[1]["note"]
-        self.form = Form(note=note) if mode == "eager" else again(self)
+        self.form = Form(note=note) if mode == "eager" else again(self, saved[1].get("places"))
         if self.form.mode != mode:
             log.warning(
                 "started again: the checkpoint was made in the form %r, here only %r works", mode, self.form.mode
@@ -233,14 +246,20 @@ class Run:
                 late.unlink()
 
         every = protocol.metadynamics.every if protocol.metadynamics else 0
-        tail: deque[tuple[int, State]] = deque(maxlen=TAIL + protocol.save_every)
+        tail: Tail = deque(maxlen=TAIL + protocol.save_every)
         stride = max(1, protocol.save_every * state.positions.nbytes // 2**23)  # at most tens of MB
-        alive, any_alive = watch.alive, bool(watch.alive.any())
-        while step < total and any_alive:
-            state, watch = self.advance(state, watch, step)
-            step += 1
+
+        def keep(step: int, made: Callable[[], State]) -> None:
             if step % stride == 0:
-                tail.append((step, state))
+                tail.append((step, made))
+
+        alive = watch.alive.cpu().numpy()
+        while step < total and alive.any():
+            n = self.until_next_event(step)
+            state, watch = self.chunk(state, watch, step, n, keep)
+            step += n
+            if self.form.steps is not None and (step % CHECKPOINT_STEPS == 0 or step == total):
+                check_on_the_way(self, state, watch, step)
             if every and step > skip and (step - skip) % every == 0:
                 assert self.hills is not None
                 self.hills.deposit(state.positions, system.kt, watch.alive)
@@ -251,19 +270,20 @@ class Run:
                     scale = torch.exp(state.thermostat[:, 0] / 3) if self.integrator.npt else None
                     conserved = self._conserved(state)
                     watch = monitors.check(state.positions, conserved, watch, scale=scale, regular=saving)
-                for b in (alive & ~watch.alive).nonzero().flatten().tolist():
+                before, alive = alive, watch.alive.cpu().numpy()
+                for b in np.flatnonzero(before & ~alive).tolist():
                     self._keep_tail(Recorder(*about, f"failure-{b:04d}", optional), tail, b, int(watch.failed_at[b]))
-                alive, any_alive = watch.alive, bool(watch.alive.any())
                 if step > skip and saving:
-                    self._record(recorder, state, step - skip, step_ps, alive.cpu().numpy())
+                    self._record(recorder, state, step - skip, step_ps, alive)
                     progress(step / total)
             if checkpointing:
-                if self.form.mode != "eager":
-                    check_on_the_way(self, self.form, state, step)
                 recorder.flush(piece)
                 piece += 1
                 kept = {**state._asdict(), **watch._asdict(), **monitors.state(), **self.model_forces.state()}
                 meta = {"piece": piece, "mode": self.form.mode, "note": self.form.note}
+                if self.form.steps is not None:
+                    meta["places"] = self.form.steps.places
+                    self.form.steps.lists.forget()
                 meta |= {"calls": self.model_forces.calls, "raised": self.model_forces.raised}
                 meta["wall_s"] = earlier_s + time.perf_counter() - begun
                 if self.hills is not None:
@@ -272,8 +292,6 @@ class Run:
                 checkpoint.save(folder, step, kept, meta)
                 self.model_forces.rebuild()
                 tail.clear()  # a resumed run cannot know it either
-        if self.form.mode != "eager":
-            check_on_the_way(self, self.form, state, step)
         recorder.flush(piece)
         progress(1.0)
 
@@ -299,6 +317,14 @@ class Run:
             displacement_A=monitors.displacement.cpu().numpy(),
         )
 
+    def until_next_event(self, step: int) -> int:
+        """Steps that can be done without a look: up to a saved frame, a hill, a checkpoint or the end."""
+        p, skip = self.protocol, self.protocol.equilibration_steps
+        ends = [skip + p.steps, (step // CHECKPOINT_STEPS + 1) * CHECKPOINT_STEPS]
+        for every in (p.save_every, p.metadynamics.every if p.metadynamics else p.save_every):
+            ends.append(skip + ((step - skip) // every + 1) * every)
+        return min(ends) - step
+
     def _monitors(self) -> FrameMonitors:
         p = self.protocol
         if p.drift_limit_eV_per_atom is not None and self.integrator.conserved is None:
@@ -312,28 +338,34 @@ class Run:
         return None if quantity is None else quantity(state, self.system, self.rule)
 
     def _record(self, recorder: Recorder, state: State, step: int, step_ps: np.ndarray, alive: np.ndarray) -> None:
-        def numpy(values: Tensor) -> np.ndarray:
-            return values.detach().cpu().numpy()
+        columns = {
+            "positions": state.positions,
+            "potential": state.energy,
+            "kinetic": kinetic_energy(state.velocities, self.system.masses),
+            "temperature": kinetic_temperature(state, self.system),
+            "internal": internal_temperature(state, self.system),
+        }
+        if "velocities" in recorder.optional:
+            columns["velocities"] = state.velocities * FS
+        if "cell_scale" in recorder.optional:
+            columns["cell_scale"] = torch.exp(state.thermostat[:, 0] / 3)
+        # One copy from the device, not one for each.
+        sizes = [part[0].numel() for part in columns.values()]
+        flat = torch.cat([part.detach().reshape(len(alive), -1) for part in columns.values()], 1).cpu().numpy()
+        parts = np.split(flat, np.cumsum(sizes)[:-1], axis=1)
+        host = {name: part.reshape(columns[name].shape) for name, part in zip(columns, parts)}
+        recorder.add(step, step * step_ps, alive=alive, **host)
 
-        recorder.add(
-            step,
-            step * step_ps,
-            numpy(state.positions),
-            numpy(state.energy),
-            numpy(kinetic_energy(state.velocities, self.system.masses)),
-            numpy(kinetic_temperature(state, self.system)),
-            alive,
-            velocities=numpy(state.velocities) * FS if "velocities" in recorder.optional else None,
-            cell_scale=np.exp(numpy(state.thermostat[:, 0]) / 3) if "cell_scale" in recorder.optional else None,
-            internal=numpy(internal_temperature(state, self.system)),
-        )
-
-    def _keep_tail(self, recorder: Recorder, tail: deque, replica: int, failed_at: int) -> None:
+    def _keep_tail(self, recorder: Recorder, tail: Tail, replica: int, failed_at: int) -> None:
         only = np.arange(len(self.start.positions)) == replica
         step_ps = np.broadcast_to(np.asarray(self.protocol.time_step_fs, float) / 1000, len(only))
-        for step, state in [entry for entry in tail if entry[0] <= failed_at][-TAIL:]:
-            self._record(recorder, state, step - self.protocol.equilibration_steps, step_ps, only)
+        for step, made in [entry for entry in tail if entry[0] <= failed_at][-TAIL:]:
+            self._record(recorder, made(), step - self.protocol.equilibration_steps, step_ps, only)
         recorder.flush(0)
+
+
+def _same(state: State) -> State:
+    return state
 
 
 def make_system(start: Start, protocol: Protocol, integrator: Integrator, device) -> System:

@@ -7,6 +7,7 @@ that dies or is late costs that call, which raises one line; the next call start
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -16,11 +17,13 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +31,7 @@ from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
 LIMIT = "FFBENCH_CALL_LIMIT_S"
 STATED = ("cutoff", "elements", "dtype", "conservative", "batched", "uses_charge", "uses_spin")
+BEAT_S = 5.0  # between signs of life within a unit
 CUT_OFF = (EOFError, BrokenPipeError, ConnectionResetError, pickle.UnpicklingError)
 
 
@@ -35,6 +39,10 @@ class ProcessLost(RuntimeError):
     """The child died or did not answer in time."""
 
     whole = True  # it says nothing of one replica: nobody is asked alone, a new process a step
+
+
+class CannotRunThere(Exception):
+    """A unit cannot be sent to the process; its calls can."""
 
 
 class RaisedThere(RuntimeError):
@@ -92,6 +100,17 @@ class Remote:
         answer = self.child.ask({"name": self.name, "member": self.member, "batch": sent})
         return Prediction(**{k: torch.from_numpy(v).to(batch.positions.device) for k, v in answer.items()})
 
+    def work(self, function: Callable[..., Any], *arguments: Any, progress: Callable[[float], None]) -> Any:
+        """``function(model, progress, *arguments)`` there, beside the model.
+
+        `CannotRunThere` for a function or arguments that cannot be sent, or that the process does not know.
+        """
+        try:
+            packed = pickle.dumps((function, arguments))
+        except Exception as error:
+            raise CannotRunThere(str(error)) from None
+        return self.child.ask({"name": self.name, "work": packed, "limit": call_limit()}, progress)
+
 
 class Child:
     """One process for all models of a spec, started when it is first needed."""
@@ -125,32 +144,41 @@ class Child:
             self.end()
         self.process = self.pipe = self.end = None
 
-    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, message: dict[str, Any], progress: Callable[[float], None] = lambda done: None) -> Any:
         if self.process is None:
             self.start()
-        return self._exchange(message, "a call")
+        message["deterministic"] = torch.are_deterministic_algorithms_enabled()
+        return self._exchange(message, "a call", progress)
 
-    def _exchange(self, message: Any, during: str) -> Any:
+    def _exchange(self, message: Any, during: str, progress: Callable[[float], None] = lambda done: None) -> Any:
         assert self.pipe is not None
         limit = call_limit()
         try:
             self.pipe.send(message)
-            if not self.pipe.poll(limit):
-                self.stop()
-                raise ProcessLost(
-                    f"its process gave no answer within {limit:g} s in {during} and was ended; if it only needs more "
-                    f"time, set {LIMIT}{self._reinstall()}"
-                )
-            answer = self.pipe.recv()
+            answer: dict[str, Any] = {"sign": None}
+            while "sign" in answer:  # of life, within a unit
+                if answer["sign"] is not None:
+                    progress(answer["sign"])
+                if not self.pipe.poll(limit):
+                    self.stop()
+                    raise ProcessLost(
+                        f"its process gave no answer within {limit:g} s in {during} and was ended; if it only needs "
+                        f"more time, set {LIMIT}{self._reinstall()}"
+                    )
+                answer = self.pipe.recv()
         except CUT_OFF:
             raise self._lost(during) from None
         except BaseException:  # an interrupt between question and answer: the next answer would be the wrong one
             self.stop()
             raise
+        if "cannot" in answer:
+            raise CannotRunThere(answer["cannot"])
         if "refused" in answer:
             refused = ValueError(answer["refused"])
             refused.frames = answer.get("frames", "")  # type: ignore[attr-defined]
             raise refused
+        if "full" in answer:
+            raise OSError(answer["full"])
         if "error" in answer:
             if answer["memory"]:
                 raise MemoryError(answer["error"])
@@ -219,6 +247,7 @@ def provider_of(spec: str) -> Any:
 
 def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer batches until the other side is gone."""
+    from ..engine.determinism import ask_for_determinism
     from .embedding import members_of, with_embedding
     from .inside import contents, parameter_count
     from .resolve import card, resolve
@@ -248,13 +277,15 @@ def serve(pipe: Connection) -> None:
     pipe.send({"said": said})
     while True:
         message = pipe.recv()
+        ask_for_determinism(message["deterministic"])
+        if "work" in message:
+            pipe.send(_work(pipe, models[message["name"]], message))
+            continue
         try:
             model = models[message["name"]]
             if message["member"] is not None:
                 model = members_of(model)[message["member"]]
-            batch = {
-                k: v if isinstance(v, bool) or v is None else torch.from_numpy(v) for k, v in message["batch"].items()
-            }
+            batch = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in message["batch"].items()}
             out = model(AtomsBatch(**batch))
             answer: dict[str, Any] = {
                 "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}
@@ -264,6 +295,52 @@ def serve(pipe: Connection) -> None:
             line, frames = told(error)
             answer = {"error": line, "frames": frames, "memory": memory}
         pipe.send(answer)
+
+
+def _work(pipe: Connection, model: ForceField, message: dict[str, Any]) -> dict[str, Any]:
+    """What a function gives in this process. Until then signs of life, but none out of a call that hangs."""
+    from .tracebacks import told
+
+    try:
+        function, arguments = pickle.loads(message["work"])
+    except Exception as error:
+        return {"cannot": f"{type(error).__name__}: {error}"}
+    one_at_a_time, over = threading.Lock(), threading.Event()
+    calling = False
+
+    def sign(done: float | None = None) -> None:
+        with one_at_a_time:
+            if not over.is_set():
+                pipe.send({"sign": done})
+
+    def call(batch: AtomsBatch) -> Prediction:
+        nonlocal calling
+        calling = True
+        try:
+            return model(batch)
+        finally:
+            calling = False
+
+    def beat() -> None:
+        was = False
+        while not over.wait(min(BEAT_S, message["limit"] / 4)):
+            if not (calling and was):
+                with contextlib.suppress(*CUT_OFF, OSError):
+                    sign()
+            was = calling
+
+    threading.Thread(target=beat, daemon=True).start()
+    call.__wrapped__ = model  # type: ignore[attr-defined]
+    try:
+        return {"said": function(replace(model, fn=call), sign, *arguments)}
+    except OSError as error:
+        return {"full": str(error.__cause__ or error)}
+    except (Exception, SystemExit) as error:
+        line, frames = told(error)
+        return {"error": line, "frames": frames, "memory": False}
+    finally:
+        with one_at_a_time:
+            over.set()
 
 
 def _follow(parent: int) -> None:

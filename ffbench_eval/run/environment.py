@@ -33,6 +33,7 @@ def environment(device: str, timed: bool = True) -> Environment:
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
         kernel_s=_kernel_seconds(device) if timed else None,
+        deterministic=torch.device(device).type == "cpu" or torch.are_deterministic_algorithms_enabled(),
     )
 
 

@@ -21,6 +21,7 @@ from ffbench_data.atomic import write_text
 from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
 
+from ..engine import determinism
 from ..kinds.domains import stated
 from ..models import interrupts
 from ..models import resolve as model_room
@@ -102,6 +103,7 @@ def evaluate(
     tasks: list[str] | str | None = None,
     quiet: bool = False,
     isolate: bool | None = None,
+    deterministic: bool = False,
 ) -> Report:
     """Score ``model`` on ``suite`` and write ``report.json`` and ``report.html`` into the run folder.
 
@@ -116,13 +118,16 @@ def evaluate(
     - ``workers``: processes that work side by side (needs the extra ``dask``); 0 works in this one.
     - ``isolate``: the model of a spec is loaded and called in a process of its own, so that a crash or a call that
       never ends costs one unit; by default so for models of other people's packages.
+    - ``deterministic``: on a GPU, ask torch for the same sums in every run, which is slower; a model with an operation
+      that cannot ends as ``model_error``. On the CPU every run is the same anyway.
 
     Raises ValueError (one line) for anything wrong with the arguments or with the model's first answer.
 
     >>> report = evaluate(my_model, "mini")  # doctest: +SKIP
     >>> report.tasks["ethanol_accuracy"].metrics["force_mae"].value  # doctest: +SKIP
     """
-    with interrupts.watched():
+    device = doors.device(device)
+    with interrupts.watched(), determinism.deterministic(deterministic, device):
         try:
             return _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate)
         except KeyboardInterrupt as error:
@@ -133,7 +138,6 @@ def evaluate(
 
 def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate) -> Report:
     begun = time.perf_counter()
-    device = doors.device(device)
     seed, workers, compile = doors.seed(seed), doors.workers(workers), doors.compile(compile)
     doors.spawned()
     models, spec = model_room.resolve(model, isolate)
@@ -290,6 +294,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     }
     if compile != "auto" and kind.compiled:
         made_by["compile"] = compile
+    if torch.are_deterministic_algorithms_enabled() and made_by["device"] != "cpu":
+        made_by["deterministic"] = "yes"
     rows = kind.plan(task, data, seed, model)
     content = data.used.content_sha256
     units = [make_unit(task, inputs, seed=seed, data=content, model="+".join(marks), **made_by) for inputs in rows]

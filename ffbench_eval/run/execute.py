@@ -208,9 +208,17 @@ def run_unit(
         clock.note()
         progress(done)
 
-    members = kind.count_members(unit.inputs)
+    def work() -> dict[str, Any]:
+        there = _work_there(unit, model, part, moved, compile)
+        if there is not None and not there[1]:
+            return there[0]
+        safe = guarded(model)
+        out = _work(kind, unit, data, safe, part, moved, compile) if there is None else there[0]
+        more = kind.after(unit.task, data, safe, part, out)
+        return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
+
     try:
-        out = _outcome(unit, part, members, lambda: _work(kind, unit, data, guarded(model), part, moved, compile))
+        out = _outcome(unit, part, kind.count_members(unit.inputs), work)
     finally:
         clock.note(now=True)
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
@@ -247,12 +255,47 @@ def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress,
 
     inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
     try:
-        out = kind.module.run_unit(*inputs)
+        return kind.module.run_unit(*inputs)
     except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
         _emptied(part)
-        out = kind.module.run_unit(*inputs)
-    more = kind.after(unit.task, data, model, part, out)
-    return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
+        return kind.module.run_unit(*inputs)
+
+
+def _work_there(unit: Unit, model: ForceField, part: Path, progress, compile: str) -> tuple[dict, bool] | None:
+    """(What the unit gives, whether it gave something) where it runs wholly in the process of an isolated model, and
+    the engine can compile the model there.
+
+    ``None`` if it has to be run here: the model is not isolated, the kind has nothing to compile, or the unit cannot be
+    sent there.
+    """
+    from ..engine.memory import OutOfMemory
+    from ..models.isolated import CannotRunThere, Remote
+    from ..models.tracebacks import told
+
+    if not isinstance(model.fn, Remote) or not unit.task.kind.compiled:
+        return None
+    try:
+        return model.fn.work(unit_here, unit, part.resolve(), compile, progress=progress)
+    except CannotRunThere:
+        return None
+    except MemoryError as error:
+        raise OutOfMemory(unit.task.kind.count_members(unit.inputs), str(error)) from None
+    except (RuntimeError, ValueError) as error:  # its process died, gave no sign of life, or did not start again
+        raise ModelFailure(clean("\n".join(told(error)).strip())) from None
+
+
+def unit_here(model: ForceField, progress, unit: Unit, part: Path, compile: str) -> tuple[dict, bool]:
+    """(what the unit gives, or the states of its failure; whether it gave something): in the model's own process."""
+    from .data import load_task_data
+
+    kind, done = unit.task.kind, []
+
+    def work() -> dict[str, Any]:
+        done.append(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile))
+        return done[0]
+
+    out = _outcome(unit, part, kind.count_members(unit.inputs), work)
+    return out, bool(done)
 
 
 def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..models.resolve import FROM_FILE
 from .execute import Result, Unit, run_unit
 
@@ -48,7 +50,7 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars, note)
             # One unit a worker: Dask would deal all out at once, and moves them too late when a worker has none left.
             while left and len(running) < workers:
                 p, unit = left.popleft()
-                sent = (unit, packed[id(p.model)], str(run), compile)
+                sent = (unit, packed[id(p.model)], str(run), compile, torch.are_deterministic_algorithms_enabled())
                 running[client.submit(_work, *sent, key=unit.address, retries=1, pure=False)] = (p, unit)
             with suppress(TimeoutError):
                 wait(list(running), timeout=POLL_S, return_when="FIRST_COMPLETED")
@@ -114,13 +116,13 @@ def _unpacked(model: bytes):
     return pickle.loads(model)
 
 
-def _work(unit: Unit, model: bytes, run: str, compile: str) -> Result:
+def _work(unit: Unit, model: bytes, run: str, compile: str, deterministic: bool) -> Result:
     """In the worker: load the data again (cached by the operating system) and run the unit."""
-    import torch
-
+    from ..engine.determinism import ask_for_determinism
     from .data import load_task_data
 
     torch.set_num_threads(1)
+    ask_for_determinism(deterministic)
     folder = unit.folder(Path(run))
     mark = folder.with_name(folder.name + ".progress")
     last = 0.0

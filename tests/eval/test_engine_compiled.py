@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from ffbench_data.contract import ForceField
-from ffbench_eval.engine import compiled, fastpath
+from ffbench_eval.engine import bias, compiled, fastpath
 from ffbench_eval.engine import run as engine_run
+from ffbench_eval.engine.bias import MetadynamicsRule
+from ffbench_eval.engine.chunk import Steps
+from ffbench_eval.engine.lists import lists_for
 from ffbench_eval.engine.run import Protocol, Run, simulate
-from ffbench_eval.engine.static import Padded, capacity_for, listed_call, open_call
+from ffbench_eval.engine.static import StaticForces
 from ffbench_eval.engine.trajectory import read_trajectories
 from ffbench_eval.engine.watch import new_watch
 from tests.eval.engine_systems import F64, cluster, crystal, morse
@@ -31,46 +34,36 @@ def steep():
     return ForceField.from_energy(energy, cutoff=1.6, dtype=F64)
 
 
+def static_forces(run, positions, **places):
+    forces = StaticForces(run.model_forces, lists_for(run.model_forces, [positions], places))
+    forces.lists.make(positions)
+    return forces, forces(positions, torch.ones(len(positions), dtype=torch.bool), *forces.lists.tensors())
+
+
 def test_pairs_beyond_the_cutoff_go_to_the_ghosts():
     run = Run(steep(), cluster(), OPEN, 0)
     x = torch.tensor(cluster().positions)
-    energy, forces = open_call(run.model_forces)(run.model_forces.prepare(x)[0])
+    _, (energy, forces, flags) = static_forces(run, x)
     expected_energy, expected = run.model_forces(x)
     torch.testing.assert_close(energy, expected_energy)
-    torch.testing.assert_close(forces.view_as(expected), expected)
+    torch.testing.assert_close(forces, expected)
+    assert not flags.any()
 
 
-def test_unused_places_of_a_padded_list_change_nothing_and_overflow_is_refused():
-    run = Run(morse(), crystal(), Protocol("nve", 300.0, 1.0, 0.05, 5.0), 0)
+@pytest.mark.parametrize("cutoff", [4.0, 1.5], ids=["skin", "nearest images"])
+def test_unused_places_of_a_list_change_nothing_and_too_few_are_told(cutoff):
+    model = replace(morse(), cutoff=cutoff)
+    run = Run(model, crystal(), Protocol("nve", 300.0, 1.0, 0.05, 5.0), 0)
     x = torch.tensor(crystal().positions) + 0.05 * torch.randn(2, 32, 3, dtype=F64)
-    flat, half, shift = run.model_forces.prepare(x)
-    padded = Padded(listed_call(run.model_forces), run.model_forces, capacity_for(half.shape[1]))
-    assert padded.capacity > half.shape[1]
-    energy, forces = padded(flat, half, shift)
+    made, (energy, forces, flags) = static_forces(run, x)
+    pairs = run.model_forces.prepare(x)[1].shape[1]
+    assert made.lists.capacity > pairs
     expected_energy, expected = run.model_forces(x)
     torch.testing.assert_close(energy, expected_energy)
-    torch.testing.assert_close(forces.view_as(expected), expected)
-    padded.capacity = half.shape[1] - 1
-    assert padded(flat, half, shift) is None
-    assert padded.overflows == 1
-
-
-@pytest.mark.parametrize("ensemble", ["nve", "nose_hoover", "nose_hoover_mdsim", "bussi", "langevin"])
-def test_the_traced_step_is_the_eager_step(ensemble):
-    run = Run(morse(), cluster(), Protocol(ensemble, (100.0, 200.0, 300.0), (0.5, 1.0, 1.5), 0.05, 5.0), 0)
-    function, arguments = fastpath._whole_step(run)
-    graph = compiled.trace(function, arguments)
-    form = fastpath._step_form(run, graph, arguments)
-    state, watch = run.first_state(), new_watch(3)
-    state = state._replace(energy=state.energy * torch.tensor([1.0, float("nan"), 1.0]))
-    eager, eager_watch = state, watch
-    for step in range(5):
-        noise = run.noise(step) if run.noise else None
-        state, watch = form.advance(state, watch, noise)
-        eager, eager_watch = run.advance(eager, eager_watch, step)
-    for a, b in zip((*state, *watch), (*eager, *eager_watch)):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    assert fastpath.force_error(run, form) < 1e-10
+    torch.testing.assert_close(forces, expected)
+    assert flags.tolist() == [False, False]
+    assert static_forces(run, x, edges=pairs)[1][2].tolist() == [False, False]
+    assert static_forces(run, x, edges=pairs - 1)[1][2].tolist() == [False, True]
 
 
 def test_a_traced_step_retires_a_replica_as_the_eager_one_does():
@@ -80,12 +73,11 @@ def test_a_traced_step_retires_a_replica_as_the_eager_one_does():
         return torch.where(atoms[:, 0, 0] > 0.1, torch.nan, e)
 
     run = Run(ForceField.from_energy(energy, None, dtype=F64), cluster(), Protocol("nve", 3000.0, 1.0, 0.05, 5.0), 0)
-    function, arguments = fastpath._whole_step(run)
-    form = fastpath._step_form(run, compiled.trace(function, arguments), arguments)
+    form = Steps(run, lists_for(run.model_forces, []), compiled.trace)
     state, watch = run.first_state(), new_watch(3)
     eager, eager_watch = state, watch
     for step in range(60):
-        state, watch = form.advance(state, watch, None)
+        state, watch = form.advance(state, watch, step, 1)
         eager, eager_watch = run.advance(eager, eager_watch, step)
     assert not watch.alive.all()
     for a, b in zip((*state, *watch), (*eager, *eager_watch)):
@@ -128,8 +120,8 @@ def test_the_number_of_atoms_can_be_traced():
         return batch.positions.new_zeros(batch.n_systems) + batch.n_atoms * batch.positions.square().sum()
 
     run = Run(ForceField.from_energy(energy, None, dtype=F64), cluster(), OPEN, 0)
-    function, arguments = fastpath._whole_step(run)
-    assert compiled.trace(function, arguments) is not None
+    form = Steps(run, lists_for(run.model_forces, []), compiled.trace)
+    assert form.compiled(run.first_state(), new_watch(3), 0) is not None
 
 
 def test_short_runs_missing_compilers_and_bad_options(tmp_path, monkeypatch):
@@ -172,13 +164,13 @@ def scaled(index, factor):
 @pytest.mark.parametrize(
     ("start", "index", "said"),
     [
-        (cluster(), 0, "steps"),  # of a whole step: positions, velocities, forces, energy, thermostat
+        (cluster(), 0, "steps"),  # positions, velocities, forces, energy, thermostat
         (cluster(), 1, "steps"),
         (cluster(), 2, "forces"),
         (cluster(), 3, "steps"),
         (cluster(), 4, "steps"),
-        (crystal(), 0, "steps"),  # of a force call: energy, forces
-        (crystal(), 1, "forces"),
+        (crystal(), 0, "steps"),
+        (crystal(), 2, "forces"),
     ],
 )
 def test_no_result_of_a_compiled_form_may_differ(tmp_path, monkeypatch, start, index, said):
@@ -204,15 +196,14 @@ def test_a_model_that_answers_otherwise_when_traced_runs_eagerly(tmp_path, monke
         simulate(model, cluster(), OPEN, tmp_path, seed=0, compile="require")
 
 
-@pytest.mark.parametrize("start", [cluster(), crystal()], ids=["step", "force"])
+@pytest.mark.parametrize("start", [cluster(), crystal()], ids=["open", "periodic"])
 @pytest.mark.parametrize("checkpoint_steps", [20, 2000])
 def test_a_compiled_form_that_turns_wrong_on_the_way_is_dropped(tmp_path, monkeypatch, start, checkpoint_steps):
     """Right at the start and near it, wrong some calls later: as of a branch that was frozen."""
     monkeypatch.setenv("FFBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(engine_run, "CHECKPOINT_STEPS", checkpoint_steps)
     calls = itertools.count()
-    forces = 2 if not start.pbc.any() else 1
-    monkeypatch.setattr(fastpath, "build", altered(scaled(forces, 1.3), lambda values: next(calls) > 20))
+    monkeypatch.setattr(fastpath, "build", altered(scaled(2, 1.3), lambda values: next(calls) > 20))
     eager = simulate(morse(), start, OPEN, tmp_path / "eager", seed=3, compile="off")
     found = simulate(morse(), start, OPEN, tmp_path / "found", seed=3, compile="require")
     assert found.mode == "eager"
@@ -230,8 +221,17 @@ def traced_only(graph, arguments, path):
     return lambda *values: tuple(graph(*values))
 
 
-@pytest.mark.parametrize("start", [cluster(), crystal()], ids=["step", "force"])
-def test_the_form_is_kept_when_a_killed_run_goes_on(tmp_path, monkeypatch, start):
+@pytest.mark.parametrize(
+    ("start", "protocol"),
+    [
+        (cluster(), OPEN),
+        (crystal(), OPEN),
+        (cluster(), replace(OPEN, metadynamics=MetadynamicsRule(((0, 1, 2, 3),), 0.01, 0.35, 6.0, 7))),
+    ],
+    ids=["open", "periodic", "hills"],
+)
+def test_the_form_is_kept_when_a_killed_run_goes_on(tmp_path, monkeypatch, start, protocol):
+    monkeypatch.setattr(bias, "ROWS", 2)  # the tensors of hills grow on the way, and the step is compiled anew
     monkeypatch.setenv("FFBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(engine_run, "CHECKPOINT_STEPS", 20)
     monkeypatch.setattr(fastpath, "build", traced_only)
@@ -245,11 +245,11 @@ def test_the_form_is_kept_when_a_killed_run_goes_on(tmp_path, monkeypatch, start
 
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    whole = simulate(morse(), start, OPEN, tmp_path / "whole", seed=3, compile="require")
+    whole = simulate(morse(), start, protocol, tmp_path / "whole", seed=3, compile="require")
     with pytest.raises(Killed):
-        simulate(morse(), start, OPEN, tmp_path / "cut", seed=3, progress=kill, compile="require")
-    cut = simulate(morse(), start, OPEN, tmp_path / "cut", seed=3)
-    assert whole.mode == cut.mode == ("step" if start.pbc.sum() == 0 else "force")
+        simulate(morse(), start, protocol, tmp_path / "cut", seed=3, progress=kill, compile="require")
+    cut = simulate(morse(), start, protocol, tmp_path / "cut", seed=3)
+    assert whole.mode == cut.mode == "step"
     assert "from the cache" in cut.mode_note
     for a, b in zip(read_trajectories(tmp_path / "whole"), read_trajectories(tmp_path / "cut")):
         np.testing.assert_array_equal(a.positions, b.positions)
@@ -277,19 +277,27 @@ def test_a_run_whose_form_is_gone_starts_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [cluster(), crystal()], ids=["step", "force"])
-def test_machine_code_is_the_eager_run(tmp_path, monkeypatch, start):
+@pytest.mark.parametrize(
+    ("model", "start", "protocol"),
+    [
+        (morse(), cluster(), replace(OPEN, ensemble="nose_hoover")),
+        (morse(), crystal(), OPEN),
+        (replace(morse(), cutoff=1.5), crystal(), OPEN),
+        (morse(), cluster(), replace(OPEN, metadynamics=MetadynamicsRule(((0, 1, 2, 3),), 0.01, 0.35, 6.0, 7))),
+    ],
+    ids=["open", "skin", "nearest images", "hills"],
+)
+def test_machine_code_is_the_eager_run(tmp_path, monkeypatch, model, start, protocol):
     """Minutes on a busy machine: AOTInductor compiles C++."""
     monkeypatch.setenv("FFBENCH_CACHE", str(tmp_path / "cache"))
     runs = {}
     for option in ("off", "require"):
-        (tmp_path / option).mkdir()
-        outcome = simulate(morse(), start, OPEN, tmp_path / option, seed=3, compile=option)
+        outcome = simulate(model, start, protocol, tmp_path / option, seed=3, compile=option)
         runs[option] = read_trajectories(tmp_path / option)
-    assert outcome.mode != "eager"
+    assert outcome.mode == "step"
     assert outcome.force_error < 1e-10
-    for a, b in zip(runs["off"], runs["require"]):
+    for a, b in zip(runs["off"], runs["require"], strict=True):
         np.testing.assert_allclose(a.positions, b.positions, atol=1e-5)
     begun = list((tmp_path / "cache").rglob("*.pt2"))
-    simulate(morse(), start, OPEN, tmp_path / "require", seed=3, compile="require")
+    simulate(model, start, protocol, tmp_path / "require", seed=3, compile="require")
     assert list((tmp_path / "cache").rglob("*.pt2")) == begun

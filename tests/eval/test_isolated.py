@@ -6,14 +6,19 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
 import reference_models
 from ffbench_data import collate, load_frames
-from ffbench_eval import evaluate
+from ffbench_eval import evaluate, load_suite
+from ffbench_eval.engine.trajectory import read_trajectories
+from ffbench_eval.models import isolated as isolated_module
 from ffbench_eval.models.isolated import LIMIT, ProcessLost, isolated, provider_of
 from ffbench_eval.models.resolve import card, resolve
+from ffbench_eval.run.data import load_task_data
+from ffbench_eval.run.execute import make_unit, run_unit
 from ffbench_eval.run.first_answer import look, stated
 from reference_models.providers import providers, published
 from tests.conftest import ROOT
@@ -60,6 +65,36 @@ def test_a_provider_that_kills_its_process_costs_one_unit(tmp_path, suite):
     assert report.tasks["errors"].statuses == {"ok": 2}  # 60 frames, and 100 to align on
     assert report.tasks["errors"].metrics["force_mae"].value > 0
     assert report.model.name == "stand-in"
+
+
+def test_a_unit_runs_in_the_process_of_its_model_and_gives_what_it_gives_here(tmp_path, suite, monkeypatch):
+    """Not one call a step from here; and the engine there can look into the model, so that it may compile it."""
+    asked = []
+    call = isolated_module.Remote.__call__
+    monkeypatch.setattr(
+        isolated_module.Remote, "__call__", lambda self, batch: asked.append(batch.n_systems) or call(self, batch)
+    )
+    there = evaluate(spec(tmp_path), suite, out=tmp_path / "there", quiet=True, isolate=True, tasks=["dynamics"])
+    here = evaluate(spec(tmp_path), suite, out=tmp_path / "here", quiet=True, isolate=False, tasks=["dynamics"])
+    one, other = there.tasks["dynamics"].units[0], here.tasks["dynamics"].units[0]
+    assert (one.status, one.force_calls) == (other.status, other.force_calls)
+    assert asked.count(PAIR) < 6 < 10 < one.force_calls  # what the cost was estimated from
+    assert "cannot be traced" not in one.mode_note
+    a, b = (read_trajectories(next((tmp_path / name).glob("units/dynamics-*"))) for name in ("there", "here"))
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x.positions, y.positions)
+
+
+def test_a_unit_whose_call_never_ends_is_ended_at_the_limit(tmp_path, suite, monkeypatch):
+    """Also where the process beats on: a call that hangs gives no sign of life."""
+    trouble = "energy.n = getattr(energy, 'n', 0) + 1; time.sleep(1e9 if energy.n > 20 else 0)"
+    model = isolated(spec(tmp_path, trouble))
+    task = load_suite(suite, tasks=["dynamics"]).tasks[0]
+    unit = make_unit(task, {"replicas": [0, 1]}, seed=0, model="m", data="d")
+    monkeypatch.setenv(LIMIT, "3")
+    result = run_unit(unit, load_task_data(task), model, tmp_path / "run", compile="off")
+    assert result.status == ["model_error"] * 2
+    assert "gave no answer within 3 s in a call and was ended" in result.detail[0]
 
 
 def test_a_call_that_never_ends_is_ended_at_the_limit_and_the_next_one_answers(tmp_path, monkeypatch):

@@ -12,8 +12,10 @@ from ffbench_data import collate, load_frames
 from ffbench_eval import evaluate, from_ase
 from ffbench_eval.engine import fastpath, run
 from ffbench_eval.engine.bias import MetadynamicsRule, Restraint
+from ffbench_eval.engine.lists import lists_for
 from ffbench_eval.engine.monitors import RdfPair, RdfWatch
 from ffbench_eval.engine.protocol import Protocol
+from ffbench_eval.engine.static import StaticStep
 from ffbench_eval.engine.trajectory import read_trajectories
 from reference_models import build, configuration, load
 from reference_models.train import Recipe, train
@@ -99,8 +101,8 @@ def fixed_places(function, arguments):
     [
         (cluster(), Protocol("nose_hoover", 300.0, 1.0, **SHORT), "step"),
         (cluster(), Protocol("langevin", 300.0, 1.0, **SHORT), "step"),
-        (cluster(), Protocol("langevin", 300.0, 1.0, **SHORT, **BIAS), "force"),
-        (crystal(), Protocol("nose_hoover", 300.0, 1.0, **SHORT), "force"),
+        (cluster(), Protocol("langevin", 300.0, 1.0, **SHORT, **BIAS), "step"),
+        (crystal(), Protocol("nose_hoover", 300.0, 1.0, **SHORT), "step"),
     ],
     ids=["open", "noise", "bias", "crystal"],
 )
@@ -108,6 +110,8 @@ def test_what_a_cuda_graph_would_hold_gives_the_eager_run(start, protocol, mode,
     """Everything but the capture itself, which needs a GPU."""
     here = run.simulate(morse(), start, protocol, tmp_path / "here", seed=1, compile="off")
     monkeypatch.setattr(fastpath, "capture", fixed_places)
+    for name in ("fused", "capturable"):
+        monkeypatch.setattr(fastpath, name, lambda function, arguments: function)  # is not traced there
     with OtherDevice():
         far = run.simulate(there(morse()), start, protocol, tmp_path / "there", seed=1, compile="require")
         eager = run.simulate(there(morse()), start, protocol, tmp_path / "auto", seed=1)
@@ -134,30 +138,37 @@ def test_the_watchman_notes_what_a_gpu_waits_for():
             assert bool(seen) == waits, (run_it(), seen)
 
 
-def waits_of(model, start, protocol, part):
-    """What a GPU would wait for in one step, or in one force call, as they are compiled or captured."""
+def waits_of(model, start, protocol):
+    """What a GPU would wait for in one step, as it is compiled or captured."""
     with OtherDevice():
         one = run.Run(there(model), start, protocol, 0)
-        function, arguments = part(one)
-        function(*arguments)  # what is made once, is made
+        x = torch.as_tensor(np.array(start.positions, float)).to(DEVICE)
+        lists = lists_for(one.model_forces, [x])
+        lists.make(x)
+        step, noise = StaticStep(one, lists), one.noise(0) if one.noise else None
+        flags = torch.zeros(2, dtype=torch.bool).to(DEVICE)
+        arguments = step.arguments(one.first_state(), run.new_watch(len(x), DEVICE), flags, noise)
+        step(*arguments)  # what is made once, is made
         with Watchman() as seen:
-            function(*arguments)
+            step(*arguments)
     return seen
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 def test_a_whole_step_waits_for_nothing(ensemble):
-    assert waits_of(morse(), cluster(), Protocol(ensemble, 300.0, 1.0, **SHORT), fastpath._whole_step) == []
+    assert waits_of(morse(), cluster(), Protocol(ensemble, 300.0, 1.0, **SHORT)) == []
 
 
 def test_a_whole_step_with_times_and_temperatures_of_its_own_waits_for_nothing():
     own = Protocol("langevin", (200.0, 300.0, 400.0), (0.5, 1.0, 0.7), restraints=BIAS["restraints"], **SHORT)
-    assert waits_of(morse(), cluster(), own, fastpath._whole_step) == []
+    assert waits_of(morse(), cluster(), own) == []
 
 
 @pytest.mark.parametrize("start", [cluster(), crystal()], ids=["open", "crystal"])
-def test_a_force_call_waits_for_nothing(start):
-    assert waits_of(morse(), start, Protocol("nve", 300.0, 1.0, **SHORT), fastpath._force_call) == []
+@pytest.mark.parametrize("cutoff", [4.0, 1.5])
+def test_a_step_with_its_list_waits_for_nothing(start, cutoff):
+    """All pairs; in the crystal a list with a skin, or nearest images."""
+    assert waits_of(dataclasses.replace(morse(), cutoff=cutoff), start, Protocol("nve", 300.0, 1.0, **SHORT)) == []
 
 
 @pytest.mark.parametrize("start", [cluster(), crystal()], ids=["open", "crystal"])
@@ -176,7 +187,7 @@ def test_an_eager_step_waits_for_its_edges_and_its_monitors_and_for_no_more(ense
 
 @pytest.mark.parametrize("periodic", [False, True], ids=["open", "periodic"])
 @pytest.mark.parametrize("family", ["painn", "schnet", "transformer", "deeppot_se", "forcenet"])
-def test_the_force_call_of_every_family_waits_for_nothing(family, periodic, monkeypatch):
+def test_the_step_of_every_family_waits_for_nothing(family, periodic, monkeypatch):
     """As it is traced: there the transformer has a fixed number of slots."""
     from reference_models import transformer
 
@@ -186,10 +197,12 @@ def test_the_force_call_of_every_family_waits_for_nothing(family, periodic, monk
     x = np.stack([frames[k].positions for k in range(2)]).astype(float)
     box = 9.0 * np.eye(3) if periodic else np.zeros((3, 3))
     start = run.Start(x, frames[0].atomic_numbers.astype(int), np.full(9, 12.0), box, np.full(3, periodic))
-    assert waits_of(model, start, Protocol("nve", 300.0, 1.0, **SHORT), fastpath._force_call) == []
+    assert waits_of(model, start, Protocol("nve", 300.0, 1.0, **SHORT)) == []
 
 
-def test_without_a_gpu_there_is_no_cuda_graph(tmp_path):
+def test_without_a_gpu_there_is_no_cuda_graph(tmp_path, monkeypatch):
+    for name in ("fused", "capturable"):
+        monkeypatch.setattr(fastpath, name, lambda function, arguments: function)
     with OtherDevice(), pytest.raises(ValueError, match="compile='require', but no CUDA graph"):
         run.simulate(
             there(morse()), cluster(), Protocol("nve", 300.0, 1.0, **SHORT), tmp_path, seed=1, compile="require"

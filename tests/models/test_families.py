@@ -213,6 +213,20 @@ def test_a_traced_transformer_says_when_its_slots_are_too_few(molecule):
     assert torch.isfinite(call(positions)[0]).all()
 
 
+def test_a_traced_transformer_ranks_the_neighbours_of_a_system_and_not_of_the_batch():
+    """[A, K, K] places: K of the largest system, whatever else is in the batch."""
+    from ffbench_eval.engine.compiled import trace
+
+    model = small("transformer")
+    frames = load_frames("ethanol_gfn2", split="test")[:3]
+    batch = dataclasses.replace(collate(frames).to(dtype=F64), largest=9)
+    call, positions = as_function(model, batch)
+    graph = trace(call, [positions])
+    shapes = [node.meta["val"].shape for node in graph.graph.nodes if isinstance(node.meta.get("val"), torch.Tensor)]
+    assert {s[1] for s in shapes if len(s) == 3 and s[0] == 27 and s[1] == s[2]} == {8}
+    torch.testing.assert_close(graph(positions)[0], model(batch).energy, rtol=1e-5, atol=1e-5)
+
+
 def test_total_energies_keep_their_digits_in_float32():
     model = build("schnet", elements=ELEMENTS)
     model.fn.shift[6] = -1000.0
