@@ -34,8 +34,8 @@ energy=-1.0 Properties=species:S:1:pos:R:3:forces:R:3
 H 0 0 0 0 0 0
 O 0 0 1 0 0 0
 """
-PIECES = [b"\x00", b"[", b"{", b": ", b"- ", b"&a ", b"*a", b"!!python/name:os.system ", b"nan", b"1e999", b"-1", b"9" * 40,
-          b"\xff\xfe", b"\n", b"'", b"null"]  # fmt: skip
+PIECES = [b"\x00", b"[", b"{", b": ", b"- ", b"&a ", b"*a", b"!!python/name:os.system ", b"nan", b"1e999", b"-1",
+          b"9" * 40, b"\xff\xfe", b"\n", b"'", b"null"]  # fmt: skip
 
 
 def npz():
