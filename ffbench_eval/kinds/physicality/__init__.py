@@ -42,7 +42,7 @@ def _share(name: str, label: str, place: int = 0) -> MetricSpec:
     return MetricSpec(name, label, "1", "higher", high=1.0, zero=True, continuous=False, columns=columns)
 
 
-METRICS = (
+_SPECS = (
     MetricSpec(
         "jacobian_asymmetry",
         "asymmetry of the force Jacobian",
@@ -96,7 +96,7 @@ METRICS = (
 )
 
 
-METRICS = tuple(replace(m, limit=LIMITS[m.name]) for m in METRICS)
+METRICS = tuple(replace(m, limit=LIMITS[m.name]) for m in _SPECS)
 
 
 def beyond(task: TaskReport) -> list[str]:

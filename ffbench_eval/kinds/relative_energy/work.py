@@ -104,7 +104,8 @@ def _name(data, row: int) -> str:
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Errors over the reactions that the model covers; one it failed on counts as no difference, as the note says."""
     facts = data.reference.facts
-    energy, state = np.full(len(data.frames), np.nan), {}
+    energy = np.full(len(data.frames), np.nan)
+    state: dict[int, str] = {}
     for result in results:
         with np.load(result.folder / "energies.npz") as got:
             energy[got["rows"]] = got["energy"]
