@@ -148,12 +148,13 @@ def _plan(model: str, suite: Any, task: list[str] | None, seed: int) -> None:
     table = Table("task", "what", "units", "about")
     left_out: dict[str, list[str]] = {}
     for p in planned:
-        if p.why_not:
-            left_out.setdefault(p.why_not, []).append(p.task.name)
-        else:
+        if isinstance(p, evaluation.Ready):
             table.add_row(p.task.name, p.task.title, str(len(p.units)), evaluation.duration(p.seconds))
-    whole = evaluation.duration(sum(p.seconds for p in planned))
-    table.add_row("all", "", str(sum(len(p.units) for p in planned)), whole)
+        else:
+            left_out.setdefault(p.why, []).append(p.task.name)
+    runs = evaluation.ready(planned)
+    whole = evaluation.duration(sum(p.seconds for p in runs))
+    table.add_row("all", "", str(sum(len(p.units) for p in runs)), whole)
     console = Console(highlight=False)
     console.print(table)
     for why, names in left_out.items():

@@ -36,9 +36,10 @@ class Strict(BaseModel):
 class Floor(Strict):
     """Errors of independent runs of the truth against the pooled rest of the reference, at this length.
 
-    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it. ``windows``: how
-    many windows of this length that do not overlap the two quantiles rest on (``None``: not stated); ``note`` says
-    where they are interpolated.
+    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it; 0: no runs, but
+    the stated uncertainty of reference values (``note`` says whose), p95 twice that. ``windows``: how many windows of
+    this length that do not overlap the two quantiles rest on (``None``: not stated); ``note`` says where they are
+    interpolated.
     """
 
     median: float

@@ -13,7 +13,7 @@ _WHERE = {
     "Cases": ".kinds.selective.cases",
     "ask": ".kinds.selective.cases",
     "cases_of": ".kinds.selective.cases",
-    "with_embedding": ".kinds.selective.hooks",
+    "with_embedding": ".models.embedding",
     "Probe": ".kinds.selective.probe",
     "ProbeNetwork": ".kinds.selective.network",
     "LinearProbe": ".kinds.selective.simple",

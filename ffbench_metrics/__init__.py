@@ -11,7 +11,28 @@ from ffbench_metrics.comparison import (
     rank_intervals,
 )
 from ffbench_metrics.conservation import EnergyDrift, conservativeness, nve_drift
-from ffbench_metrics.distributions import histogram_error, jensen_shannon, rdf_error, wasserstein, wright_factor
+from ffbench_metrics.diatomics import (
+    dimer_bond_length_error,
+    dimer_energy_flips,
+    dimer_energy_jump,
+    dimer_energy_mae,
+    dimer_force_flips,
+    dimer_force_jump,
+    dimer_force_mae,
+    dimer_force_variation,
+    dimer_frequency_error,
+    dimer_tortuosity,
+    dimer_wall_error,
+    dimer_well_error,
+)
+from ffbench_metrics.distributions import (
+    histogram_error,
+    jensen_shannon,
+    rdf_chi,
+    rdf_error,
+    wasserstein,
+    wright_factor,
+)
 from ffbench_metrics.dynamics import (
     diffusivity,
     diffusivity_from_msd,
@@ -59,6 +80,15 @@ from ffbench_metrics.noise_floor import (
     replica_floor,
 )
 from ffbench_metrics.pairs import distance_counts, number_of_pairs, pair_distance_counts
+from ffbench_metrics.physicality import Repulsion, equivariance_error, jacobian_asymmetry, largest_jump, repulsion
+from ffbench_metrics.relative_energy import (
+    curve_minimum,
+    no_difference_mae,
+    rank_correlation,
+    reaction_energies,
+    relative_energy_bias,
+    relative_energy_mae,
+)
 from ffbench_metrics.selective import (
     ReliabilityDiagram,
     accuracy_at_coverage,
@@ -125,6 +155,7 @@ from ffbench_metrics.thermodynamics import (
     kinetic_temperature,
     maxwell_boltzmann_test,
 )
+from ffbench_metrics.vibrations import frequency_mae, harmonic_frequencies, zero_point_energy
 from ffbench_metrics.violations import OnTrajectoryError, energy_violation, force_violation, on_trajectory_error
 
 __version__ = "0.1.0"
@@ -138,6 +169,7 @@ __all__ = [
     "PairedComparison",
     "RankIntervals",
     "ReliabilityDiagram",
+    "Repulsion",
     "RestrictedMean",
     "Stability",
     "SurvivalCurve",
@@ -165,10 +197,23 @@ __all__ = [
     "count_spurious_extrema",
     "count_turning_points",
     "coverage_at_risk",
+    "curve_minimum",
     "diffusivity",
     "diffusivity_from_msd",
     "diffusivity_single_lag",
     "dihedrals",
+    "dimer_bond_length_error",
+    "dimer_energy_flips",
+    "dimer_energy_jump",
+    "dimer_energy_mae",
+    "dimer_force_flips",
+    "dimer_force_jump",
+    "dimer_force_mae",
+    "dimer_force_variation",
+    "dimer_frequency_error",
+    "dimer_tortuosity",
+    "dimer_wall_error",
+    "dimer_well_error",
     "distance_counts",
     "distance_histogram",
     "distance_histogram_from_counts",
@@ -180,6 +225,7 @@ __all__ = [
     "energy_roughness",
     "energy_stability",
     "energy_violation",
+    "equivariance_error",
     "error_quantiles",
     "excess_augrc",
     "excess_aurc",
@@ -201,11 +247,15 @@ __all__ = [
     "free_energy_integral_error",
     "free_energy_marginal",
     "free_energy_surface",
+    "frequency_mae",
     "group_bootstrap",
+    "harmonic_frequencies",
     "heat_capacity",
     "histogram_error",
+    "jacobian_asymmetry",
     "jensen_shannon",
     "kinetic_temperature",
+    "largest_jump",
     "limit_stability",
     "maxwell_boltzmann_test",
     "mean_squared_displacement",
@@ -213,6 +263,7 @@ __all__ = [
     "net_force_rounding",
     "net_torque",
     "net_torque_rounding",
+    "no_difference_mae",
     "noise_floor",
     "normalised_score",
     "number_of_pairs",
@@ -220,16 +271,22 @@ __all__ = [
     "on_trajectory_error",
     "pair_distance_counts",
     "paired_comparison",
+    "rank_correlation",
     "rank_intervals",
     "rdf",
+    "rdf_chi",
     "rdf_error",
     "rdf_from_counts",
     "rdf_stability",
     "rdf_window_errors",
+    "reaction_energies",
     "reference_bond_lengths",
+    "relative_energy_bias",
+    "relative_energy_mae",
     "reliability_diagram",
     "replica_floor",
     "replica_interval",
+    "repulsion",
     "restricted_mean",
     "reweighting_weights",
     "risk_coverage_curve",
@@ -245,4 +302,5 @@ __all__ = [
     "why_no_interval",
     "within",
     "wright_factor",
+    "zero_point_energy",
 ]

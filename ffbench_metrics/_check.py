@@ -23,8 +23,9 @@ def checked(
     sizes = {} if sizes is None else sizes
     fits = array.ndim == len(letters)
     if fits:
+        seen = dict(sizes)  # a letter twice in one shape is one size too
         for letter, size in zip(letters, array.shape):
-            fits = fits and (int(letter) == size if letter.isdigit() else sizes.get(letter, size) == size)
+            fits = fits and (int(letter) == size if letter.isdigit() else seen.setdefault(letter, size) == size)
     if not fits:
         known = ", ".join(f"{k}={v}" for k, v in sizes.items())
         known = f" with {known}" if known else ""

@@ -47,6 +47,33 @@ def rdf_error(g: Any, reference: Any, *, r_max: float = 6.0) -> float:
     return float(np.abs(g - reference).sum() * (r_max / len(g)))
 
 
+def rdf_chi(g: Any, measured: Any, error: Any) -> float:
+    """Mean of |g - g_measured| in units of the measurement's own error.
+
+    Args:
+        g, measured: [bins], at the same distances.
+        error: [bins], one standard error of the measured g; bins where it is 0 (nothing was measured) are left out.
+
+    Returns:
+        At least 0; about 0.8 for a g(r) that differs from the measured one by its errors alone.
+
+    Raises:
+        ValueError: an error that is negative, or 0 everywhere.
+
+    Example:
+        >>> rdf_chi([1.0, 1.2, 5.0], [1.0, 1.0, 0.0], [0.1, 0.1, 0.0]).__round__(12)
+        1.0
+    """
+    sizes: dict[str, int] = {}
+    model = checked("g", g, "B", sizes).astype(np.float64)
+    truth = checked("measured", measured, "B", sizes).astype(np.float64)
+    sigma = checked("error", error, "B", sizes).astype(np.float64)
+    if (sigma < 0).any() or not (sigma > 0).any():
+        raise ValueError("error must be at least 0, and positive in some bin")
+    known = sigma > 0
+    return float(np.mean(np.abs(model - truth)[known] / sigma[known]))
+
+
 def wright_factor(g: Any, reference: Any, *, rooted: bool = True) -> float:
     """Wright factor of a pair distribution function.
 

@@ -6,13 +6,17 @@ the work, which is imported when it is first needed. The work is plain functions
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypedDict, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +37,7 @@ class MetricSpec:
     - ``nothing``: what the trivial baseline is, as people say it.
     - ``gloss``: the value in other words, with its factor: a number that holds without labels, floor or baseline.
     - ``curve``: the report's curve that shows it, by the start of its name; ``{}`` is the part.
+    - ``limit``: a check: a value on the wrong side of it is a fault.
     - ``timed``: a property of the machine, which no rerun has to repeat.
     - ``version``: of the definition; a change raises it.
 
@@ -59,6 +64,7 @@ class MetricSpec:
     nothing: str = "nothing"
     gloss: tuple[str, float] | None = None
     curve: str = ""
+    limit: float | None = None
     parts: Mapping[str, str] | None = None
     separator: str = "_"
     join: str = ", "
@@ -72,6 +78,10 @@ class MetricSpec:
     @property
     def domain(self) -> tuple[float, float]:
         return self.low, self.high
+
+    def beyond(self, value: float) -> bool:
+        """Whether a value lies beyond the limit, where there is one."""
+        return self.limit is not None and (value < self.limit if self.better == "higher" else value > self.limit)
 
     def part_of(self, key: str) -> str | None:
         """The part of the family that ``key`` names, ``""`` for the metric itself, ``None`` for another metric.
@@ -97,6 +107,16 @@ class MetricSpec:
         return f"{self.name}{self.separator}{part}" if part else self.name
 
 
+class UnitValues(TypedDict, total=False):
+    """What every kind's ``run_unit`` returns; a kind adds its own keys in a `TypedDict` of its room."""
+
+    status: Required[list[str]]
+    detail: list[str]
+    force_calls: int
+    mode: str
+    mode_note: str
+
+
 class Work(Protocol):
     """The functions that a kind's module has to have; those it may have are methods of `Kind` with a default."""
 
@@ -106,8 +126,36 @@ class Work(Protocol):
     def calls(self, task: Any, inputs: dict, data: Any, model: Any) -> tuple[int, float]: ...
     def run_unit(
         self, task: Any, inputs: dict, data: Any, model: Any, folder: Path, progress: Callable, compile: str = "auto"
-    ) -> dict[str, Any]: ...
+    ) -> Mapping[str, Any]: ...
     def score(self, task: Any, results: Sequence[Any], data: Any) -> tuple[dict[str, Metric], dict[str, Curve]]: ...
+
+
+NEEDED = ("Parameters", "plan", "calls", "run_unit", "score")
+HOOKS = (
+    "plan_for_model",
+    "sample_rows",
+    "other_frames",
+    "lacks",
+    "after",
+    "headline",
+    "anchors",
+    "write_files",
+    "groups",
+)
+
+
+@cache
+def _check(kind: str, module: ModuleType) -> None:
+    """ValueError for a kind's module that lacks a function, or with one that is meant for a hook and never called."""
+    work = module.__name__
+    for name in NEEDED:
+        if not hasattr(module, name):
+            raise ValueError(f"kind {kind!r}: {work} has no {name}; a kind needs {', '.join(NEEDED)}")
+    own = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == work and n[0] != "_"]
+    for name in own:
+        near = difflib.get_close_matches(name, (*NEEDED, *HOOKS), 1, 0.8)
+        if near and name not in (*NEEDED, *HOOKS):
+            raise ValueError(f"kind {kind!r}: {work} has a function {name}, which nobody calls; is {near[0]} meant?")
 
 
 @dataclass(frozen=True)
@@ -163,7 +211,9 @@ class Kind:
 
     @property
     def module(self) -> Work:
-        return cast(Work, importlib.import_module(self.work))
+        module = importlib.import_module(self.work)
+        _check(self.name, module)
+        return cast(Work, module)
 
     def _hook(self, name: str) -> Callable[..., Any] | None:
         return getattr(self.module, name, None)
@@ -210,6 +260,11 @@ class Kind:
         """Metrics without values, but with the noise floor and the trivial baseline that the data alone give."""
         find = self._hook("anchors")
         return find(task, data) if find else {}
+
+    def groups(self, task: Any, data: Any) -> list[str]:
+        """What members share, a label for each in the task's order: an interval draws equal ones together."""
+        find = self._hook("groups")
+        return find(task, data) if find else []
 
     def write_files(self, task: Any, results: Sequence[Any], data: Any, run: Path, title: str) -> None:
         """Files beside the report."""

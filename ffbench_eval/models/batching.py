@@ -13,7 +13,7 @@ from ffbench_data.contract import ForceField
 from ..engine.memory import OutOfMemory, memory_guard
 
 if TYPE_CHECKING:
-    from ..run.execute import ModelFailure
+    from .guard import ModelFailure
 
 BATCH_ATOMS = {"cpu": 512, "cuda": 16384}  # the edges of 512 atoms stay in a CPU's cache; a GPU wants more at once
 
@@ -41,7 +41,7 @@ def in_parts(
     >>> in_parts(len, np.arange(5), 2)
     [2, 2, 1]
     """
-    from ..run.execute import ModelFailure
+    from .guard import ModelFailure
 
     answers, start = [], 0
     while start < len(rows):

@@ -219,11 +219,10 @@ def provider_of(spec: str) -> Any:
 
 def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer batches until the other side is gone."""
-    from ..kinds.selective.cases import members_of
-    from ..kinds.selective.hooks import with_embedding
-    from ..run.first_answer import told
+    from .embedding import members_of, with_embedding
     from .inside import contents, parameter_count
     from .resolve import card, resolve
+    from .tracebacks import told
 
     first = pipe.recv()
     torch.set_num_threads(first["threads"])

@@ -17,13 +17,13 @@ from ffbench_data.contract import ForceField
 from ffbench_data.datacard import known
 
 from ..report import ModelCard
-from ..run.first_answer import ModelRaised
-from ..run.identity import fingerprint
-from ..run.interrupts import of_the_user
 from ..words import clean
 from .ase import from_ase, is_calculator
+from .identity import fingerprint
 from .inside import parameter_count
+from .interrupts import of_the_user
 from .torchsim import from_torchsim, is_torchsim
+from .tracebacks import ModelRaised
 
 FROM_FILE = "ffbench_model_"  # modules loaded from a path get this prefix
 Models = Mapping[str, ForceField] | ForceField

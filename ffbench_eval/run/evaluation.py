@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,19 +22,24 @@ from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
 
 from ..kinds.domains import stated
+from ..models import interrupts
 from ..models import resolve as model_room
 from ..models.coverage import lacking
+from ..models.guard import guarded
+from ..models.identity import Identity, Known
+from ..models.tracebacks import full_traceback
 from ..report import DatasetUsed, ModelCard, Report, Status, TaskReport, UnitReport
+from ..stderr import tell
 from ..suite import Suite, Task, load_suite
 from ..words import clean
-from . import doors, first_answer, interrupts
+from . import doors, first_answer
 from . import environment as machine
+from .data import TaskData, load_task_data, used
 from .execute import (
     Result,
     Unit,
     complete,
     damage,
-    guarded,
     halves,
     load_result,
     make_unit,
@@ -42,34 +47,46 @@ from .execute import (
     set_aside,
     singles,
 )
-from .identity import Identity, Known
-from .progress import tell
 
 
 @dataclass
-class TaskData:
-    """What a task measures on: its frames, the dataset's reference observables and where they come from."""
-
-    frames: Any
-    reference: Any
-    used: DatasetUsed
-
-
-@dataclass
-class Planned:
-    """A task, its units, its data and the model that answers it (``None``: unsupported, and why)."""
+class Ready:
+    """A task with its data, the model that answers it and its units."""
 
     task: Task
     data: TaskData
-    model: ForceField | None
+    model: ForceField
     units: list[Unit]
-    why_not: str = ""
     seconds: float = 0.0
     longest: float = 0.0  # unit of it, in seconds
-    absent: bool = False  # the data is not on this machine: not run, which says nothing about the model
     identities: dict[str, Identity] = field(default_factory=dict)  # who answers, by data set asked about
     common: str = ""  # of these the one that every run of this model asks about
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A task that the model cannot answer, and why."""
+
+    task: Task
+    data: TaskData
+    why: str
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A task whose data is not on this machine: not run, which says nothing about the model."""
+
+    task: Task
+    data: TaskData
+    why: str
+
+
+Planned = Ready | Unsupported | Absent
+
+
+def ready(planned: Sequence[Planned]) -> list[Ready]:
+    return [p for p in planned if isinstance(p, Ready)]
 
 
 def evaluate(
@@ -147,7 +164,7 @@ def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, 
     return report
 
 
-def _write_pages(report: Report, planned: list[Planned], results: dict[str, Result], run: Path) -> None:
+def _write_pages(report: Report, planned: Sequence[Planned], results: dict[str, Result], run: Path) -> None:
     """The page and the files of kinds. The numbers are safe by now: what fails here is told and costs only itself."""
     try:
         report.to_html(run / "report.html")
@@ -155,7 +172,7 @@ def _write_pages(report: Report, planned: list[Planned], results: dict[str, Resu
         tell(
             f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
         )
-    for p in planned:
+    for p in ready(planned):
         if report.tasks[p.task.name].metrics:
             finished = [results[u.address] for u in p.units if u.address in results]
             try:
@@ -164,22 +181,22 @@ def _write_pages(report: Report, planned: list[Planned], results: dict[str, Resu
                 tell(f"files of task {p.task.name} could not be written ({type(error).__name__}: {error})")
 
 
-def oddities(planned: list[Planned]) -> Iterator[str]:
+def oddities(planned: Sequence[Planned]) -> Iterator[str]:
     """Each warning about a model once per data set; then the packages without which the report will lack numbers."""
     said = set()
-    for p in planned:
+    for p in ready(planned):
         for text in p.warnings:
-            if (id(p.model), p.task.dataset, text) not in said and p.model is not None:
+            if (id(p.model), p.task.dataset, text) not in said:
                 said.add((id(p.model), p.task.dataset, text))
                 yield f"model {p.model.name!r} on {p.task.data_name}: {text}"
     yield from missing_packages(planned)
 
 
-def missing_packages(planned: list[Planned]) -> list[str]:
+def missing_packages(planned: Sequence[Planned]) -> list[str]:
     """One line for each missing package that a complete run, one that can be submitted, needs."""
     lacking: dict[str, list[str]] = {}
-    for p in planned:
-        why = p.task.kind.lacks(p.task) if p.units else ""
+    for p in ready(planned):
+        why = p.task.kind.lacks(p.task)
         if why:
             lacking.setdefault(why, []).append(p.task.name)
     return [
@@ -201,14 +218,15 @@ def plan(
     """Every task of the suite with its data, model and units. Asks each model a few times about each dataset; ``known``
     are the models that a run folder has met, so that one of them keeps its addresses."""
     asked = _Asked(Known() if known is None else known)
-    planned = []
+    planned: list[Planned] = []
     for task in suite.tasks:
         try:
             planned.append(_plan_task(task, models, seed, asked, device, compile))
         except NotBuilt as error:
             planned.append(_absent(task, error))
-    if planned and all(p.absent for p in planned):
-        raise ValueError(f"suite {suite.name}: no data set of it is on this machine: {planned[0].why_not}")
+    absent = [p for p in planned if isinstance(p, Absent)]
+    if absent and len(absent) == len(planned):
+        raise ValueError(f"suite {suite.name}: no data set of it is on this machine: {absent[0].why}")
     return planned
 
 
@@ -251,12 +269,12 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     model = model_room.for_dataset(models, task.data_name, task.config)
     if model is None:
         name = f"{task.data_name}:{task.config}" if task.config else task.data_name
-        return Planned(task, data, None, [], f"no model for dataset {name}")
+        return Unsupported(task, data, f"no model for dataset {name}")
     if kind.covers_parts():
         if not len(kind.sample_rows(data, model, 1)):
-            return Planned(task, data, None, [], "unsupported elements, charge or spin in every frame")
+            return Unsupported(task, data, "unsupported elements, charge or spin in every frame")
     elif why_not := lacking(model, data.frames):
-        return Planned(task, data, None, [], why_not)
+        return Unsupported(task, data, why_not)
     key = data_key(data.used)
     look = asked.on(model, key, data.frames, f"model {model.name!r} on {task.data_name}")
     who = {key: look.identity}
@@ -286,7 +304,7 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
     if shared:
         asked.known.mark(*shared)
     common = shared[0] if shared else ""
-    return Planned(task, data, model, units, identities=who, common=common, warnings=look.warnings)
+    return Ready(task, data, model, units, identities=who, common=common, warnings=look.warnings)
 
 
 def data_key(used: DatasetUsed) -> str:
@@ -294,47 +312,19 @@ def data_key(used: DatasetUsed) -> str:
     return f"{used.name}:{used.config}:{used.split}@{used.content_sha256[:8]}"
 
 
-def _absent(task: Task, error: Exception) -> Planned:
+def _absent(task: Task, error: Exception) -> Absent:
     used = DatasetUsed(
         name=task.dataset, config=task.config or "", split=task.parameters.split, version="", content_sha256=""
     )
-    return Planned(task, TaskData(None, None, used), None, [], str(error), absent=True)
+    return Absent(task, TaskData(None, None, used), str(error))
 
 
-def load_task_data(task: Task) -> TaskData:
-    """The frames of a task's split, the reference that ships with the dataset, and their hashes."""
-    from ffbench_data.load import dataset_folder, load_frames
-    from ffbench_data.observables import read_reference
-
-    split = task.parameters.split
-    frames, source = load_frames(task.dataset, task.config, split), used(task.dataset, task.config, split)
-    return TaskData(frames, read_reference(dataset_folder(task.dataset), source.config), source)
-
-
-def used(dataset: str, config: str | None, split: str) -> DatasetUsed:
-    """Where frames come from, with the hash of their content."""
-    from ffbench_data.datacard import card
-    from ffbench_data.load import provenance
-
-    source = provenance(dataset, config, split)
-    return DatasetUsed(
-        name=source["dataset"],
-        config=source["config"],
-        split=split,
-        version=source["version"],
-        content_sha256=source["splits"][split]["content_sha256"],
-        theory=card(dataset).theory,
-    )
-
-
-def estimate(planned: list[Planned], run: Path) -> None:
+def estimate(planned: Sequence[Planned], run: Path) -> None:
     """Fill in seconds per task from a few timed calls of this model on this machine; finished units cost nothing."""
     from ffbench_data.frames import collate
 
     timed: dict[tuple, float] = {}
-    for p in planned:
-        if p.model is None:
-            continue
+    for p in ready(planned):
         for unit in p.units:
             if load_result(unit, run):
                 continue
@@ -362,16 +352,20 @@ def _call_seconds(model: ForceField, batch) -> float:
     return best
 
 
-def _announce(planned: list[Planned], run: Path, workers: int) -> None:
+def _announce(planned: Sequence[Planned], run: Path, workers: int) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    total = sum(p.seconds for p in planned)
-    wall = max([total / workers, *(p.longest for p in planned)]) if workers > 1 else total
-    units = sum(len(p.units) for p in planned)
+    runs = ready(planned)
+    total = sum(p.seconds for p in runs)
+    wall = max([total / workers, *(p.longest for p in runs)]) if workers > 1 else total
+    units = sum(len(p.units) for p in runs)
     console.print(f"{len(planned)} tasks, {units} units, about {duration(wall)} on this machine -> {run}")
     for p in planned:
-        what = p.why_not or (f"about {duration(p.seconds)}" if p.seconds else "done before")
+        if isinstance(p, Ready):
+            what = f"about {duration(p.seconds)}" if p.seconds else "done before"
+        else:
+            what = p.why
         console.print(f"  {p.task.title}: {what}")
 
 
@@ -387,7 +381,7 @@ def duration(seconds: float) -> str:
 
 
 def _execute(
-    planned: list[Planned],
+    planned: Sequence[Planned],
     run: Path,
     workers: int,
     compile: str,
@@ -397,23 +391,23 @@ def _execute(
     """The results of all units; ``so_far`` writes the report of what there is, at first and after every task."""
     from .progress import Bars
 
-    todo = [(p, u) for p in planned for u in p.units]
+    runs = ready(planned)
+    todo = [(p, u) for p in runs for u in p.units]
     results: dict[str, Result] = {}
 
-    def note(p: Planned, unit: Unit, result: Result) -> None:
+    def note(p: Ready, unit: Unit, result: Result) -> None:
         results[unit.address] = result
         if len(results) < len(todo) and all(u.address in results for u in p.units):
             so_far(results)
 
     reused: dict[str, int] = {}
-    with Bars(planned, hidden=quiet) as bars:
+    with Bars(runs, hidden=quiet) as bars:
         waiting = []
         for p, unit in todo:
             if more := set_aside(unit, run):
                 tell(f"unit {unit.folder(run).name}: {', '.join(more)} is none of its files and is left aside")
             done = load_result(unit, run)
             if done:
-                assert p.model is not None
                 results[unit.address] = _completed(done, unit, p)
                 reused[p.model.name] = reused.get(p.model.name, 0) + 1
                 bars.update(p, unit, 1.0)
@@ -434,13 +428,12 @@ def _execute(
                 move = functools.partial(bars.update, p, unit)
                 note(p, unit, run_unit(unit, p.data, p.model, run, move, compile))
                 move(1.0)
-    results |= _rerun_in_halves(planned, results, run, compile)
+    results |= _rerun_in_halves(runs, results, run, compile)
     return results
 
 
-def _completed(done: Result, unit: Unit, p: Planned) -> Result:
+def _completed(done: Result, unit: Unit, p: Ready) -> Result:
     """The kept result with what it had to leave out; what it has stays good if that fails."""
-    assert p.model is not None
     try:
         return complete(done, unit, p.data, p.model)
     except OSError:
@@ -450,7 +443,7 @@ def _completed(done: Result, unit: Unit, p: Planned) -> Result:
         return done
 
 
-def _rerun_in_halves(planned, results, run: Path, compile: str) -> dict[str, Result]:
+def _rerun_in_halves(planned: list[Ready], results: dict[str, Result], run: Path, compile: str) -> dict[str, Result]:
     """Batches that ran out of memory are replaced by two of half the width, again and again down to one replica."""
     more: dict[str, Result] = {}
     for p in planned:
@@ -475,7 +468,7 @@ TO_COME = "the run is not finished: the same command goes on where it is"
 
 
 def assemble(
-    planned: list[Planned],
+    planned: Sequence[Planned],
     results: dict[str, Result],
     models: model_room.Models,
     spec: str,
@@ -493,14 +486,16 @@ def assemble(
     """
     tasks = {}
     for p in planned:
-        finished = [results[u.address] for u in p.units if u.address in results]
-        to_come = not whole and len(finished) < len(p.units)
+        asked = p.units if isinstance(p, Ready) else []
+        finished = [results[u.address] for u in asked if u.address in results]
+        to_come = not whole and len(finished) < len(asked)
         key = (p.task.name, to_come, *(r.address for r in finished))
         if key not in scored:
-            scored[key] = _scored(p, [] if to_come else finished)
+            none: tuple[Any, ...] = ({}, {}, "", "")
+            scored[key] = _scored(p, [] if to_come else finished) if isinstance(p, Ready) else none
         metrics, curves, headline, fault = scored[key]
         units = []
-        for u in p.units:
+        for u in asked:
             r = results.get(u.address)
             units.append(
                 UnitReport(address=u.address, status=["not_run"], detail=[] if whole else [TO_COME], wall_s=0.0)
@@ -517,9 +512,9 @@ def assemble(
             )
         if fault:
             units.append(UnitReport(address="", status=["harness_error"], detail=[fault], wall_s=0.0))
-        if p.why_not:
-            status: Status = "not_run" if p.absent else "unsupported"
-            units = [UnitReport(address="", status=[status], detail=[p.why_not], wall_s=0.0)]
+        if not isinstance(p, Ready):
+            status: Status = "not_run" if isinstance(p, Absent) else "unsupported"
+            units = [UnitReport(address="", status=[status], detail=[p.why], wall_s=0.0)]
         tasks[p.task.name] = TaskReport(
             kind=p.task.kind.name,
             version=p.task.version,
@@ -548,7 +543,7 @@ def assemble(
     ).sealed()
 
 
-def _scored(p: Planned, finished: list[Result]) -> tuple[dict, dict, str, str]:
+def _scored(p: Ready, finished: list[Result]) -> tuple[dict, dict, str, str]:
     """(metrics, curves, headline, ""), or nothing and why: scoring that fails costs its task, not the report."""
     if not finished:
         return {}, {}, "", ""
@@ -557,16 +552,16 @@ def _scored(p: Planned, finished: list[Result]) -> tuple[dict, dict, str, str]:
         metrics, curves = kind.module.score(p.task, finished, p.data)
         return stated(metrics), curves, kind.headline(finished), ""
     except Exception as error:
-        return {}, {}, "", clean(f"scoring failed: {first_answer.full_traceback(error)}")
+        return {}, {}, "", clean(f"scoring failed: {full_traceback(error)}")
 
 
-def _known_cards(planned: list[Planned], models: model_room.Models, spec: str) -> dict[str, ModelCard]:
+def _known_cards(planned: Sequence[Planned], models: model_room.Models, spec: str) -> dict[str, ModelCard]:
     """The card of every model with what it answered, by the name it is given under (``""`` for the only one)."""
     cards = {}
     for key, model in (models if isinstance(models, Mapping) else {"": models}).items():
-        answers = {k: one.answers for p in planned if p.model is model for k, one in p.identities.items()}
+        answers = {k: one.answers for p in ready(planned) if p.model is model for k, one in p.identities.items()}
         stated = first_answer.stated(model)
-        common = next((p.common for p in planned if p.model is model), "")
+        common = next((p.common for p in ready(planned) if p.model is model), "")
         cards[key] = model_room.known_as(model_room.card(model, spec), stated, answers, common)
     return cards
 

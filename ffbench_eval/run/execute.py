@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ffbench_data.atomic import PART, write_text
-from ffbench_data.contract import AtomsBatch, ForceField, Prediction
+from ffbench_data.contract import ForceField
 
 from ..kinds import Kind
+from ..models.guard import ModelFailure, guarded
 from ..suite import Task
 from ..words import clean
-from . import interrupts, surroundings
 
 RETRIED = {"harness_error", "out_of_memory"}  # a finished unit with only these is run again on resume
 SPENT, OWNER = "spent.json", "address"  # in an unfinished unit: seconds of earlier processes, and whose it is
@@ -187,63 +187,6 @@ def _with(unit: Unit, inputs: dict[str, Any]) -> Unit:
     return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
 
 
-class ModelFailure(Exception):
-    """The model raised. Its text: type and first line, then the frames of the traceback that are the model's own."""
-
-    whole = False  # true: of the call as such, not of a system in it
-
-    @property
-    def line(self) -> str:
-        return str(self).partition("\n")[0]
-
-
-def guarded(model: ForceField) -> ForceField:
-    """The same model, whose exceptions are told apart from our own (`SystemExit` and an interrupt that it raises too).
-
-    What it changes in the process around it is put back (`surroundings`), and a call has ``FFBENCH_CALL_LIMIT_S``
-    seconds (600), for each structure where a batch is no quicker. Its answers are copies without a graph: a model may
-    write the next one into the same tensors, and forces that carry gradients would chain the graph over all steps.
-    """
-    from dataclasses import replace
-
-    from ..engine.memory import OutOfMemory, memory_guard
-    from ..models.isolated import call_limit
-
-    limit = call_limit()
-
-    def call(batch: AtomsBatch) -> Prediction:
-        try:
-            longest = limit if model.batched else limit * batch.n_systems
-            with surroundings.limited(longest), surroundings.kept(), memory_guard(batch.n_systems):
-                out = model(batch)
-            if interrupts.pending():
-                raise KeyboardInterrupt
-        except OutOfMemory:
-            raise
-        except BaseException as error:
-            if interrupts.of_the_user(error):
-                raise
-            failure = ModelFailure(_told(error))
-            failure.whole = getattr(error, "whole", False)
-            raise failure from None
-        return copied(out)
-
-    call.__wrapped__ = model  # type: ignore[attr-defined]  # for kinds that need its members or a layer
-    return replace(model, fn=call)
-
-
-def copied(out: Prediction) -> Prediction:
-    """The same answer in tensors of its own, without a graph."""
-    return Prediction(**{k: None if v is None else v.detach().clone() for k, v in vars(out).items()})
-
-
-def _told(error: BaseException) -> str:
-    from .first_answer import told
-
-    line, frames = told(error)
-    return clean(f"{line}\n{frames}".strip())
-
-
 def run_unit(
     unit: Unit,
     data: Any,
@@ -315,7 +258,7 @@ def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress,
 def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from ..engine.compiled import CannotCompile
     from ..engine.memory import OutOfMemory
-    from .first_answer import full_traceback
+    from ..models.tracebacks import full_traceback
 
     try:
         return work()

@@ -8,11 +8,9 @@ order of the atoms, on where the molecule lies, on what else is in the batch or 
 from __future__ import annotations
 
 import math
-import traceback
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +19,15 @@ import torch
 from ffbench_data.contract import ForceField, Prediction
 from ffbench_data.frames import Frame, collate
 
+from ..models import identity as identities
 from ..models.coverage import covered
+from ..models.guard import copied
+from ..models.identity import Identity
 from ..models.inside import contents
+from ..models.interrupts import of_the_user
 from ..models.isolated import call_limit
-from . import identity as identities
-from .execute import copied
-from .identity import Identity
-from .interrupts import of_the_user
-from .surroundings import kept, limited
+from ..models.surroundings import kept, limited
+from ..models.tracebacks import ModelRaised
 
 ROWS = 5  # frames of a data set, more if that many do not show every element and kind of cell
 MOST_ROWS = 10
@@ -48,59 +47,12 @@ FORCE_UNITS = {  # what forces in eV/Angstrom become in other units
 ENERGY_UNITS = {"kcal/mol": 23.0605, "kJ/mol": 96.4853, "Hartree": 1 / 27.2114, "Rydberg": 1 / 13.6057, "meV": 1000.0}
 
 
-class ModelRaised(ValueError):
-    """The user's model raised: one line that says where; ``frames`` are its own lines of the traceback."""
-
-    def __init__(self, where: str, error: BaseException):
-        line, self.frames = told(error)
-        super().__init__(f"{where}: {line}")
-
-
 @dataclass(frozen=True)
 class Look:
     """What was found: who the model is on these frames, and one line per oddity."""
 
     identity: Identity
     warnings: list[str]
-
-
-def told(error: BaseException) -> tuple[str, str]:
-    """("Type: first line (file.py, line 3, in energy)", the traceback's frames that are not a library's).
-
-    >>> told(KeyError("species 8"))[0]
-    "KeyError: 'species 8'"
-    """
-    if isinstance(getattr(error, "frames", None), str):  # told in the process where it was raised
-        return str(error), error.frames  # type: ignore[attr-defined]
-    at, frames = own_frames(error)
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}{f' ({at})' if at else ''}", frames
-
-
-def own_frames(error: BaseException) -> tuple[str, str]:
-    """("file.py, line 3, in energy" of the innermost frame that is not a library's, the traceback of such frames)."""
-    frames = traceback.extract_tb(error.__traceback__)
-    mine = [f for f in frames if not _library(f.filename)]
-    if not mine:
-        return "", "".join(traceback.format_exception(error, limit=-3)).strip()
-    last = mine[-1]
-    text = "".join(traceback.format_list(mine) + traceback.format_exception_only(error))
-    return f"{Path(last.filename).name}, line {last.lineno}, in {last.name}", text.strip()
-
-
-def full_traceback(error: BaseException) -> str:
-    """Type and first line, then the last frames of the whole traceback: a fault of ours."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}\n{''.join(traceback.format_exception(error, limit=-6)).strip()}"
-
-
-HOMES = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("ffbench_eval", "ffbench_data"))
-
-
-def _library(filename: str) -> bool:
-    return filename.startswith((*HOMES, "<")) or any(
-        part in ("site-packages", "dist-packages") or part.startswith("python3.") for part in Path(filename).parts
-    )
 
 
 def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> Look:

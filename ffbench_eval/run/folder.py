@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..models.identity import same_model
 from ..report import ModelCard, Report, TaskReport
 from ..words import interval_text, metric_name, unit_name, value_text
-from .identity import same_model
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def _work(unit: Unit, model: bytes, run: str, compile: str) -> Result:
     """In the worker: load the data again (cached by the operating system) and run the unit."""
     import torch
 
-    from .evaluation import load_task_data
+    from .data import load_task_data
 
     torch.set_num_threads(1)
     folder = unit.folder(Path(run))

@@ -7,11 +7,7 @@ import time
 
 from tqdm import tqdm
 
-
-def tell(line: str) -> None:
-    """One line on stderr that is said whether or not a run is quiet."""
-    tqdm.write(f"ffbench: {' '.join(line.split())}", file=sys.stderr)
-
+from ..stderr import tell
 
 LINE_EVERY_S = 60.0
 

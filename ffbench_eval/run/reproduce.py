@@ -9,11 +9,11 @@ import numpy as np
 
 from ..kinds import Kind
 from ..models import resolve as models
+from ..models.identity import same_model
 from ..report import Metric, ModelCard, Report
 from ..suite import load_suite
 from . import evaluation
 from .execute import other_draws, run_unit
-from .identity import same_model
 
 ROUNDING = 1e-5  # absolute: a net force that should be zero is rounding and nothing else
 WIDTHS = 0.5  # of its interval, a score of selective classification: PROBE learns anew, from rounded embeddings
@@ -58,13 +58,13 @@ def reproduce(
         raise ValueError(f"suite {report.suite} is {suite.version} here, the report is of {report.suite_version}")
     planned = evaluation.plan(found, suite, report.seed)
     _same_models(report, evaluation._known_cards(planned, found, spec))
-    planned = [p for p in planned if p.units and not p.task.kind.timed]
-    for p in planned:
+    runs = [p for p in evaluation.ready(planned) if p.units and not p.task.kind.timed]
+    for p in runs:
         theirs = report.tasks[p.task.name].dataset
         if p.data.used != theirs:
             raise ValueError(f"task {p.task.name}: the data here are not the report's ({theirs.name} {theirs.version})")
-    pool = [(p, [u]) for p in planned if not p.task.kind.frames for u in p.units]
-    pool += [(p, p.units) for p in planned if p.task.kind.frames]
+    pool = [(p, [u]) for p in runs if not p.task.kind.frames for u in p.units]
+    pool += [(p, p.units) for p in runs if p.task.kind.frames]
     pool = [(p, group) for p, group in pool if _ran(report, p.task.name)]
     if not pool:
         raise ValueError("the report has no finished unit to run again")

@@ -21,12 +21,12 @@ from ffbench_eval.kinds import find_metric
 from ffbench_eval.kinds.statistics import BLOCK
 from ffbench_eval.report import Metric, TaskReport
 
-from .faults import RELATIVE, Fault, close, same
+from .faults import RELATIVE, UNKNOWN, Fault, close, same
+from .recompute_reactions import over_parents, reaction_faults, reaction_score
 from .recompute_selective import selective_faults, selective_score
 
 MAX_WIDTH = 1e3  # of an interval that cannot be worked out again, in units of its value
 ROUNDED = 1e-7  # values of scans are written with nine digits
-UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
 SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
 LOOSE = {  # selective scores that no other number of an entry fixes; shares of cases are at least whole counts
     *("auprc", "ece", "brier", "spearman", "residual_augrc"),
@@ -147,9 +147,10 @@ def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans
         if mine != metric.values:
             raise ValueError(f"they are not those of the {kind} scans")
     if metric.uncertainty.method == "bootstrap":
-        if not rules_of(task.kind).over_molecules:
+        own = rules_of(task.kind).over_molecules
+        if own is None:
             raise ValueError("a mean of this kind of task has no bootstrap interval")
-        return _over_molecules(name, metric.values, scans)
+        return own(name, metric.values, scans)
     return float(np.mean(known)), None if metric.uncertainty.method == "one_job" else _student(known)
 
 
@@ -221,6 +222,12 @@ def _root_mean(name: str, metric: Metric, known: list[float], task: TaskReport, 
     )
 
 
+def _share(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
+    if any(v not in (0.0, 1.0) for v in known):
+        raise ValueError("a member passes (1) or not (0)")
+    return float(np.mean(known)), _exact(int(sum(known)), len(known))
+
+
 def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
     length = task.parameters.get("length_ps")
     if not isinstance(length, int | float) or isinstance(length, bool) or length <= 0:
@@ -265,6 +272,7 @@ def _in_domain(name: str, value: float, ends: tuple[float, float] | None) -> tup
 
 RULES: dict[str, Callable[[str, Metric, list[float], TaskReport, Scans | None], Expected]] = {
     "mean": _mean,
+    "share": _share,
     "median": _median,
     "quantile_0.9": _ninetieth,
     "fraction": _fraction,
@@ -352,6 +360,22 @@ def _dynamics_faults(task: TaskReport) -> Iterator[Fault]:
             yield f".metrics.{name}.values", f"{len(metric.values)} values for {len(finished)} replicas that ran"
 
 
+def _structure_faults(task: TaskReport) -> Iterator[Fault]:
+    """One value per structure, and per dimer one that is there unless its element is not supported."""
+    dimers = task.parameters.get("dimers")
+    states = [s for u in task.units for s in u.status]
+    if not isinstance(dimers, list) or "not_run" in states or set(states) == {"unsupported"}:
+        return
+    structures = len(states) - len(dimers)
+    for name, metric in task.metrics.items():
+        of_dimers = name.startswith("dimer_")
+        members = len(dimers) if of_dimers else structures
+        if len(metric.values) != members:
+            yield f".metrics.{name}.values", f"{len(metric.values)} values for {members} members"
+        elif of_dimers and [v is None for v in metric.values] != [s != "ok" for s in states[structures:]]:
+            yield f".metrics.{name}.values", "are not those of the dimers that ended ok"
+
+
 def _scan_faults(task: TaskReport) -> Iterator[Fault]:
     states = [s for u in task.units for s in u.status]
     ok = sum(s == "ok" for s in states)
@@ -376,7 +400,8 @@ class KindRules:
 
     ``faults``: what its metrics say about each other; ``score``: of a metric, where it is not of its anchors;
     ``sampled``: metrics have samples; ``in_part``: a member that failed has numbers all the same; ``over_molecules``:
-    means of scans have intervals of a bootstrap over molecules; ``known``: entries can be worked out again at all.
+    a mean with the interval of a bootstrap over molecules, where means have such; ``known``: entries can be worked
+    out again at all.
     """
 
     faults: Callable[[TaskReport], Iterator[Fault]] | None = None
@@ -384,7 +409,7 @@ class KindRules:
     tolerance: float = RELATIVE
     sampled: bool = True
     in_part: bool = False
-    over_molecules: bool = False
+    over_molecules: Callable[[str, list[float | None], Scans | None], Expected] | None = None
     known: bool = True
 
 
@@ -392,9 +417,14 @@ class KindRules:
 OF_KIND = {
     "accuracy": KindRules(_accuracy_faults, in_part=True),
     "molecular_dynamics": KindRules(_dynamics_faults),
-    "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=True),
+    "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=_over_molecules),
+    "diatomics": KindRules(),
+    "relative_energy": KindRules(reaction_faults, reaction_score, over_molecules=over_parents),
     "selective": KindRules(selective_faults, selective_score, sampled=False, in_part=True),
     "speed": KindRules(),
+    "physicality": KindRules(_structure_faults),
+    "experiment": KindRules(),
+    "frequencies": KindRules(),
 }
 
 
@@ -418,7 +448,7 @@ def not_recomputed(kind: str, name: str, metric: Metric, scans: Scans | None = N
     if metric.aggregate == "sum" and own.known:
         loose.append("value")
     sampled = not (own.known and own.sampled)
-    sampled = sampled or (own.over_molecules and scans is None and metric.uncertainty.method == "bootstrap")
+    sampled = sampled or (own.over_molecules is not None and scans is None and metric.uncertainty.method == "bootstrap")
     if metric.interval is not None and sampled:
         loose.append("interval")
     return " and ".join(loose)

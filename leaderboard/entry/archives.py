@@ -90,7 +90,8 @@ def _parquet_fits(path: Path) -> None:
 
 
 def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
-    from ffbench_eval.run.evaluation import _run_lengths, load_task_data
+    from ffbench_eval.run.data import load_task_data
+    from ffbench_eval.run.evaluation import _run_lengths
     from ffbench_eval.suite import load_suite
 
     from ..check.strict_json import read

@@ -258,19 +258,19 @@ def test_an_address_holds_all_that_makes_a_result(suite):
 
 
 def test_units_of_another_seed_or_of_changed_data_are_not_kept(tmp_path, suite, monkeypatch):
-    from ffbench_eval.run import evaluation
+    from ffbench_eval.run import data
 
     def address(seed=0):
         report = evaluate(spring(), suite, out=tmp_path / "run", quiet=True, tasks=["errors"], seed=seed)
         return report.tasks["errors"].units[0].address
 
     first, other_seed = address(), address(seed=1)
-    whole = evaluation.used
+    whole = data.used
 
     def changed(*about):
         return whole(*about).model_copy(update={"content_sha256": "0" * 64})
 
-    monkeypatch.setattr(evaluation, "used", changed)
+    monkeypatch.setattr(data, "used", changed)
     assert len({first, other_seed, address()}) == 3
 
 

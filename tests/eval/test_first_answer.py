@@ -9,9 +9,9 @@ import torch
 import reference_models
 from ffbench_data import ForceField, Prediction, load_frames
 from ffbench_eval.models.coverage import covered
+from ffbench_eval.models.identity import Known, close, same_model
 from ffbench_eval.models.resolve import card, known_as
 from ffbench_eval.run.first_answer import chosen_rows, look
-from ffbench_eval.run.identity import Known, close, same_model
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ import torch
 
 import reference_models
 from ffbench_eval import evaluate
+from ffbench_eval.models import surroundings
 from ffbench_eval.report import Report
-from ffbench_eval.run import execute, progress, surroundings
+from ffbench_eval.run import execute, progress
 from tests.conftest import ROOT
 
 SUITE = """

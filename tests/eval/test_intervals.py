@@ -24,10 +24,18 @@ METRICS = {spec.name: spec for kind in KINDS.values() for spec in kind.metrics}
 
 
 def test_every_kind_states_every_metric_once():
-    names = [spec.name for kind in KINDS.values() for spec in kind.metrics]
-    assert len(names) == len(set(names))
+    """A name that two kinds share is one definition."""
     for kind in KINDS.values():
+        names = [spec.name for spec in kind.metrics]
+        assert len(names) == len(set(names))
         for spec in kind.metrics:
+            one = METRICS[spec.name]
+            assert (one.unit, one.better, one.domain, one.version) == (
+                spec.unit,
+                spec.better,
+                spec.domain,
+                spec.version,
+            )
             low, high = spec.usual or spec.domain
             assert spec.low <= low < high <= spec.high, spec.name
             assert kind.spec(spec.name) == (spec, "")
@@ -42,12 +50,14 @@ def test_domains_of_names_with_parts():
 
 
 SHARES = """stable_fraction force_violation supported_share aurc auroc auprc accuracy_at_coverage accuracy ece brier
-    realised_risk realised_coverage prevalence majority_accuracy"""
+    realised_risk realised_coverage prevalence majority_accuracy dimer_energy_rises dimer_force_rises dimer_repulsive
+    pair_energy_rises pair_force_rises pair_repulsive"""
 LIMITS = {
     (-1.0, 1.0): "force_cosine spearman excess_aurc",
     (0.0, 1.0): SHARES,
     (0.0, 0.5): "augrc excess_augrc",  # at most half the share that failed
-    (0.0, 2.0): "distance_histogram_error",  # between two densities
+    (0.0, np.log(2)): "jensen_shannon",
+    (0.0, 2.0): "distance_histogram_error jacobian_asymmetry",  # between two densities
 }
 
 

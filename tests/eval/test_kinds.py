@@ -6,6 +6,7 @@ import pytest
 
 from ffbench_eval import evaluate
 from ffbench_eval.kinds import KINDS, find_kind, find_metric
+from ffbench_eval.kinds.base import HOOKS
 from ffbench_eval.suite import load_suite
 from tests.conftest import ROOT
 
@@ -90,8 +91,8 @@ def test_unknown_kinds_and_files_are_one_line(tmp_path):
 
 @pytest.mark.parametrize("package", ["ffbench_eval", "leaderboard"])
 def test_nobody_compares_the_name_of_a_kind(package):
-    """Names of kinds stand in their own rooms, in suites and locks, and in the one table of the second implementation
-    (``OF_KIND``); comparisons, look-ups and tables of them stand nowhere else."""
+    """Names of kinds stand in their own rooms, in suites, locks and what writes suites, and in the one table of the
+    second implementation (``OF_KIND``); comparisons, look-ups and tables of them stand nowhere else."""
     names = "|".join(n for n in KINDS if n not in ("accuracy", "speed"))  # these two are metrics and files too
     name, any_name = rf"[\"']({names})[\"']", rf"[\"']({'|'.join(KINDS)})[\"']"
     compared = re.compile(rf"kind(?:\.name)? *(?:[=!]=|in \(|not in \() *{any_name}|{any_name} *[=!]= *\w*kind|{name}|"
@@ -99,7 +100,9 @@ def test_nobody_compares_the_name_of_a_kind(package):
     found = []
     for path in sorted(p for p in (ROOT / package).rglob("*") if p.suffix in (".py", ".j2", ".yaml")):
         place = path.relative_to(ROOT).as_posix()
-        if place.startswith(("ffbench_eval/kinds/", "ffbench_eval/suites/", "leaderboard/entries/")):
+        if place.startswith(
+            ("ffbench_eval/kinds/", "ffbench_eval/suites/", "ffbench_eval/own/", "leaderboard/entries/")
+        ):
             continue
         for line in path.read_text(encoding="utf-8").splitlines():
             if compared.search(line) and not line.lstrip().startswith((">>>", "...", "#")):
@@ -108,7 +111,8 @@ def test_nobody_compares_the_name_of_a_kind(package):
     left = [(place, line) for place, line in found if not (place == allowed[0] and allowed[1] in line)]
     of_a_group = ('if not any(group.name == "bsct"', 'app.add_typer(bsct, name="bsct")')  # a command of that name
     assert [x for x in left if not x[1].startswith(of_a_group)] == []
-    assert len(found) - len(left) == (len(KINDS) if package == "leaderboard" else 0)
+    of_the_board = set(KINDS) - {"accuracy_in_parts", "bond_scans"}  # these are asked about data of one's own
+    assert len(found) - len(left) == (len(of_the_board) if package == "leaderboard" else 0)
 
 
 def test_kinds_work_out_the_anchors_of_their_tasks():
@@ -137,3 +141,52 @@ def test_every_metric_of_the_board_is_stated():
 @pytest.mark.parametrize("suite", ["mini", "desk", "bsct"])
 def test_tasks_hold_the_kind_itself(suite):
     assert all(task.kind is KINDS[task.kind.name] for task in load_suite(suite).tasks)
+
+
+def test_a_planned_task_is_ready_unsupported_or_absent(tmp_path, monkeypatch):
+    """Three types, not one with flags: only a ready task has units and a model, the others have a reason."""
+    from ffbench_eval import ForceField
+    from ffbench_eval.run.evaluation import Absent, Ready, Unsupported, plan
+
+    monkeypatch.setenv("FFBENCH_DATA", str(tmp_path / "empty"))
+    (tmp_path / "three.yaml").write_text(
+        "name: three\nversion: 1.0.0\ntasks:\n"
+        "  here: {kind: accuracy, dataset: ethanol_gfn2, max_frames: 5}\n"
+        "  no_model: {kind: accuracy, dataset: 'water:1k', max_frames: 5}\n"
+        "  no_data: {kind: accuracy, dataset: 'three_bpa:300K', max_frames: 5}\n"
+    )
+
+    def energy(batch):
+        return batch.positions.new_zeros(batch.n_systems).index_add(0, batch.system_index, batch.positions.sum(1))
+
+    model = ForceField.from_energy(energy, cutoff=5.0)
+    planned = plan({"ethanol_gfn2": model, "three_bpa": model}, load_suite(str(tmp_path / "three.yaml")))
+    here, no_model, no_data = planned
+    assert isinstance(here, Ready)
+    assert here.units
+    assert no_model == Unsupported(no_model.task, no_model.data, "no model for dataset water:1k")
+    assert isinstance(no_data, Absent)
+    assert "ffbench data build three_bpa" in no_data.why
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_work_of_every_kind_is_whole_and_hooks_are_listed(name):
+    source = (ROOT / "ffbench_eval" / "kinds" / "base.py").read_text()
+    assert set(re.findall(r'_hook\("(\w+)"\)', source)) == set(HOOKS)
+    assert KINDS[name].module.run_unit
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("def calls(", "def call(", "has no calls; a kind needs Parameters, plan, calls, run_unit, score"),
+        ("def score(", "def sampel_rows(data, model, count):\n    return []\n\n\ndef score(", "is sample_rows meant"),
+        ("def score(", "def write_file(*about):\n    pass\n\n\ndef score(", "is write_files meant"),
+    ],
+)
+def test_a_misspelt_hook_is_one_line(old, new, said, tmp_path):
+    (tmp_path / "my_kind.py").write_text(MINE.replace(old, new))
+    (tmp_path / "own.yaml").write_text(SUITE)
+    with pytest.raises(ValueError, match=said) as error:
+        load_suite(str(tmp_path / "own.yaml"))
+    assert len(str(error.value).splitlines()) == 1

@@ -59,7 +59,7 @@ def test_no_unit_waits_behind_a_long_one(tmp_path, monkeypatch):
 
 
 def test_the_estimate_knows_that_units_of_a_task_run_side_by_side(tmp_path, capsys):
-    scans = evaluation.Planned(SimpleNamespace(title="scans"), None, None, [None] * 10, seconds=3600, longest=360)
+    scans = evaluation.Ready(SimpleNamespace(title="scans"), None, None, [None] * 10, seconds=3600, longest=360)
     evaluation._announce([scans], tmp_path, workers=2)
     assert "about 30 min on this machine" in capsys.readouterr().err
     evaluation._announce([scans], tmp_path, workers=0)

@@ -12,9 +12,14 @@ ROOT = Path(__file__).parents[2]
 def called_by_the_evaluator():
     names = set()
     for path in (ROOT / "ffbench_eval").rglob("*.py"):
+        whole = set()  # names under which the package itself was imported
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "ffbench_metrics":
                 names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.Import):
+                whole |= {alias.asname or alias.name for alias in node.names if alias.name == "ffbench_metrics"}
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
+                names.add(node.attr)
     return names
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from ffbench_data.contract import ForceField
 
 from ...report import same_theory
+from ..base import UnitValues
 from ..selective.features import counts
 
 FRAMES = 100  # the constant of one composition is then known to a tenth of the error's spread
@@ -72,7 +73,7 @@ def plan(task: Any, model: ForceField) -> list[dict[str, Any]]:
     return []
 
 
-def fit(frames: Any, energy: np.ndarray, split: str, path: Any) -> dict[str, Any]:
+def fit(frames: Any, energy: np.ndarray, split: str, path: Any) -> UnitValues:
     """Write what the fit needs to ``path``; the outcome of the unit. Frames without a finite energy are left out."""
     fine = np.isfinite(energy) & np.isfinite(frames.energy)
     elements = np.unique(frames.atomic_numbers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +25,7 @@ from ffbench_metrics import (
 from ...models.batching import batch_atoms, in_parts
 from ...models.finite import usable
 from ...report import Curve, Metric, axis, rounded
+from ..base import UnitValues
 from ..statistics import over_frames
 from . import alignment
 
@@ -62,14 +62,14 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, len(inputs["rows"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
     rows = np.array(inputs["rows"])
     split = inputs.get("fit_offsets_on")
     frames = data.frames if split is None else load_frames(task.dataset, task.config, split)
     energy, force, made, raised = _predict(model, frames, rows, progress)
     if split is not None:
         out = alignment.fit(frames[rows], np.where(usable(energy), energy, np.nan), split, folder / alignment.FILE)
-        return out | {"detail": [*_named(raised), *out.get("detail", [])], "force_calls": made}
+        return {**out, "detail": [*_named(raised), *out.get("detail", [])], "force_calls": made}
     kept = force.astype(np.float64 if model.dtype.itemsize > 4 else np.float32)  # as the model gave them
     finite = usable(energy)
     np.logical_and.at(finite, np.repeat(np.arange(len(rows)), frames.n_atoms[rows]), usable(kept).all(1))

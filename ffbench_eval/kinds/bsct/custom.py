@@ -189,7 +189,7 @@ def scan_molecule(
                 f"{who}: {what.name} does not use charge and spin, and {molecule.name} has charge {molecule.charge} "
                 f"and spin multiplicity {molecule.spin_multiplicity}"
             )
-    from ...run.execute import guarded
+    from ...models.guard import guarded
 
     answers = predict(
         guarded(model), [(molecule.numbers, s.positions) for s in scans.values()], states=[molecule.state] * len(scans)

@@ -11,9 +11,6 @@ import numpy as np
 
 from ffbench_data.atomic import write_text
 
-from ...page.page import TEMPLATES
-from ...page.svg import charts as plots
-from ...page.templating import environment
 from ...report import MAX_POINTS, Curve, axis, rounded
 from ...words import clean, metric_name, number
 from .scans import LabelledScan
@@ -130,12 +127,18 @@ def write_page(
 
 def entry(name: str, drawn: Mapping[str, Curve], numbers: list[str]) -> dict[str, Any]:
     """One scan of a `page`: its row of numbers and its drawings."""
+    from ...page.svg import charts as plots
+
     charts = [plots.line(key, curve) for key, curve in drawn.items()]
     return {"name": clean(name), "where": "", "about": "", "molecule": "", "numbers": numbers, "charts": charts}
 
 
 def page(path: Path, title: str, intro: str, first: list[str], heads: list[tuple[str, str]], shown: list) -> Path:
     """Write the index page; ``first`` are heads of text columns (at most one, for ``where``)."""
+    from ...page.page import TEMPLATES
+    from ...page.svg import charts as plots
+    from ...page.templating import environment
+
     text = (
         environment(TEMPLATES)
         .get_template("scans.html.j2")

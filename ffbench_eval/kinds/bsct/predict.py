@@ -14,7 +14,7 @@ from ffbench_data.contract import AtomsBatch, ForceField
 from ...engine.memory import OutOfMemory
 from ...models.batching import batch_atoms
 from ...models.finite import usable
-from ...run.execute import ModelFailure
+from ...models.guard import ModelFailure
 
 Structures = tuple[np.ndarray, np.ndarray]  # atomic numbers [N], positions [K, N, 3]
 Piece = tuple[int, int, int]  # structures, first frame, last frame + 1
@@ -47,7 +47,7 @@ def predict(
 
     A frame on which a guarded model raises is a fault of its set alone, and named: the batch is taken apart to find it,
     down to single frames; the others keep their answers. A batch that does not fit into memory is halved. Exceptions of
-    a model that is not guarded (`execute.guarded`) pass. Numbers too large to be squared count as none.
+    a model that is not guarded (`guard.guarded`) pass. Numbers too large to be squared count as none.
     """
     kind = np.dtype(np.float64 if model.dtype == torch.float64 else np.float32)
     out = Answers([np.full(len(x), np.nan) for _, x in sets], [np.full(x.shape, np.nan, kind) for _, x in sets])

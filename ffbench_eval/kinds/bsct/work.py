@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...models.batching import batch_atoms
 from ...report import Curve, Metric
+from ..base import UnitValues
 from . import pictures, scores
 from .predict import predict
 from .scans import LabelledScan, find_scans, refined, supported
@@ -53,7 +52,11 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, atoms / budget
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+class Values(UnitValues, total=False):
+    scans: list[str]  # in the order of the states
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     """Predictions on all frames, and on the finer grid where it is asked for."""
     found = find_scans(data.frames)
     fine, factor = _fine(task, found), task.parameters.fine_grid

@@ -1,7 +1,7 @@
 """The model runs the simulation; what comes out is compared with what the truth gives."""
 
 from collections.abc import Mapping
-from math import inf
+from math import inf, log
 from typing import Any
 
 from ..base import Kind, MetricSpec
@@ -50,6 +50,10 @@ METRICS = (
         nothing="an ideal gas",
         curve="rdf_{}",
     ),
+    MetricSpec("wright_factor", "Wright factor", "%", usual=(1e-6, 1e4), parts={}, join=" "),
+    MetricSpec("jensen_shannon", "Jensen-Shannon divergence", "1", usual=(1e-9, 0.7), high=log(2), parts={}, join=" "),
+    MetricSpec("angle_histogram_error", "angle histogram error", "1", usual=(1e-6, 2.0), high=2, parts={}, join=" "),
+    MetricSpec("vibrational_mean", "mean wavenumber of the vibrations", "cm^-1", "neither", usual=(1, 5000)),
     MetricSpec(
         "free_energy_error",
         "F(phi, psi) error",

@@ -86,7 +86,7 @@ def _published_rdf(system: System, limit: float) -> GofR:
 
 def _made(system: System, temperature_K: float) -> Criterion:
     n, periodic = len(system.numbers), bool(system.pbc.any())
-    bonds = tuple(_bonds(system))
+    bonds = tuple(lasting_bonds(system))
     bonded = {k for i, j, _ in bonds for k in (i, j)}
     said = [f"{len(bonds)} bonds by covalent radii"] if bonds else []
     if not periodic and len(bonded) == n:
@@ -118,7 +118,8 @@ def first_failure(trajectory: Trajectory, wanted: Criterion, save_every_fs: floa
     x, periodic = trajectory.positions.astype(float), bool(trajectory.pbc.any())
     failures: list[int | None] = []
     if wanted.bonds and periodic:  # the engine watches those of open systems
-        cell = _completed(trajectory.cell, trajectory.pbc)
+        cells = trajectory.cell[None] if trajectory.cell_scale is None else trajectory.cells
+        cell = np.squeeze(np.stack([_completed(c, trajectory.pbc) for c in cells]))
         found = bond_stability(
             x, [b[:2] for b in wanted.bonds], [b[2] for b in wanted.bonds], tolerance=TOLERANCE, cell=cell
         )
@@ -128,7 +129,7 @@ def first_failure(trajectory: Trajectory, wanted: Criterion, save_every_fs: floa
         if len(x) >= window:
             found = rdf_stability(
                 x,
-                trajectory.cell,
+                trajectory.cell if trajectory.cell_scale is None else trajectory.cells,
                 wanted.rdf.reference,
                 pairs=wanted.rdf.pairs,
                 window=window,
@@ -136,7 +137,7 @@ def first_failure(trajectory: Trajectory, wanted: Criterion, save_every_fs: floa
             )
             failures.append(found.first_failure)
     if wanted.nearest is not None and wanted.apart is not None:
-        near = _neighbours(x, trajectory.cell, trajectory.pbc)
+        near = _neighbours(x, trajectory.cells, trajectory.pbc)
         bad = ~((near.min(1) >= wanted.nearest) & (near.max(1) <= wanted.apart))
         failures.append(_first(bad))
     if wanted.hottest is not None:
@@ -150,7 +151,7 @@ def _first(bad: np.ndarray) -> int | None:
     return int(at[0]) if len(at) else None
 
 
-def _bonds(system: System) -> list[Bond]:
+def lasting_bonds(system: System) -> list[Bond]:
     """Bonds that hold in every labelled frame."""
     from ffbench_data.scans import find_bonds
     from ffbench_metrics.structure import nearest_image

@@ -30,13 +30,13 @@ def distance_histogram(stable, data, p, hills):
 
     Its trivial baseline is the data set's frozen starting frames, whatever the model did (PROTOCOLS 8.9).
     """
-    from ffbench_metrics import distance_counts, distance_histogram_from_counts
+    from ffbench_metrics import distance_counts, distance_histogram_from_counts, histogram_error
 
     if any(t.pbc.any() for t in stable):
-        return _without("distance_histogram_error", "1", "h(r) counts the distances of open systems only; take rdf")
+        return without("distance_histogram_error", "1", "h(r) counts the distances of open systems only; take rdf")
     systems, starts = _with_starts(stable, data, p)
     if any(len(s.numbers) < 2 for s in systems):
-        return _without("distance_histogram_error", "1", "a single atom has no distances")
+        return without("distance_histogram_error", "1", "a single atom has no distances")
 
     def density(counts, r_max=H_MAX):
         return distance_histogram_from_counts(counts, r_max=r_max)
@@ -44,8 +44,8 @@ def distance_histogram(stable, data, p, hills):
     reference = {id(s): _reference_distances(s) for s in [*systems, *(s for _, s in starts)]}
 
     def error(counts, pooled, r_max=H_MAX):
-        (r, a), b = density(counts, r_max), density(pooled, r_max)[1]
-        return float(np.abs(a - b).sum() * (r[1] - r[0]))
+        mine, theirs = density(counts, r_max)[1], density(pooled, r_max)[1]
+        return histogram_error(mine, theirs, width=r_max / len(mine))
 
     def count(x, like):
         pooled, r_max = reference[id(like)]
@@ -69,7 +69,7 @@ def distance_histogram(stable, data, p, hills):
         if mine:
             series = {"model": density(np.sum(mine, axis=0), r_max)[1], **series}
         name = "distance_histogram" if one else f"distance_histogram_{s.label}"
-        curves[name] = _curve(r, series, "distance r (Å)", "h(r) (1/Å)")
+        curves[name] = density_curve(r, series, "distance r (Å)", "h(r) (1/Å)")
     return {"distance_histogram_error": metric}, curves
 
 
@@ -103,12 +103,12 @@ def _with_starts(stable, data, p) -> tuple[list[System], list[tuple[np.ndarray, 
 
 def rdf(stable, data, p, hills):
     """Error of g(r) per element pair (or of all atoms): integral of |g - g_ref| from 0 to r_max, in Å."""
-    from ffbench_metrics import pair_distance_counts, rdf_from_counts
+    from ffbench_metrics import pair_distance_counts, rdf_error, rdf_from_counts
 
     systems, starts = _with_starts(stable, data, p)
     own = {id(s): s for s in [*systems, *(s for _, s in starts)]}
     if not all(s.pbc.all() for s in own.values()):
-        return _without("rdf_error", "Å", "g(r) needs a cell that is periodic in all directions")
+        return without("rdf_error", "Å", "g(r) needs a cell that is periodic in all directions")
     pairs = {key: rdf_pairs(s) for key, s in own.items()}
     one = systems[0] if len(own) == 1 else None
     metrics, curves = {}, {}
@@ -125,8 +125,7 @@ def rdf(stable, data, p, hills):
             ).sum(0)
 
         def gap(g, s, reference=reference):
-            r, g_ref = reference[id(s)]
-            return float(np.abs(g - g_ref).sum() * (r[1] - r[0]))
+            return rdf_error(g, reference[id(s)][1], r_max=R_MAX)
 
         mine = [id(s) in reference for s in systems]
         counts = [_counts(t, lambda x, s=s: count(x, s)) if m else None for t, s, m in zip(stable, systems, mine)]
@@ -150,8 +149,33 @@ def rdf(stable, data, p, hills):
                 total, frames = np.sum([c for c, _ in known], axis=0), sum(n for _, n in known)
                 series = {"model": rdf_from_counts(total, frames, **shape(s))[1], **series}
             label = f"rdf_{name}" if one else f"rdf_{name}_{s.label}"
-            curves[label] = _curve(r, series, f"{name} distance r (Å)", "g(r)")
+            curves[label] = density_curve(r, series, f"{name} distance r (Å)", "g(r)")
     return metrics, curves
+
+
+def pair_distributions(stable, data, p) -> dict[str, list[tuple[np.ndarray | None, np.ndarray, np.ndarray]]] | None:
+    """{pair: (g of a replica or ``None``, g of its reference, r [bins] Å) per replica that has the pair}; ``None`` for
+    systems that are not periodic in all directions."""
+    from ffbench_metrics import pair_distance_counts, rdf_from_counts
+
+    systems = systems_of(data, stable)
+    if not all(s.pbc.all() for s in systems):
+        return None
+    out: dict[str, list] = {}
+    references: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
+    for t, s in zip(stable, systems):
+        for name, (a, b) in rdf_pairs(s).items():
+            if (id(s), name) not in references:
+                references[id(s), name] = reference_rdf(s, name)
+            r, reference = references[id(s), name]
+            g = None
+            if len(t) >= MIN_FRAMES:
+                groups = {"index_a": a, "index_b": None if a is b else b, "r_max": R_MAX, "bins": BINS}
+                counts = pair_distance_counts(t.positions.astype(float), s.cell, **groups).sum(0)
+                volume = abs(np.linalg.det(s.cell))
+                g = rdf_from_counts(counts, len(t), volume=volume, pairs=_n_pairs(a, b), r_max=R_MAX)[1]
+            out.setdefault(name, []).append((g, reference, r))
+    return out
 
 
 def element_pairs(numbers) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -211,14 +235,14 @@ def rdf_draws(system, name: str, length_ps: float) -> np.ndarray | None:
 
 def _rdf_error(system, name: str, stored) -> Callable[[np.ndarray, np.ndarray], float]:
     """Error of g(r) of counts against pooled ones, both of one frame on average."""
-    from ffbench_metrics import rdf_from_counts
+    from ffbench_metrics import rdf_error, rdf_from_counts
 
     a, b = rdf_pairs(system)[name]
     shape = {"volume": abs(np.linalg.det(system.cell)), "pairs": _n_pairs(a, b)}
 
     def error(counts, pooled, r_max=R_MAX):
-        (r, g), g0 = (rdf_from_counts(c, 1, **shape, r_max=r_max) for c in (counts, pooled))
-        return float(np.abs(g - g0[1]).sum() * (r[1] - r[0]))
+        g, reference = (rdf_from_counts(c, 1, **shape, r_max=r_max)[1] for c in (counts, pooled))
+        return rdf_error(g, reference, r_max=r_max)
 
     return error
 
@@ -377,21 +401,37 @@ def free_energy(stable, data, p, hills):
                 None if s is None else free_energy_integral_error(marginal(s), series["reference"]) for s in surfaces
             ]
             metrics[f"free_energy_integral_error_{name}"] = over_replicas(published, unit="kJ/mol rad")
-        curves[f"free_energy_{name}"] = _curve(grid, series, f"{name} (rad)", f"F({name}) (kJ/mol)")
+        curves[f"free_energy_{name}"] = density_curve(grid, series, f"{name} (rad)", f"F({name}) (kJ/mol)")
     return metrics, curves
 
 
-OBSERVABLES = {
+def _in_room(module: str, name: str) -> Callable:
+    """An observable of a file of its own, which builds on this one."""
+
+    def observable(stable, data, p, hills):
+        from importlib import import_module
+
+        return getattr(import_module(f".{module}", __package__), name)(stable, data, p, hills)
+
+    return observable
+
+
+OBSERVABLES: dict[str, Callable] = {
     "distance_histogram": distance_histogram,
     "rdf": rdf,
     "temperature": temperature,
     "energy_drift": energy_drift,
     "diffusivity": diffusivity,
     "free_energy": free_energy,
+    "wright_factor": _in_room("pair_distributions", "wright_factor"),
+    "jensen_shannon": _in_room("pair_distributions", "jensen_shannon"),
+    "angle_histogram": _in_room("angles", "angle_histogram"),
+    "vibrational_spectrum": _in_room("vibrations", "vibrational_spectrum"),
 }
+FIXED_CELL = {"rdf", "wright_factor", "jensen_shannon", "diffusivity"}  # what a cell that breathes has no number for
 
 
-def _without(name: str, unit: str, why: str) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def without(name: str, unit: str, why: str) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return {name: Metric(value=None, unit=unit, not_scored=why)}, {}
 
 
@@ -415,7 +455,7 @@ def _n_pairs(a: np.ndarray, b: np.ndarray) -> int:
     return len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b)
 
 
-def _curve(x, series: dict, x_label: str, y_label: str) -> Curve:
+def density_curve(x, series: dict, x_label: str, y_label: str) -> Curve:
     """At most `SHOWN` points: neighbouring bins are averaged."""
     step = int(np.ceil(len(x) / SHOWN))
     cut = len(x) // step * step

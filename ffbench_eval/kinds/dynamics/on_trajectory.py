@@ -126,7 +126,7 @@ def _broken(truth, known) -> str:
 
 def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Force MAE, force violation and energy violation on the model's own frames; one value per replica."""
-    from ffbench_metrics import energy_violation, force_violation
+    from ffbench_metrics import energy_violation, force_mae, force_violation
 
     values: dict[str, list[float | None]] = {"mae": [], "fv": [], "ev": []}
     by_time: dict[float, list[float]] = {}
@@ -137,7 +137,7 @@ def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Me
                 for column in values.values():
                     column.append(None)
                 continue
-            values["mae"].append(float(error.mean()))
+            values["mae"].append(force_mae(got["f"], got["f_ref"]))
             values["fv"].append(float(np.median(force_violation(got["f"], got["f_ref"]))))
             ev = energy_violation(got["mine"], got["theirs"], scale=energy_scale) if energy_scale > 0 else None
             values["ev"].append(None if ev is None else float(np.median(ev)))
@@ -199,7 +199,14 @@ def _labelled(folder: Path) -> dict[int, dict[str, np.ndarray]]:
     """What `label_sample` wrote, by replica, with the force MAE ``error`` of every frame; empty if it wrote nothing."""
     if not (folder / FILE).exists():
         return {}
+    from ffbench_metrics import force_mae
+
     columns = dict(np.load(folder / FILE))
-    columns["error"] = np.abs(columns["f"] - columns["f_ref"]).mean((1, 2))
+    columns["error"] = np.array([_or_nan(force_mae, f, f_ref) for f, f_ref in zip(columns["f"], columns["f_ref"])])
     replica = columns["replica"]
     return {int(b): {name: column[replica == b] for name, column in columns.items()} for b in np.unique(replica)}
+
+
+def _or_nan(metric, forces: np.ndarray, reference: np.ndarray) -> float:
+    """A metric of one frame, NaN where an array is not finite: metrics refuse these."""
+    return float(metric(forces, reference)) if np.isfinite(forces).all() and np.isfinite(reference).all() else np.nan

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from ffbench_data.datacard import known
 
 from ...engine.bias import MetadynamicsRule
+from ...engine.integrators import INTEGRATORS
+from ...engine.monitors import RdfPair, RdfWatch
 from ...engine.run import Protocol, Start, simulate
 from ...engine.trajectory import Trajectory, read_trajectories
 from ...engine.units import KJ_PER_MOL
 from ...report import Curve, Metric, axis, rounded, same_theory
+from ..base import UnitValues
 from ..statistics import stable_fraction, stable_time
-from .criteria import Criterion, criterion, first_failure
-from .observables import OBSERVABLES
+from .criteria import R_MAX, WINDOW_FS, Criterion, criterion, first_failure
+from .observables import FIXED_CELL, OBSERVABLES
 from .systems import alike, system_of, systems_of
-
-Observable = Literal["distance_histogram", "rdf", "diffusivity", "temperature", "energy_drift", "free_energy"]
+from .vibrations import DENSEST_FS
 
 
 class Metadynamics(BaseModel):
@@ -34,11 +46,13 @@ class Metadynamics(BaseModel):
 class Parameters(BaseModel):
     """``skip_ps`` is left out of the observables, not of the stability; starts come from ``split``. ``truth_frames`` of
     every replica are labelled by the reference potential, where the data set has one. Times are whole numbers of time
-    steps, ``length_ps`` and ``skip_ps`` of saving intervals too: nothing is rounded behind the user's back."""
+    steps, ``length_ps`` and ``skip_ps`` of saving intervals too: nothing is rounded behind the user's back. Ensembles
+    are the engine's; ``watch_rdf``: the engine stops a replica as soon as its g(r) fails the criterion, which is
+    otherwise looked at afterwards; ``pressure_bar`` of npt, which needs the model's stress (1 if absent)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ensemble: Literal["nve", "nose_hoover", "langevin"]
+    ensemble: str
     temperature_K: float = Field(gt=0)
     time_step_fs: float = Field(gt=0)
     length_ps: float = Field(gt=0)
@@ -48,10 +62,40 @@ class Parameters(BaseModel):
     equilibrate_ps: float = Field(default=0, ge=0)
     relaxation_fs: float = Field(default=100, gt=0)
     friction_per_ps: float = Field(default=1, gt=0)
-    observables: list[Observable]
+    observables: list[str]
     truth_frames: int = Field(default=0, ge=0)
     metadynamics: Metadynamics | None = None
     split: str = "test"
+    watch_rdf: bool = False
+    pressure_bar: float | None = None
+
+    @field_validator("ensemble")
+    @classmethod
+    def _of_the_engine(cls, name: str) -> str:
+        return known(name, INTEGRATORS, "ensemble")
+
+    @field_validator("observables")
+    @classmethod
+    def _observables(cls, names: list[str]) -> list[str]:
+        return [known(name, OBSERVABLES, "observable") for name in names]
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that units, locks and reports of tasks without them stay as they are."""
+        return {k: v for k, v in write(self).items() if not (k in ("watch_rdf", "pressure_bar") and v in (False, None))}
+
+    @model_validator(mode="after")
+    def _fits_the_ensemble(self) -> Parameters:
+        breathes = INTEGRATORS[self.ensemble].npt
+        if self.pressure_bar is not None and not breathes:
+            raise ValueError(f"pressure_bar is for ensemble npt, this one is {self.ensemble}; leave it out")
+        fixed = sorted(FIXED_CELL & set(self.observables)) + ["watch_rdf"] * self.watch_rdf
+        if breathes and fixed:
+            raise ValueError(f"ensemble npt: {', '.join(fixed)} needs a cell that does not breathe; leave it out")
+        if "vibrational_spectrum" in self.observables and self.save_every_fs > DENSEST_FS:
+            said = f"save_every_fs {self.save_every_fs:g} is too long for vibrational_spectrum"
+            raise ValueError(f"{said}; take at most {DENSEST_FS:g}")
+        return self
 
     @model_validator(mode="after")
     def _times_divide(self) -> Parameters:
@@ -99,6 +143,8 @@ def plan(task, data, seed: int) -> list[dict]:
             f"task {task.name!r}: metadynamics needs dihedrals, and {task.dataset} has no reference with them"
         )
     rows = starting_rows(p, data)
+    if p.watch_rdf:
+        protocol(task, data, rows[0])  # a criterion that is not there is told now
     groups = alike(data.frames, rows)
     if len(groups) == 1:
         return [{"replicas": rows}]
@@ -126,11 +172,33 @@ def protocol(task, data, row: int | None = None) -> Protocol:
     shared = {"ensemble", "temperature_K", "time_step_fs", "length_ps", "save_every_fs", "relaxation_fs"}
     shared |= {"friction_per_ps", "equilibrate_ps"}
     frame = data.frames[starting_rows(p, data)[0] if row is None else row]
+    more: dict[str, Any] = {} if p.pressure_bar is None else {"pressure_bar": p.pressure_bar}
+    if "vibrational_spectrum" in p.observables:
+        more["save_velocities"] = True
+    if p.watch_rdf:
+        more["rdf"] = _watch(task, _criterion(data, frame, p), len(frame.atomic_numbers))
     return Protocol(
         **{k: getattr(p, k) for k in shared},
         bonds=() if frame.pbc.any() else _criterion(data, frame, p).bonds,
         metadynamics=bias,
+        **more,
     )
+
+
+def _watch(task, rule: Criterion, n_atoms: int) -> RdfWatch:
+    """The criterion on g(r) as the engine watches it. ValueError for a system that has none."""
+    if rule.rdf is None:
+        why = f"watch_rdf needs a limit of g(r), and {task.dataset} has none"
+        raise ValueError(f"task {task.name!r}: {why}; leave it out")
+
+    def atoms(which) -> tuple[int, ...]:
+        return tuple(np.arange(n_atoms)[np.asarray(which)].tolist())
+
+    pairs = tuple(
+        RdfPair(atoms(a), atoms(a if b is None else b), tuple(rule.rdf.reference[name].tolist()))
+        for name, (a, b) in rule.rdf.pairs.items()
+    )
+    return RdfWatch(pairs, rule.rdf.limit, WINDOW_FS / 1000, R_MAX)
 
 
 def _criterion(data, like, p: Parameters) -> Criterion:
@@ -157,8 +225,17 @@ def start(inputs, data) -> Start:
     )
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ...run.seeds import task_seed
+class Values(UnitValues, total=False):
+    """``end_ps``: of every replica; ``charge_and_spin``: of their system; ``no_truth``: why the truth was not asked
+    about the frames."""
+
+    end_ps: list[float]
+    charge_and_spin: list[int]
+    no_truth: str
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+    from ..seeds import task_seed
 
     rules, seed, begin = protocol(task, data, inputs["replicas"][0]), task_seed(task.name), start(inputs, data)
     outcome = simulate(model, begin, rules, folder, seed=seed, progress=progress, compile=compile)
@@ -176,12 +253,12 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     }
 
 
-def after(task, data, model, folder, values) -> dict[str, Any] | None:
+def after(task, data, model, folder, values: Values) -> dict[str, Any] | None:
     """Labels by the truth, once the trajectories are there; ``None`` if there is nothing (more) to do.
 
     A run without the package that holds the truth is made up for by a later one that has it."""
     from ...engine.memory import OutOfMemory
-    from ...run.execute import ModelFailure
+    from ...models.guard import ModelFailure
     from .on_trajectory import FILE, label_sample
 
     if not task.parameters.truth_frames or (folder / FILE).exists() or "end_ps" not in values:
@@ -189,7 +266,7 @@ def after(task, data, model, folder, values) -> dict[str, Any] | None:
     if values.get("no_truth") and lacks(task):
         return None
     found = read_trajectories(folder, replicas=len(values["end_ps"]))
-    charge, spin = values.get("charge_and_spin", (0, 1))
+    charge, spin = values.get("charge_and_spin", [0, 1])
     try:
         why_not, notes = label_sample(
             task.dataset, model, found, task.parameters.truth_frames, folder,

@@ -152,6 +152,7 @@ def ask(
     from ffbench_data.frames import collate
 
     from ...models.batching import batch_atoms, in_parts
+    from ...models.embedding import members_of
 
     rows = np.arange(len(frames)) if rows is None else np.asarray(rows)
     if len(rows) == 0:
@@ -212,12 +213,6 @@ def _alike(parts: Sequence[Cases]) -> list[Cases]:
                 blank[name] = np.full((rows, *model.shape[1:]), np.nan, model.dtype)
         out.append(replace(part, **blank) if blank else part)
     return out
-
-
-def members_of(model: ForceField) -> list[ForceField]:
-    """The members of an ensemble as models; empty for a single model."""
-    modules = getattr(model.fn, "members", None)
-    return [replace(model, fn=m) for m in modules] if modules is not None and len(modules) > 1 else []
 
 
 def _asked(model, members, batch, more) -> Cases:

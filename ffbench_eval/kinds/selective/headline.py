@@ -34,7 +34,7 @@ def best(augrc: dict[str, float | None]) -> str:
 def calibration_scores(folder: str | Path) -> dict[str, Metric]:
     """What the headline was chosen by: ``augrc.calibration.<source>``, ``auroc.calibration.<source>`` and the share
     that failed, under the first rule that could be scored. Sources whose confidences are not finite are left out."""
-    from ffbench_metrics import augrc, auroc_failure
+    from ffbench_metrics import augrc, auroc_failure, normalised_score
 
     folder = Path(folder)
     about = json.loads((folder / "about.json").read_text())
@@ -53,7 +53,7 @@ def calibration_scores(folder: str | Path) -> dict[str, Metric]:
             if not np.isfinite(confidence).all():
                 continue
             low, value = share**2 / 2, float(augrc(confidence, failed))
-            score = float(np.clip((share / 2 - value) / (share / 2 - low), 0, 1)) if share / 2 > low else None
+            score = normalised_score(value, low, share / 2) if share / 2 > low else None
             out[f"augrc.calibration.{source}"] = Metric(value=value, trivial=share / 2, score=score, **plain)
             if source != "oracle" and 0 < share < 1:
                 value = float(auroc_failure(confidence, failed))

@@ -21,6 +21,7 @@ from ffbench_data.datacard import known
 from ...models.batching import batch_atoms
 from ...models.coverage import covered
 from ...report import Curve, Metric
+from ..base import UnitValues
 from .labels import RULES, UNITS, label, one_class, residual, threshold_of
 
 
@@ -111,11 +112,11 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, sum(len(part["rows"]) for part in inputs["parts"]) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
-    from ...run.execute import guarded
-    from .cases import ask, load_cases, members_of
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
+    from ...models.embedding import members_of, with_embedding
+    from ...models.guard import guarded
+    from .cases import ask, load_cases
     from .groups import UNUSED, deal, groups_of, new_molecules
-    from .hooks import with_embedding
 
     p = task.parameters
     inside = getattr(model.fn, "__wrapped__", model)
@@ -205,7 +206,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     return {"status": status, "detail": detail, "force_calls": asked}
 
 
-def _nothing(folder, p, status, detail, why: str) -> dict[str, Any]:
+def _nothing(folder, p, status, detail, why: str) -> UnitValues:
     """A finished unit without a score, and the reason for every rule."""
     about: dict[str, Any] = {"rules": {rule: {"why_not": why} for rule in p.rules}, "missing": [], "cost": None}
     write_text(folder / "about.json", json.dumps(about, indent=1))
@@ -268,7 +269,8 @@ def _fit_all(p, parts, samples, silent, progress) -> tuple[dict[str, Any], dict[
         if single:
             facts["why_not"] = f"training part: {single} at {limit:.4g} {facts['unit']}; nothing to learn or to rank"
             continue
-        scored = {k: labels_with(*labelled[k], *silent[k], rule, limit) for k in labelled if k != "train"}
+        both = {k: (*labelled[k], *silent[k]) for k in labelled if k != "train"}
+        scored = {k: labels_with(a, b, c, d, rule, limit) for k, (a, b, c, d) in both.items()}
         scored = {k: columns for k, columns in scored.items() if len(columns["failed"])}
         facts["domains"] = [k for k in scored if k != "calibration"]
         for k, columns in scored.items():

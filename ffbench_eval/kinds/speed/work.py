@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from pydantic import Field
 
 from ...report import Interval, Metric
+from ..base import UnitValues
 from ..dynamics import work as molecular_dynamics
 
 
 class Parameters(molecular_dynamics.Parameters):
     """Those of molecular dynamics; ``length_ps`` decides whether compiling pays off."""
 
-    observables: list[molecular_dynamics.Observable] = Field(default_factory=list)
+    observables: list[str] = Field(default_factory=list)
 
 
 def plan(task, data, seed: int) -> list[dict]:
@@ -25,7 +24,15 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return len(inputs["replicas"]), 150.0
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+class Values(UnitValues, total=False):
+    call_s: float
+    step_s: float
+    kernel_s: float
+    steps_per_s: float
+    ns_per_day: float
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     from ...engine.cost import measure_speed
 
     start, rules = (
@@ -33,9 +40,16 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
         molecular_dynamics.protocol(task, data, inputs["replicas"][0]),
     )
     speed = measure_speed(model, start, rules, compile=compile)
-    values = {k: getattr(speed, k) for k in ("call_s", "step_s", "kernel_s", "steps_per_s", "ns_per_day")}
-    replicas = len(inputs["replicas"])
-    return {"status": ["ok"] * replicas, "force_calls": 0, "mode": speed.mode, **values}
+    return {
+        "status": ["ok"] * len(inputs["replicas"]),
+        "force_calls": 0,
+        "mode": speed.mode,
+        "call_s": speed.call_s,
+        "step_s": speed.step_s,
+        "kernel_s": speed.kernel_s,
+        "steps_per_s": speed.steps_per_s,
+        "ns_per_day": speed.ns_per_day,
+    }
 
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict]:
@@ -43,12 +57,12 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict]:
 
     Several units (replicas of several systems, or one at a time) are one after the other.
     """
-    done = [r for r in results if "step_s" in r.values]
+    done: list[Values] = [{**r.values, "status": r.status} for r in results if "step_s" in r.values]
     if not done:
         return {}, {}
-    replicas = sum(len(r.status) for r in done)
-    step, call = (sum(r.values[k] for r in done) for k in ("step_s", "call_s"))
-    kernel = float(np.mean([r.values["kernel_s"] for r in done]))
+    replicas = sum(len(v["status"]) for v in done)
+    step, call = sum(v["step_s"] for v in done), sum(v["call_s"] for v in done)
+    kernel = float(np.mean([v["kernel_s"] for v in done]))
     rate = replicas / step
     note = "one job on one machine: medians of interleaved rounds"
 

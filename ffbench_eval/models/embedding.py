@@ -1,4 +1,4 @@
-"""Per-atom embeddings of foreign torch models: the output of a layer named in the model's card."""
+"""What more a model holds: its members, and per-atom embeddings, the output of a layer named in its card."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from torch import Tensor, nn
 
 from ffbench_data.contract import AtomsBatch, ForceField, Prediction, as_prediction
 from ffbench_data.datacard import known
+
+
+def members_of(model: ForceField) -> list[ForceField]:
+    """The members of an ensemble as models; empty for a single model."""
+    modules = getattr(model.fn, "members", None)
+    return [replace(model, fn=m) for m in modules] if modules is not None and len(modules) > 1 else []
 
 
 def with_embedding(model: ForceField, layer: str | None = None) -> ForceField:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .progress import tell
+from ..stderr import tell
 
 
 class _Watch:

@@ -1,0 +1,186 @@
+"""A simulation of a liquid held against measured g(r) and diffusivity (`ffbench_data.measured`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ffbench_data.measured import Measured, measured
+from ffbench_metrics import finite_size_correction, pair_distance_counts, rdf_chi
+
+from ...engine.run import simulate
+from ...engine.trajectory import read_trajectories
+from ...report import Curve, Metric, axis, rounded
+from ..dynamics import work as dynamics
+from ..dynamics.observables import MIN_FRAMES, OBSERVABLES, element_pairs
+from ..statistics import over_replicas
+
+SHOWN = 200
+
+
+class Parameters(dynamics.Parameters):
+    """Those of molecular dynamics, and which liquid; g(r) is compared between ``r_min`` and ``r_max`` (Å)."""
+
+    observables: list[str] = Field(default_factory=list)
+    liquid: str = "water"
+    r_min: float = Field(default=2.0, ge=0)
+    r_max: float = Field(default=6.0, gt=0)
+
+    @model_validator(mode="after")
+    def _known(self) -> Parameters:
+        found = measured(self.liquid)
+        if not self.r_min < self.r_max <= found.r[-1]:
+            raise ValueError(f"r_min {self.r_min:g} and r_max {self.r_max:g}: measured up to {found.r[-1]:g} Å")
+        return self
+
+
+def plan(task, data, seed: int) -> list[dict]:
+    return dynamics.plan(task, data, seed)
+
+
+def calls(task, inputs, data, model) -> tuple[int, float]:
+    return dynamics.calls(task, inputs, data, model)
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+    """Nothing is watched but sound numbers: bonds and g(r) of a data set are those of its theory."""
+    from ...kinds.seeds import task_seed
+
+    rules = replace(dynamics.protocol(task, data, inputs["replicas"][0]), bonds=(), rdf=None)
+    seed = task_seed(task.name)
+    outcome = simulate(
+        model, dynamics.start(inputs, data), rules, folder, seed=seed, progress=progress, compile=compile
+    )
+    return {
+        "status": ["unstable" if reason else "ok" for reason in outcome.reason],
+        "detail": [f"replica {b}: {r} at {outcome.end_ps[b]:.3f} ps" for b, r in enumerate(outcome.reason) if r],
+        "force_calls": outcome.force_calls,
+        "end_ps": outcome.end_ps,
+        "mode": outcome.mode,
+        "mode_note": outcome.mode_note,
+    }
+
+
+def measured_rdf(counts: np.ndarray, frames: float, volume: float, pairs: int, spacing: float) -> np.ndarray:
+    """g [K] at r = spacing, 2 spacing, ..., in shells one spacing wide around each.
+
+    ``counts`` [2 K + 1]: of bins half as wide, from 0 on; ``pairs`` per frame.
+    """
+    shells = counts[1:].reshape(-1, 2).sum(1)
+    r = spacing * np.arange(1, len(shells) + 1)
+    wide = 4 / 3 * np.pi * ((r + spacing / 2) ** 3 - (r - spacing / 2) ** 3)
+    return shells * volume / (frames * pairs * wide)
+
+
+def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    """Values per replica; one that broke before the end counts as a liquid without structure (g = 1)."""
+    p, liquid = task.parameters, measured(task.parameters.liquid)
+    found = [
+        (t, end)
+        for r in results
+        if "end_ps" in r.values
+        for t, end in zip(read_trajectories(r.folder, replicas=len(r.status)), r.values["end_ps"])
+    ]
+    if not found:
+        return {}, {}
+    whole = [end >= p.length_ps - 1e-9 for _, end in found]
+    kept = [t.between(p.skip_ps, end) for t, end in found]
+    sound = [w and len(t) >= MIN_FRAMES for w, t in zip(whole, kept)]
+    metrics, curves = _structure(kept, sound, p, liquid)
+    metrics |= _diffusivity(kept, sound, data, p, liquid)
+    metrics |= OBSERVABLES["temperature"](kept, data, p, None)[0]
+    return metrics, curves
+
+
+def _window(p, liquid: Measured) -> np.ndarray:
+    return (liquid.r >= p.r_min - 1e-9) & (liquid.r <= p.r_max + 1e-9)
+
+
+def _structure(kept, sound, p, liquid: Measured):
+    metrics: dict[str, Metric] = {}
+    curves: dict[str, Curve] = {}
+    window, spacing = _window(p, liquid), float(liquid.r[1] - liquid.r[0])
+    top = int(np.flatnonzero(window)[-1]) + 1
+    for pair, (a, b) in element_pairs(kept[0].numbers).items():
+        if pair not in liquid.rdf:
+            continue
+        g0, error = (v[:top] for v in liquid.rdf[pair])
+        inside = window[:top]
+        number = len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b)
+        curve = []
+        for t, fine in zip(kept, sound):
+            if not fine:
+                continue
+            counts = pair_distance_counts(
+                t.positions.astype(float), t.cell, index_a=a, index_b=None if a is b else b,
+                r_max=(top + 0.5) * spacing, bins=2 * top + 1,
+            ).sum(0)  # fmt: skip
+            curve.append(measured_rdf(counts, len(t), abs(np.linalg.det(t.cell)), number, spacing))
+        trivial = _gaps(np.ones(top), g0, error, inside, spacing)
+        waiting = iter(curve)
+        gaps = [_gaps(next(waiting), g0, error, inside, spacing) if fine else trivial for fine in sound]
+        for k, (name, unit) in enumerate((("rdf_chi", "1"), ("rdf_measured_error", "Å"))):
+            made = over_replicas([g[k] for g in gaps], unit=unit, trivial=trivial[k])
+            metrics[f"{name}_{pair}"] = made.noted(_about(p, liquid, kept[0], sound))
+        series = {"measured": rounded(g0)}
+        if curve:
+            series = {"model": rounded(np.mean(curve, axis=0)), **series}
+        curves[f"rdf_{pair}"] = Curve(
+            x_label=f"{pair} distance r (Å)", y_label="g(r)", x=axis(liquid.r[:top]), series=series,
+            note=liquid.source["rdf"],
+        )  # fmt: skip
+    return metrics, curves
+
+
+def _gaps(g, g0, error, inside, spacing: float) -> tuple[float, float]:
+    chi = float(rdf_chi(g[inside], g0[inside], error[inside]))
+    return chi, float(np.abs(g - g0)[inside].sum() * spacing)
+
+
+def _about(p, liquid: Measured, like, sound) -> str:
+    box = abs(np.linalg.det(like.cell)) ** (1 / 3)
+    said = [f"{p.temperature_K:g} K in a box of {box:.2f} Å against {liquid.temperature_K:g} K measured"]
+    broken = len(sound) - sum(sound)
+    if broken:
+        said.append(f"{broken} of {len(sound)} replicas broke and count as a liquid without structure")
+    return "; ".join(said)
+
+
+def _diffusivity(kept, sound, data, p, liquid: Measured) -> dict[str, Metric]:
+    """D as the dynamics kind fits it, plus what the box takes off (Yeh and Hummer) with the measured viscosity."""
+    made = OBSERVABLES["diffusivity"]([t for t, fine in zip(kept, sound) if fine] or kept, data, p, None)[0]
+    plain = made["diffusivity"]
+    if plain.value is None or not any(sound):
+        why = plain.not_scored or "no replica ran to the end"
+        return {
+            "diffusivity_corrected": Metric(value=None, unit="m^2/s", better="neither", not_scored=why),
+            "diffusivity_error": Metric(value=None, unit="1", not_scored=why),
+        }
+    viscosity = liquid.viscosity_at(p.temperature_K)
+    box = abs(np.linalg.det(kept[0].cell)) ** (1 / 3)
+    more = finite_size_correction(p.temperature_K, viscosity, box)
+    values = [None if v is None else v + more for v in plain.values]
+    error = [None if v is None else abs(v - liquid.diffusivity) / liquid.diffusivity for v in values]
+    note = (
+        f"with {more:.3g} m^2/s of Yeh and Hummer for {box:.2f} Å and {viscosity:.3g} Pa s, the measured viscosity; "
+        f"experiment {liquid.diffusivity:.3g} m^2/s at {liquid.temperature_K:g} K"
+    )
+    return {
+        "diffusivity_corrected": over_replicas(values, unit="m^2/s", better="neither").noted(note),
+        "diffusivity_error": over_replicas(error, unit="1").noted(note),
+    }
+
+
+def anchors(task, data) -> dict[str, Metric]:
+    """What a liquid without structure scores: of the measurement alone."""
+    p, liquid = task.parameters, measured(task.parameters.liquid)
+    inside, spacing = _window(p, liquid), float(liquid.r[1] - liquid.r[0])
+    out = {}
+    for pair, (g0, error) in liquid.rdf.items():
+        chi, integral = _gaps(np.ones(len(g0)), g0, error, inside, spacing)
+        out[f"rdf_chi_{pair}"] = Metric(value=None, unit="1", not_scored="anchor", trivial=chi)
+        out[f"rdf_measured_error_{pair}"] = Metric(value=None, unit="Å", not_scored="anchor", trivial=integral)
+    return out
