@@ -291,7 +291,7 @@ def unit_here(model: ForceField, progress, unit: Unit, part: Path, compile: str)
     kind, done = unit.task.kind, []
 
     def work() -> dict[str, Any]:
-        done.append(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile))
+        done.append(dict(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile)))
         return done[0]
 
     out = _outcome(unit, part, kind.count_members(unit.inputs), work)
