@@ -108,14 +108,14 @@ def test_a_spoiled_file_is_one_line_or_a_result(name, tmp_path):
     @given(spoiled(whole))
     def check(raw):
         path.write_bytes(raw)
-        begun = time.perf_counter()
+        begun = time.process_time()
         said = ""
         try:
             parse(path)
         except ValueError as error:
             said = str(error)
         assert "\n" not in said
-        assert time.perf_counter() - begun < 20
+        assert time.process_time() - begun < 20
 
     check()
 
