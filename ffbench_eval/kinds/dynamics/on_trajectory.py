@@ -77,7 +77,7 @@ def _asked(model, t, x: np.ndarray, charge: int, spin: int) -> tuple[np.ndarray,
 
     from ...models.batching import batch_atoms, in_parts
 
-    n, said = x.shape[1], {}
+    n, said = x.shape[1], dict[int, str]()
 
     def ask(rows):
         count = len(rows)
