@@ -230,6 +230,7 @@ class Values(UnitValues, total=False):
 
     end_ps: list[float]
     no_truth: str
+    charge_and_spin: list[int]  # of every replica
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
@@ -264,7 +265,7 @@ def after(task, data, model, folder, values: Values) -> dict[str, Any] | None:
     if values.get("no_truth") and lacks(task):
         return None
     found = read_trajectories(folder, replicas=len(values["end_ps"]))
-    charge, spin = values.get("charge_and_spin", (0, 1))
+    charge, spin = values.get("charge_and_spin", [0, 1])
     try:
         why_not, notes = label_sample(
             task.dataset, model, found, task.parameters.truth_frames, folder,
