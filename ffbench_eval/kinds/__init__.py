@@ -21,9 +21,7 @@ from .speed import KIND as SPEED
 
 __all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric", "kind_of"]
 
-KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PARTS, BOND_SCANS)
-}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PARTS, BOND_SCANS)}
 FROM_FILES: dict[str, Kind] = {}  # that were named in this process
 
 
