@@ -8,6 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from .atomic import write_text
+
 app = typer.Typer(help="Data sets: list, build, verify, publish.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="data set, as in `ffbench data list`")]
 Root = Annotated[Optional[Path], typer.Option(help="folder that holds the data set (default: cache, then shipped)")]  # noqa: UP045
@@ -157,4 +159,4 @@ def croissant(name: Name, root: Root = None, out: Annotated[Optional[Path], type
     if out is None:
         typer.echo(text)
     else:
-        out.write_text(text + "\n", encoding="utf-8")
+        write_text(out, text + "\n")

@@ -170,7 +170,7 @@ class ForceField:
         batch = batch.to(dtype=self.dtype, device=self.device)
         try:
             out = self.fn(batch)
-        except (Exception, KeyboardInterrupt):
+        except (Exception, KeyboardInterrupt):  # whose interrupt it is, the evaluator knows
             raise
         except BaseException as error:  # sys.exit in a model would end the evaluator with it
             raise RuntimeError(f"the model raised {type(error).__name__}: {error}") from error

@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from . import strict_yaml
 
 CARDS = Path(__file__).parent / "cards"
 CARD = "card.yaml"  # beside built data
@@ -110,9 +111,7 @@ def read_card(path: Path) -> Card:
     """A card from a YAML file. ValueError names the file and each wrong key."""
     path = Path(path)
     try:
-        return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        return Card.model_validate(strict_yaml.read(path)[0])
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ValueError(f"{path}: {faults}") from None

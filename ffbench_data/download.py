@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from .atomic import write_text
 from .datacard import Source
 
 LOCK = "sources.lock.json"
@@ -151,9 +152,7 @@ def _remember(target: Path, source: Source, folder: Path) -> None:
         "trusted": "published checksum" if source.checksum else "on first use",
         "first_seen": today,
     }
-    part = folder / f"{LOCK}.part"
-    part.write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n")
-    os.replace(part, folder / LOCK)
+    write_text(folder / LOCK, json.dumps(lock, indent=1, sort_keys=True) + "\n")
 
 
 def _short(error: Exception) -> str:

@@ -6,7 +6,6 @@ Column names are ColabFit's where it has one. Energies and positions are float64
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from .atomic import replacing
 
 HEAVIEST = 118  # atomic number
 BATCH = 4096  # rows in memory at once where data stream
@@ -173,8 +174,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     leaves = _leaf_paths(table.schema)
     floats = [name for name, kind in leaves if pa.types.is_floating(kind)]
     others = [name for name, kind in leaves if not pa.types.is_floating(kind)]
-    part = path.with_suffix(".part")
-    try:
+    with replacing(path) as part:
         pq.write_table(
             table,
             part,
@@ -186,9 +186,6 @@ def write_parquet(table: pa.Table, path: Path) -> None:
             use_content_defined_chunking=True,
             write_page_index=True,
         )
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _leaf_paths(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:

@@ -307,8 +307,9 @@ def main(arguments: list[str] | None = None) -> None:
             typer.echo(frames, err=True)
         typer.echo(f"ffbench: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("ffbench: stopped; run the same command again to go on where it was", err=True)
+    except KeyboardInterrupt as error:
+        if not getattr(error, "told", False):
+            typer.echo("ffbench: stopped; run the same command again to go on where it was", err=True)
         sys.exit(130)
 
 

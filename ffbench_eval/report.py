@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,6 +20,7 @@ from pydantic import (
 
 MAX_POINTS = 200  # per curve
 MAX_BYTES = 1_000_000
+LARGEST_FILE = 50 * MAX_BYTES  # that is read at all
 
 Status = Literal[
     "ok", "unstable", "unsupported", "out_of_memory", "model_error", "harness_error", "not_run"
@@ -36,9 +36,10 @@ class Strict(BaseModel):
 class Floor(Strict):
     """Errors of independent runs of the truth against the pooled rest of the reference, at this length.
 
-    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it. ``windows``: how
-    many windows of this length that do not overlap the two quantiles rest on (``None``: not stated); ``note`` says
-    where they are interpolated.
+    ``runs`` 1: there is one trajectory, its halves stand for runs, and nothing passes or fails by it; 0: no runs, but
+    the stated uncertainty of reference values (``note`` says whose), p95 twice that. ``windows``: how many windows of
+    this length that do not overlap the two quantiles rest on (``None``: not stated); ``note`` says where they are
+    interpolated.
     """
 
     median: float
@@ -357,6 +358,8 @@ class Report(Strict):
         path = path / "report.json" if path.is_dir() else path
         if not path.exists():
             raise ValueError(f"no report at {path}")
+        if path.stat().st_size > LARGEST_FILE:
+            raise ValueError(f"{path}: has {path.stat().st_size} bytes, at most {LARGEST_FILE} are read")
         try:
             report = cls.model_validate(json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
         except ValidationError as error:
@@ -365,6 +368,10 @@ class Report(Strict):
             raise ValueError(f"{path}: {where}: {first['msg']} ({error.error_count()} problems)") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}") from None
+        except RecursionError:
+            raise ValueError(f"{path} is not a report: it is nested too deep") from None
+        except (ValueError, OSError) as error:  # no UTF-8, a number of thousands of digits
+            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
         if report.content_sha256 and report.content_sha256 != report.hash():
             raise ValueError(f"{path}: content_sha256 does not match: the file was changed after it was written")
         return report
@@ -380,11 +387,9 @@ class Report(Strict):
     def to_json(self, path: str | Path) -> Path:
         """Write atomically; returns the path."""
         path = Path(path)
-        text = self.sealed().model_dump_json(indent=1)
-        part = path.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-        return path
+        from ffbench_data.atomic import write_text
+
+        return write_text(path, self.sealed().model_dump_json(indent=1))
 
     def __repr__(self) -> str:
         return f"<Report of {self.model.name} on {self.suite} {self.suite_version}, {len(self.tasks)} tasks>"
@@ -424,11 +429,11 @@ class Report(Strict):
 
     def to_html(self, path: str | Path) -> Path:
         """A self-contained page with the tables and plots; returns the path."""
+        from ffbench_data.atomic import write_text
+
         from .page.page import render
 
-        path = Path(path)
-        path.write_text(render(self), encoding="utf-8")
-        return path
+        return write_text(path, render(self))
 
 
 def _refuse(constant: str):

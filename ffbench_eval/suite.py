@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ffbench_data import strict_yaml
 from ffbench_data.datacard import is_path, known, parse_name
 
 from .kinds import Kind, find_kind
@@ -57,49 +56,71 @@ def load_suite(name: str | Path, *, tasks: list[str] | None = None) -> Suite:
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.exists():
         known(str(name), list_suites(), "suite")
-    return suite_of(yaml.safe_load(path.read_text()), path, tasks=tasks)
+    raw, places = strict_yaml.read(path)
+    return suite_of(raw, path, tasks=tasks, places=places)
 
 
-def suite_of(raw: dict[str, Any], path: Path, *, tasks: list[str] | None = None) -> Suite:
-    """The suite that the YAML of ``path`` holds; folders of data sets and files of kinds count from there."""
-    rows = raw["tasks"]
+def suite_of(
+    raw: Any, path: Path, *, tasks: list[str] | None = None, places: strict_yaml.Places | None = None
+) -> Suite:
+    """The suite that the YAML of ``path`` holds; folders of data sets and files of kinds count from there.
+
+    ValueError, one line: what is wrong, in which task, and its line of the file where ``places`` know it.
+    """
+
+    def at(*key: str) -> str:
+        line = (places or {}).get(key)
+        return f"{path}, line {line}" if line else str(path)
+
+    raw = strict_yaml.mapping(raw, f"{path}: a suite")
+    for key in ("name", "version", "tasks"):
+        if key not in raw:
+            raise ValueError(f"{path}: {key} is missing; a suite has name, version and tasks")
+    rows = strict_yaml.mapping(raw["tasks"], f"{at('tasks')}: tasks")
+    if not rows:
+        raise ValueError(f"{at('tasks')}: tasks is empty")
     for wanted in tasks or []:
         known(wanted, rows, "task", f" of suite {raw['name']}")
     chosen = {k: v for k, v in rows.items() if not tasks or k in tasks}
-    return Suite(
-        raw["name"],
-        str(raw["version"]),
-        raw.get("description", ""),
-        tuple(_task(path, name, dict(row)) for name, row in chosen.items()),
-    )
+    made = []
+    for task, row in chosen.items():
+        where = f"{at('tasks', task)}: task {task!r}"
+        made.append(_task(path, task, dict(strict_yaml.mapping(row, where)), where))
+    return Suite(str(raw["name"]), str(raw["version"]), str(raw.get("description", "")), tuple(made))
 
 
-def _task(path: Path, name: str, row: dict) -> Task:
+def _task(path: Path, name: str, row: dict, where: str) -> Task:
     from pydantic import ValidationError
 
+    for key in ("kind", "dataset"):
+        if not isinstance(row.get(key), str):
+            raise ValueError(f"{where}: {key} is missing" if row.get(key) is None else f"{where}: {key} must be text")
     try:
-        kind = find_kind(str(row.pop("kind", None)), path.parent)
-    except ValueError as error:
-        raise ValueError(f"{error}: task {name!r} in {path.name}") from None
-    dataset, config = parse_name(row.pop("dataset"))
-    if is_path(dataset):
-        dataset = str((path.parent / Path(dataset).expanduser()).resolve())
-    about = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
-    try:
+        kind = find_kind(row.pop("kind"), path.parent)
+        dataset, config = parse_name(row.pop("dataset"))
+        if is_path(dataset):
+            dataset = str((path.parent / Path(dataset).expanduser()).resolve())
+        about = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
         parameters = kind.module.Parameters.model_validate(row)
     except ValidationError as error:
         first = error.errors()[0]
-        where = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
-        told = ": ".join([*where, first["msg"].removeprefix("Value error, ")])
-        raise ValueError(f"{path.name}: task {name!r}: {told}") from None
+        at = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
+        told = ": ".join([*at, first["msg"].removeprefix("Value error, ")])
+        raise ValueError(f"{where}: {told}") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {' '.join(str(error).split())}") from None
+    except Exception as error:  # the file of a kind
+        raise ValueError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    if not isinstance(about.get("indicative", False), bool):
+        raise ValueError(f"{where}: indicative must be true or false")
     return Task(
         name=name,
         kind=kind,
         version=str(about.get("version", "1")),
-        title=about.get("title", name),
+        title=str(about.get("title", name)),
         dataset=dataset,
         config=config,
         parameters=parameters,
         indicative=about.get("indicative", False),
-        note=about.get("note", ""),
+        note=str(about.get("note", "")),
     )

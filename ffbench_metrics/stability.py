@@ -70,10 +70,19 @@ def bond_stability(
     deviation = np.full(len(positions), np.inf)
     vectors = positions[finite][:, pairs[:, 1]].astype(np.float64) - positions[finite][:, pairs[:, 0]]
     if cell is not None and finite.any():
-        vectors = nearest_image(vectors, np.asarray(cell)[finite] if np.ndim(cell) == 3 else cell)
+        vectors = nearest_image(vectors, _cells_of(cell, finite))
     if finite.any():
         deviation[finite] = np.abs(np.linalg.norm(vectors, axis=-1) - lengths).max(axis=1)
     return _first(deviation, deviation > positive("tolerance", tolerance), np.arange(len(positions)), len(positions))
+
+
+def _cells_of(cell: Any, frames: np.ndarray) -> Any:
+    """The cells of some frames (a mask [T]), where there is one each; a frame that is left out may have none."""
+    if np.ndim(cell) != 3:
+        return cell
+    if len(cell) != len(frames):
+        raise ValueError(f"cell has {len(cell)} frames, positions have {len(frames)}; give one cell, or one per frame")
+    return np.asarray(cell)[frames]
 
 
 def rdf_stability(
@@ -125,7 +134,7 @@ def rdf_stability(
         raise ValueError(f"positions has {len(positions)} frames, fewer than one window of {width}; shorten window")
     worst = np.zeros(0)
     if usable >= width:
-        cells = np.asarray(cell)[:usable] if np.ndim(cell) == 3 else cell
+        cells = _cells_of(cell, np.arange(len(positions)) < usable)
         # a window's density is the mean of its frames' densities, as in rdf
         density = np.broadcast_to(1.0 / np.abs(np.linalg.det(np.asarray(cells, dtype=float))), (usable,))
         window_density = _window_sums(density[:, None], width)[:, 0] / width

@@ -305,6 +305,7 @@ def rescore_(
     dry: Annotated[bool, typer.Option("--dry-run", help="say what would move, write nothing")] = False,
 ) -> None:
     """Bring entries to a new version of their suite (maintainers): in place, and say what moved."""
+    from ffbench_data.atomic import write_text
     from ffbench_eval.suite import load_suite
 
     from .check.lock import load_lock
@@ -321,7 +322,7 @@ def rescore_(
         made, said = rescore(loaded, lock, None if run is None else _report(run), trust=trust, same=tuple(same or ()))
         typer.echo("\n".join([f"{path}: {loaded.report.suite_version} -> {version}", *said]))
         if not dry:
-            path.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            write_text(path, made.model_dump_json(indent=1) + "\n")
 
 
 def _print(found) -> None:

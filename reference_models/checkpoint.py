@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ffbench_data.atomic import replacing
 from ffbench_data.contract import ForceField
 
 FORMAT = 1
@@ -30,10 +30,9 @@ def save(path: Path, family: str, config: Any, module: torch.nn.Module, *, eleme
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-    save_file(tensors, part, metadata={"ffbench": json.dumps(about)})
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(tensors, part, metadata={"ffbench": json.dumps(about)})
 
 
 def read(path: str | Path) -> ForceField:

@@ -36,7 +36,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
     """(name, kind, package, state, licence) of every family and every model with published weights."""
     from . import all_families
     from .providers import providers, published
-    from .providers.ani import folder
+    from .providers.ani import WEIGHTS, info
 
     served = {f: p for p in providers().values() for f in p.families}
     out = []
@@ -48,9 +48,9 @@ def rows() -> list[tuple[str, str, str, str, str]]:
             out.append((name, "family", p.package, _state(p), p.licence))
     for name, row in published().items():
         p = providers()[row.provider]
-        state = _state(p)
-        if name == "ani1x" and p.installed and not (folder() / "Neurochem" / "ani-1x_8x.info").exists():
-            state = "weights missing: ffbench models fetch ani1x"
+        state = _state(p).replace("fetch ani1x", f"fetch {name}")
+        if name in WEIGHTS and p.installed and not info(name).exists():
+            state = f"weights missing: ffbench models fetch {name}"
         out.append((name, "published weights", p.package, state, row.card["licence"]))
     return out
 
@@ -65,12 +65,13 @@ def _state(provider) -> str:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="ani1x")],
-    wheel: Annotated[Path | None, typer.Option(help="the wheel of torchani 2.2.4, if it is already here")] = None,
+    name: Annotated[str, typer.Argument(help="ani1x or ani1ccx")],
+    wheel: Annotated[Path | None, typer.Option(help="the wheel of torchani that holds them, if it is here")] = None,
 ) -> None:
     """Get weights that a package does not carry into the cache folder."""
-    if name != "ani1x":
-        raise ValueError(f"nothing to fetch for {name!r}: only ani1x keeps its weights apart from its package")
     from .providers import ani
 
-    typer.echo(f"Weights: {ani.fetch(wheel)}")
+    if name not in ani.WEIGHTS:
+        apart = " and ".join(ani.WEIGHTS)
+        raise ValueError(f"nothing to fetch for {name!r}: only {apart} keep their weights apart from their package")
+    typer.echo(f"Weights: {ani.fetch(name, wheel)}")

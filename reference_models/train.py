@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ffbench_data.atomic import replacing, write_text
 from ffbench_data.contract import AtomsBatch, ForceField
 from ffbench_data.frames import Frames, collate
 from ffbench_data.neighbors import edges
@@ -284,13 +284,11 @@ def _save_state(folder, plan, module, averaged, optimizer, curve, step, spent) -
     tensors |= {f"average.{k}": v for k, v in averaged.state_dict().items()}
     for k, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{k}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    part = folder / "state.part"
     about = {"plan": plan, "step": step, "spent": spent, "curve": curve}
-    save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, part, metadata={"ffbench": json.dumps(about)})
-    os.replace(part, folder / "state.safetensors")
-    shown = folder / "curve.part"
-    shown.write_text(json.dumps({**plan, "curve": curve}, indent=1))
-    os.replace(shown, folder / "curve.json")
+    copies = {k: v.detach().cpu().clone() for k, v in tensors.items()}
+    with replacing(folder / "state.safetensors") as part:
+        save_file(copies, part, metadata={"ffbench": json.dumps(about)})
+    write_text(folder / "curve.json", json.dumps({**plan, "curve": curve}, indent=1))
 
 
 def _resume(folder, plan, module, averaged, optimizer, curve) -> tuple[int, float]:

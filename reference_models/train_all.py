@@ -8,7 +8,6 @@ python -m reference_models.train_all FOLDER --collect  copy finished checkpoints
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from ffbench_data.atomic import write_text
 from ffbench_data.datacard import known, parse_name
 
 from . import all_families, checkpoint
@@ -128,9 +128,9 @@ def collect(folder: Path, fits: Iterable[Fit], ensembles: dict[str, list[str]], 
         if absent:
             log(f"{name}: waits for {', '.join(absent)}")
             continue
-        (to / f"{name}.json").write_text(json.dumps(members, indent=1) + "\n")
+        write_text(to / f"{name}.json", json.dumps(members, indent=1) + "\n")
         log(f"{name}: {len(members)} members")
-    table.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+    write_text(table, json.dumps(dict(sorted(results.items())), indent=1) + "\n")
 
 
 def _train(folder: Path, fit: Fit, log) -> None:
@@ -141,9 +141,7 @@ def _train(folder: Path, fit: Fit, log) -> None:
         fit.family, fit.dataset, name=name, folder=own, recipe=Recipe(**fit.recipe), changes=changes, root=root, log=log
     )
     done = {"fit": asdict(fit), **_result(fit, best, root)}
-    part = own / "done.part"
-    part.write_text(json.dumps(done, indent=1))
-    os.replace(part, own / "done.json")
+    write_text(own / "done.json", json.dumps(done, indent=1))
 
 
 def _result(fit: Fit, best: Path, root: Path | None) -> dict[str, Any]:

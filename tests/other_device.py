@@ -1,7 +1,8 @@
 """A second device without a second device: tensors that compute on the CPU, and refuse to be mixed with its tensors.
 
 What a GPU would refuse (a tensor left on the CPU, ``.numpy()`` without ``.cpu()``) fails here too, so that the code for
-one can be tried where there is none. Nothing is said about kernels, memory or speed.
+one can be tried where there is none. Nothing is said about kernels, memory or speed. `Watchman` notes what a GPU would
+wait for: a result whose shape or value the host must know, and copies from and to the host.
 """
 
 import torch
@@ -25,6 +26,8 @@ def empty_strided(size, stride, *, dtype=None, **_):
 
 @torch.library.impl(beneath, "_copy_from", "PrivateUse1")
 def copy_from(source, target, non_blocking=False):
+    if isinstance(source, OtherTensor) != isinstance(target, OtherTensor):
+        note("a tensor made from values of the host")
     inside(target).copy_(inside(source))
     return target
 
@@ -32,6 +35,44 @@ def copy_from(source, target, non_blocking=False):
 @torch.library.impl(beneath, "_local_scalar_dense", "PrivateUse1")
 def local_scalar_dense(value):
     return inside(value).item()
+
+
+# What cannot go on before the device has answered: the host needs a value, or a shape that depends on values.
+WAITING = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "argwhere", "bincount", "masked_select"}
+WAITING |= {"unique_dim", "unique_consecutive", "_unique", "_unique2", "repeat_interleave"}
+noted: list[list[str]] = []
+
+
+class Watchman:
+    """Within it: the list of operations on `DEVICE` for which a GPU would wait, or that copy from or to the host."""
+
+    def __enter__(self) -> list[str]:
+        noted.append([])
+        return noted[-1]
+
+    def __exit__(self, *error):
+        noted.pop()
+
+
+def note(name: str) -> None:
+    for one in noted:
+        one.append(name)
+
+
+def watch(name: str, args, kwargs, there: bool) -> None:
+    target = kwargs.get("device")
+    leaves = torch.device(target).type != NAME if target is not None else False
+    if name == "copy_" and isinstance(args[0], torch.Tensor) and isinstance(args[1], torch.Tensor):
+        if isinstance(args[0], OtherTensor) != isinstance(args[1], OtherTensor):
+            note("copy_ between host and device")
+    elif name == "_to_copy" and target is not None and there == leaves:
+        note("_to_copy between host and device")
+    elif there and name in WAITING:
+        note(name)
+    elif there and name.startswith(("index", "_index")):
+        masks = [t for t in tree_leaves(args[1]) if isinstance(t, torch.Tensor) and t.dtype is torch.bool]
+        if masks and name.removeprefix("_") in ("index", "index_put", "index_put_", "index_put_impl_"):
+            note(f"{name} by a mask")
 
 
 class OtherTensor(torch.Tensor):
@@ -63,6 +104,8 @@ def run(function, args, kwargs):
     there = [t for t in given if isinstance(t, OtherTensor)]
     name = function.overloadpacket._qualified_op_name.removeprefix("aten::")
     here = [t for t in given if not isinstance(t, OtherTensor)]
+    if noted:
+        watch(name, args, kwargs, bool(there))
     if there and name not in ("copy_", "_to_copy", "index", "index_put_") and any(t.dim() for t in here):
         raise RuntimeError(f"{name}: tensors of {NAME} and of the cpu are mixed")
     goes_there = bool(there)

@@ -32,6 +32,9 @@ BUILDERS = {
     "alanine_dipeptide_obc": "generated:build_alanine",
     "ethanol_gfn2": "generated:build_ethanol",
     "md17_gfn2": "generated:build_md17_gfn2",
+    "diatomics_pbe": "diatomics:build",
+    "diatomics_r2scan": "diatomics:build",
+    "relative_energies": "relative_energies:build",
 }
 VALIDATION = "validation.json"
 

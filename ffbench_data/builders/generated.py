@@ -28,7 +28,7 @@ LABEL_AT_MOST = 20000  # frames per GFN2 molecule
 
 def build_water(folder: Path, card: Card) -> Built:
     """``folder``: raw runs at 10 fs (``run-*``), hot runs (``350K/run-*``, ``400K/run-*``), or MDsim's water.npy."""
-    built = _shipped(card)
+    built = as_shipped(card)
     theirs = mdsim.water(folder, card)
     if theirs:
         built.tables["mdsim"] = theirs
@@ -55,7 +55,7 @@ def build_water(folder: Path, card: Card) -> Built:
 
 def build_alanine(folder: Path, card: Card) -> Built:
     """``folder``: raw metadynamics runs; the last one is the test. `unseen_basin` needs no new runs."""
-    built = _shipped(card)
+    built = as_shipped(card)
     built.tables["unseen_basin"] = unseen_basin(built.tables["default"])
     raw = _pieces(folder)
     if len(raw) > 1:
@@ -85,7 +85,7 @@ def build_alanine(folder: Path, card: Card) -> Built:
 
 def build_ethanol(folder: Path, card: Card) -> Built:
     """The shipped data set again (its raw runs are not shipped)."""
-    return _shipped(card)
+    return as_shipped(card)
 
 
 def build_md17_gfn2(folder: Path, card: Card) -> Built:
@@ -188,7 +188,8 @@ def generate(name: str, folder: Path) -> Path:
     return folder
 
 
-def _shipped(card: Card) -> Built:
+def as_shipped(card: Card) -> Built:
+    """The embedded data set as it is, with its reference."""
     built = Built()
     folder = EMBEDDED / card.name
     manifest = read_manifest(folder)

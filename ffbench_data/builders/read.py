@@ -68,10 +68,33 @@ def unpack(archive: Path, folder: Path, only: str = "") -> Path:
 def npz_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an npz file, nothing pickled."""
     try:
+        unpacked(path)
         with np.load(path, allow_pickle=False) as data:
             return {k: data[k] for k in data.files if data[k].dtype != object}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from None
+    except TooLarge:
+        raise
+    except Exception as error:  # of zip, zlib, numpy and the parser of its headers
+        raise ValueError(f"{path}: not a readable npz file (truncated?): {one_line(error)}") from None
+
+
+MOST_UNPACKED = 64 * 2**30  # bytes
+
+
+class TooLarge(ValueError):
+    """A file that would unpack to more than is read."""
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def unpacked(path: Path) -> int:
+    """Bytes that a zip archive (npz) would have unpacked, as its table says; `TooLarge` above `MOST_UNPACKED`."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MOST_UNPACKED:
+        raise TooLarge(f"{path}: unpacks to {size} bytes from {path.stat().st_size}, at most {MOST_UNPACKED} are read")
+    return size
 
 
 def pickled_arrays(path: Path) -> dict[str, Any]:
@@ -94,8 +117,8 @@ def pickled_arrays(path: Path) -> dict[str, Any]:
             np.lib.format.read_magic(f)
             np.lib.format.read_array_header_1_0(f)
             return dict(Arrays(f).load().item())
-    except (pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a readable array file (truncated?): {error}") from None
+    except Exception as error:  # whatever a damaged stream leads to; nothing of it but arrays was made
+        raise ValueError(f"{path}: not a readable array file (truncated?): {one_line(error)}") from None
 
 
 def table_of(

@@ -12,11 +12,12 @@ factor 6.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..atomic import replacing
 
 TEMPERATURE = 300.0  # K
 TIME_STEP = 1.0  # fs
@@ -163,15 +164,14 @@ def simulate(
             bias.step(simulation, round(1000 / TIME_STEP))
             x[t] = simulation.context.getState(positions=True).getPositions(asNumpy=True)._value * 10
         end = simulation.context.getState(positions=True, velocities=True)
-        part = folder / "part.npz"
-        np.savez(
-            part,
-            positions=x,
-            hills=np.array(hills),
-            end_positions=end.getPositions(asNumpy=True)._value,
-            end_velocities=end.getVelocities(asNumpy=True)._value,
-        )
-        os.replace(part, folder / f"piece-{piece:03d}.npz")
+        with replacing(folder / f"piece-{piece:03d}.npz") as part, part.open("wb") as file:
+            np.savez(
+                file,
+                positions=x,
+                hills=np.array(hills),
+                end_positions=end.getPositions(asNumpy=True)._value,
+                end_velocities=end.getVelocities(asNumpy=True)._value,
+            )
         print(f"alanine dipeptide run {run}: {(piece + 1) * piece_ps:.0f} of {ps:.0f} ps", flush=True)
     return folder
 

@@ -8,12 +8,12 @@ GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..atomic import replacing
 from . import nose_hoover
 
 TEMPERATURE = 500.0  # K
@@ -116,19 +116,18 @@ def simulate(
                 x, v, force, chain, energy = nose_hoover.step(x, v, force, chain, potential, **rules)
             saved[t], energies[t] = x, energy
             kelvin[t] = (mass[:, None] * v**2).sum() / (dof * BOLTZMANN)
-        part = folder / "part.npz"
-        np.savez(
-            part,
-            positions=saved,
-            temperature=kelvin,
-            potential=energies,
-            save_fs=save_fs,
-            numbers=numbers,
-            end_positions=x,
-            end_velocities=v,
-            thermostat=chain,
-        )
-        os.replace(part, folder / f"piece-{piece:03d}.npz")
+        with replacing(folder / f"piece-{piece:03d}.npz") as part, part.open("wb") as file:
+            np.savez(
+                file,
+                positions=saved,
+                temperature=kelvin,
+                potential=energies,
+                save_fs=save_fs,
+                numbers=numbers,
+                end_positions=x,
+                end_velocities=v,
+                thermostat=chain,
+            )
         print(f"{molecule} run {run}: {(piece + 1) * piece_ps:.0f} of {ps:.0f} ps, T {kelvin.mean():.1f} K", flush=True)
     return folder
 

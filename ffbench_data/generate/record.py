@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..atomic import write_text
+
 RECORDED = Path(__file__).with_name("recorded.json")
 PROGRAMS = {"water": "OpenMM", "alanine_dipeptide_obc": "OpenMM", "md17_gfn2": "tblite"}
 
@@ -45,7 +47,7 @@ def main() -> None:
     known_sets = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     for folder in cli.parse_args().folders:
         known_sets[json.loads((folder / "manifest.json").read_text())["name"]] = record(folder)
-    RECORDED.write_text(json.dumps(dict(sorted(known_sets.items())), indent=1) + "\n")
+    write_text(RECORDED, json.dumps(dict(sorted(known_sets.items())), indent=1) + "\n")
 
 
 if __name__ == "__main__":

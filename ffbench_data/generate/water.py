@@ -9,11 +9,11 @@ the cell, the cut-off, the switching, the Ewald tolerance.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 
+from ..atomic import replacing, write_text
 from . import nose_hoover
 
 MOLECULES = 64
@@ -151,10 +151,10 @@ def simulate(
             potential[t] = s.getPotentialEnergy()._value / EV
             kelvin[t] = integrator.getGlobalVariableByName("kinetic2") / (dof * BOLTZMANN)
         chain = [integrator.getGlobalVariableByName(f"w{k}") for k in range(nose_hoover.CHAIN)]
-        part = folder / "part.npz"
-        np.savez(part, positions=x, temperature=kelvin, potential=potential, save_fs=save_fs, thermostat=chain)
-        state_file.write_text(openmm.XmlSerializer.serialize(ctx.getState(positions=True, velocities=True)))
-        os.replace(part, folder / f"piece-{piece:03d}.npz")
+        with replacing(folder / f"piece-{piece:03d}.npz") as part, part.open("wb") as file:
+            np.savez(file, positions=x, temperature=kelvin, potential=potential, save_fs=save_fs, thermostat=chain)
+            state = ctx.getState(positions=True, velocities=True)  # before the piece: one without is run again
+            write_text(state_file, openmm.XmlSerializer.serialize(state))
         print(f"water run {run}: {(piece + 1) * piece_ps:.0f} of {ps:.0f} ps, mean T {kelvin.mean():.1f} K", flush=True)
     return folder
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,17 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ffbench_data.atomic import replacing, write_text
+
 from .protocol import Protocol, Start
 
 
 def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], meta: dict) -> None:
     """Write ``checkpoint-<step>`` and delete all but the last two."""
     path = folder / f"checkpoint-{step:010d}.safetensors"
-    part = path.with_suffix(".part")
     cpu = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    save_file(cpu, part, metadata={"ffbench": json.dumps({**meta, "step": step})})
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(cpu, part, metadata={"ffbench": json.dumps({**meta, "step": step})})
     for old in sorted(folder.glob("checkpoint-*.safetensors"))[:-2]:
         old.unlink()
 
@@ -74,10 +74,7 @@ def claim(folder: Path, key: dict[str, Any], answer: Callable[[], dict[str, list
         left = next(iter([*folder.glob("checkpoint-*.safetensors"), *folder.glob("trajectory-*.parquet")]), None)
         if left is not None:
             raise OtherSimulation(f"{folder} holds {left.name} of an unknown simulation: empty or change the folder")
-        text = json.dumps(key if "model" in key else {**key, "answer": answer()})
-        part = path.with_suffix(".part")
-        part.write_text(text)
-        os.replace(part, path)
+        write_text(path, json.dumps(key if "model" in key else {**key, "answer": answer()}))
         return False
     try:
         found = json.loads(path.read_text())

@@ -11,9 +11,12 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from ffbench_data.atomic import write_text
 
 from .forces import last_line
 
@@ -60,30 +63,58 @@ def artefact(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], folder: P
 
 
 def build(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], path: Path) -> Callable[..., Tensors]:
-    """Load ``path``, made first if it is not there. NotCompilable when the compiler is missing or fails."""
-    if not path.exists():
-        if compiler() is None:
-            raise NotCompilable("no C++ compiler (g++ or clang++) was found")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch, torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            part = str(Path(scratch) / "part.pt2")
-            try:
-                program = torch.export.export(_Flat(graph), tuple(arguments), strict=False)
-                torch._inductor.aoti_compile_and_package(program, package_path=part)
-            except Exception as error:
-                raise NotCompilable(f"the compiler failed: {last_line(error)}") from error
-            os.replace(part, path)
-    try:
-        loaded = torch._inductor.aoti_load_package(str(path))
-    except Exception as error:
-        raise NotCompilable(f"{path.name} cannot be loaded: {last_line(error)}") from error
+    """Load ``path``, made first if it is not there, and made again if it is damaged. NotCompilable when the compiler is
+    missing or fails."""
+    loaded = _loaded(path) if path.exists() else None
+    if loaded is None:
+        path.unlink(missing_ok=True)
+        _made(graph, arguments, path)
+        loaded = _loaded(path)
+    if loaded is None:
+        raise NotCompilable(f"{path.name} cannot be loaded")
 
     def call(*values: Tensor) -> Tensors:
         with torch.no_grad():
             return tuple(loaded(*values))
 
     return call
+
+
+def _loaded(path: Path) -> Callable[..., Any] | None:
+    """The compiled function, ``None`` if the file is none or is not the one that was written."""
+    try:
+        if _seal(path).read_text() != _digest(path):
+            return None
+        return torch._inductor.aoti_load_package(str(path))
+    except Exception as error:
+        log.warning("%s cannot be loaded and is made again: %s", path.name, last_line(error))
+        return None
+
+
+def _made(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], path: Path) -> None:
+    if compiler() is None:
+        raise NotCompilable("no C++ compiler (g++ or clang++) was found")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        part = Path(scratch) / "part.pt2"
+        try:
+            program = torch.export.export(_Flat(graph), tuple(arguments), strict=False)
+            torch._inductor.aoti_compile_and_package(program, package_path=str(part))
+        except Exception as error:
+            raise NotCompilable(f"the compiler failed: {last_line(error)}") from error
+        write_text(_seal(path), _digest(part))  # before the artefact: one without is made again
+        os.replace(part, path)
+
+
+def _seal(path: Path) -> Path:
+    """The hash of an artefact: a damaged one may end the process that loads it, so it is compared before."""
+    return path.with_suffix(".sha256")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def compiler() -> str | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ffbench_data.atomic import write_text
+
 from .units import KJ_PER_MOL
 
 
@@ -157,4 +159,4 @@ def write_hills(path: str | os.PathLike, hills: np.ndarray, *, periodic: Sequenc
     for name in variables if periodic is None else periodic:
         lines += [f"#! SET min_{name} -pi", f"#! SET max_{name} pi"]
     lines += [" ".join(f"{x:22.16g}" for x in row) for row in hills.tolist()]
-    Path(path).write_text("\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n")

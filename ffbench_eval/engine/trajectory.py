@@ -9,13 +9,14 @@ the starting ones). The schema metadata key ``ffbench`` holds atomic numbers, ce
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from ffbench_data.atomic import replacing
 
 NUMBERS = ("potential_energy", "total_energy", "temperature", "internal_temperature")  # one float64 per frame
 
@@ -80,10 +81,9 @@ class Recorder:
             columns["cell_scale"] = pa.array([r["cell_scale"] for r in self.rows], pa.float64())
         table = pa.table(columns).replace_schema_metadata({"ffbench": json.dumps(meta)})
         path = self.folder / f"{self.stem}-{piece:05d}.parquet"
-        part = path.with_suffix(".part")
         floats = [f"{name}.list.element.list.element" for name in ("positions", "velocities") if name in columns]
-        pq.write_table(table, part, compression="zstd", use_dictionary=False, use_byte_stream_split=floats)
-        os.replace(part, path)
+        with replacing(path) as part:
+            pq.write_table(table, part, compression="zstd", use_dictionary=False, use_byte_stream_split=floats)
         self.rows.clear()
 
     def _vectors(self, name: str) -> pa.ListArray:

@@ -13,15 +13,20 @@ from pathlib import Path
 from .accuracy import KIND as ACCURACY
 from .base import Kind, MetricSpec
 from .bsct import KIND as BSCT
+from .diatomics import KIND as DIATOMICS
 from .dynamics import KIND as DYNAMICS
 from .lite import KIND as BOND_SCANS
 from .parts import KIND as PARTS
+from .relative_energy import KIND as RELATIVE_ENERGY
 from .selective import KIND as SELECTIVE
 from .speed import KIND as SPEED
 
 __all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric", "kind_of"]
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (ACCURACY, DYNAMICS, BSCT, SPEED, SELECTIVE, PARTS, BOND_SCANS)}
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (ACCURACY, DYNAMICS, BSCT, DIATOMICS, RELATIVE_ENERGY, SPEED, SELECTIVE, PARTS, BOND_SCANS)
+}
 FROM_FILES: dict[str, Kind] = {}  # that were named in this process
 
 

@@ -132,7 +132,17 @@ class Work(Protocol):
 
 
 NEEDED = ("Parameters", "plan", "calls", "run_unit", "score")
-HOOKS = ("plan_for_model", "sample_rows", "other_frames", "lacks", "after", "headline", "anchors", "write_files")
+HOOKS = (
+    "plan_for_model",
+    "sample_rows",
+    "other_frames",
+    "lacks",
+    "after",
+    "headline",
+    "anchors",
+    "write_files",
+    "groups",
+)
 
 
 @cache
@@ -251,6 +261,11 @@ class Kind:
         """Metrics without values, but with the noise floor and the trivial baseline that the data alone give."""
         find = self._hook("anchors")
         return find(task, data) if find else {}
+
+    def groups(self, task: Any, data: Any) -> list[str]:
+        """What members share, a label for each in the task's order: an interval draws equal ones together."""
+        find = self._hook("groups")
+        return find(task, data) if find else []
 
     def write_files(self, task: Any, results: Sequence[Any], data: Any, run: Path, title: str) -> None:
         """Files beside the report."""

@@ -97,13 +97,20 @@ def over_frames(
 
 
 def over_replicas(
-    values, *, unit: str, better: str = "lower", floor: Floor | None = None, trivial: float | None = None
+    values,
+    *,
+    unit: str,
+    better: str = "lower",
+    floor: Floor | None = None,
+    trivial: float | None = None,
+    what: str = "replica",
 ) -> Metric:
-    """The mean over replicas (``None``: a replica without a value). With a floor and a trivial baseline, a score."""
+    """The mean over replicas, or ``what`` else is independent (``None``: one without a value). With a floor and a
+    trivial baseline, a score."""
     known = [float(v) for v in values if v is not None and np.isfinite(v)]
     if not known:
         return Metric(
-            value=None, unit=unit, better=better, values=[None] * len(values), not_scored="no replica has a value"
+            value=None, unit=unit, better=better, values=[None] * len(values), not_scored=f"no {what} has a value"
         )
     interval = student(known)
     value = float(np.mean(known))
@@ -114,7 +121,7 @@ def over_replicas(
         value=value,
         unit=unit,
         uncertainty=Interval.of(
-            interval, "Student's t over replicas" if interval else f"replicas: {why_no_interval(known)}", "student"
+            interval, f"Student's t over {what}s" if interval else f"{what}s: {why_no_interval(known)}", "student"
         ),
         n=len(known),
         better=better,

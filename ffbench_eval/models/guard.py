@@ -8,6 +8,8 @@ from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
 from ..engine.memory import OutOfMemory, memory_guard
 from ..words import clean
+from . import interrupts, surroundings
+from .isolated import call_limit
 from .tracebacks import told
 
 
@@ -22,19 +24,26 @@ class ModelFailure(Exception):
 
 
 def guarded(model: ForceField) -> ForceField:
-    """The same model, whose exceptions are told apart from our own (`SystemExit` too, not an interrupt).
+    """The same model, whose exceptions are told apart from our own (`SystemExit` and an interrupt that it raises too).
 
-    Its answers are copies without a graph: a model may write the next one into the same tensors, and forces that carry
-    gradients would chain the graph over all steps.
+    What it changes in the process around it is put back (`surroundings`), and a call has ``FFBENCH_CALL_LIMIT_S``
+    seconds (600), for each structure where a batch is no quicker. Its answers are copies without a graph: a model may
+    write the next one into the same tensors, and forces that carry gradients would chain the graph over all steps.
     """
+    limit = call_limit()
 
     def call(batch: AtomsBatch) -> Prediction:
         try:
-            with memory_guard(batch.n_systems):
+            longest = limit if model.batched else limit * batch.n_systems
+            with surroundings.limited(longest), surroundings.kept(), memory_guard(batch.n_systems):
                 out = model(batch)
-        except (OutOfMemory, KeyboardInterrupt):
+            if interrupts.pending():
+                raise KeyboardInterrupt
+        except OutOfMemory:
             raise
         except BaseException as error:
+            if interrupts.of_the_user(error):
+                raise
             failure = ModelFailure(_told(error))
             failure.whole = getattr(error, "whole", False)
             raise failure from None

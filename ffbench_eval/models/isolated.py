@@ -242,7 +242,7 @@ def serve(pipe: Connection) -> None:
     except ValueError as error:
         pipe.send({"refused": str(error), "frames": getattr(error, "frames", "")})
         return
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # the user's interrupt does not come here
         pipe.send({"refused": f"model {first['spec']!r}: {type(error).__name__}: {error}"})
         return
     pipe.send({"said": said})
@@ -259,7 +259,7 @@ def serve(pipe: Connection) -> None:
             answer: dict[str, Any] = {
                 "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}
             }
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
             line, frames = told(error)
             answer = {"error": line, "frames": frames, "memory": memory}

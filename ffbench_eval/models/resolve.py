@@ -21,6 +21,7 @@ from ..words import clean
 from .ase import from_ase, is_calculator
 from .identity import fingerprint
 from .inside import parameter_count
+from .interrupts import of_the_user
 from .torchsim import from_torchsim, is_torchsim
 from .tracebacks import ModelRaised
 
@@ -110,7 +111,9 @@ def _from_spec(spec: str) -> Any:
         )
     try:
         return made()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if of_the_user(error):
+            raise
         raise ModelRaised(f"model {spec!r}: {name}() raised", error) from error
 
 
@@ -130,7 +133,9 @@ def _module(place: str, spec: str):
     sys.modules[loaded.name] = module
     try:
         loaded.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if of_the_user(error):
+            raise
         raise ModelRaised(f"model {spec!r}: {path.name} does not import", error) from error
     return module
 

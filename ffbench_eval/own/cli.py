@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ffbench_data.atomic import write_text
+
 app = typer.Typer(no_args_is_help=True, help="Suites of your own.")
 
 
@@ -32,7 +34,7 @@ def for_(
     for row in rows["tasks"].values():  # a folder counts from the file
         if is_path(row["dataset"]):
             row["dataset"] = str(Path(row["dataset"]).expanduser().resolve())
-    path.write_text(as_yaml(rows), encoding="utf-8")
+    write_text(path, as_yaml(rows))
     for name, row in rows["tasks"].items():
         typer.echo(f"{name}: {row['title']}")
     typer.echo(f"Next: ffbench evaluate MODEL --suite {path}")

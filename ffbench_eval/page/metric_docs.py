@@ -46,9 +46,14 @@ def _called() -> set[str]:
     """What the evaluator imports of `ffbench_metrics`, by its source."""
     names: set[str] = set()
     for path in Path(__file__).parents[1].rglob("*.py"):
+        whole = set()  # names under which the package itself was imported
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module == "ffbench_metrics" and not node.level:
                 names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.Import):
+                whole |= {alias.asname or alias.name for alias in node.names if alias.name == "ffbench_metrics"}
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
+                names.add(node.attr)
     return names
 
 

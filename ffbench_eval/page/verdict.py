@@ -204,7 +204,7 @@ def _against_floor(task: TaskReport, broken: int) -> list[str]:
     outside: list[tuple[str, Metric]] = []
     halves: list[tuple[str, Metric]] = []
     for name, m in task.metrics.items():
-        if m.value is not None and m.floor is not None:
+        if m.value is not None and m.floor is not None and m.floor.runs:
             (halves if m.floor.runs < 2 else inside if m.value <= m.floor.p95 else outside).append((name, m))
     parts = []
     if halves:

@@ -14,8 +14,8 @@ import torch
 from ..report import Environment
 
 
-def environment(device: str) -> Environment:
-    """What a report says about where it was made; times the reference kernel on ``device``."""
+def environment(device: str, timed: bool = True) -> Environment:
+    """What a report says about where it was made; ``timed``, with the time of the reference kernel on ``device``."""
     names = ("numpy", "scipy", "torch", "ase", "vesin", "pyarrow", "openmm", "tblite")
     packages = {}
     for name in names:
@@ -32,7 +32,7 @@ def environment(device: str) -> Environment:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
-        kernel_s=_kernel_seconds(device),
+        kernel_s=_kernel_seconds(device) if timed else None,
     )
 
 

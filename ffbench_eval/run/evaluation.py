@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,22 +17,36 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from ffbench_data.atomic import write_text
 from ffbench_data.contract import ForceField
 from ffbench_data.load import NotBuilt
 
 from ..kinds.domains import stated
+from ..models import interrupts
 from ..models import resolve as model_room
 from ..models.coverage import lacking
+from ..models.guard import guarded
 from ..models.identity import Identity, Known
 from ..models.tracebacks import full_traceback
 from ..report import DatasetUsed, ModelCard, Report, Status, TaskReport, UnitReport
+from ..stderr import tell
 from ..suite import Suite, Task, load_suite
 from ..words import clean
 from . import doors, first_answer
 from . import environment as machine
 from .data import TaskData, load_task_data, used
-from .execute import Result, Unit, complete, halves, load_result, make_unit, run_unit, singles, write_atomically
-from .progress import tell
+from .execute import (
+    Result,
+    Unit,
+    complete,
+    damage,
+    halves,
+    load_result,
+    make_unit,
+    run_unit,
+    set_aside,
+    singles,
+)
 
 
 @dataclass
@@ -108,6 +122,16 @@ def evaluate(
     >>> report = evaluate(my_model, "mini")  # doctest: +SKIP
     >>> report.tasks["ethanol_accuracy"].metrics["force_mae"].value  # doctest: +SKIP
     """
+    with interrupts.watched():
+        try:
+            return _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate)
+        except KeyboardInterrupt as error:
+            tell("stopped; what is finished is kept, and the same command goes on from there")
+            error.told = True  # type: ignore[attr-defined]
+            raise
+
+
+def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate) -> Report:
     begun = time.perf_counter()
     device = doors.device(device)
     seed, workers, compile = doors.seed(seed), doors.workers(workers), doors.compile(compile)
@@ -126,9 +150,16 @@ def evaluate(
         estimate(planned, run)
         if not quiet:
             _announce(planned, run, workers)
-        results = _execute(planned, run, workers, compile, quiet)
-        report = assemble(planned, results, models, spec, suite, seed, device, time.perf_counter() - begun)
-        report.to_json(run / "report.json")
+        scored: dict[Any, Any] = {}
+
+        def so_far(results: dict[str, Result], whole: bool = False) -> Report:
+            spent = time.perf_counter() - begun
+            report = assemble(planned, results, models, spec, suite, seed, device, spent, scored, whole)
+            report.to_json(run / "report.json")
+            return report
+
+        results = _execute(planned, run, workers, compile, quiet, so_far)
+        report = so_far(results, whole=True)
         _write_pages(report, planned, results, run)
     return report
 
@@ -309,13 +340,14 @@ def estimate(planned: Sequence[Planned], run: Path) -> None:
 def _call_seconds(model: ForceField, batch) -> float:
     """The fastest of three calls after a first; 0 if the model fails, which the unit will report."""
     best = float("inf")
+    asked = guarded(model)
     try:
-        model(batch)
+        asked(batch)
         for _ in range(3):
             begun = time.perf_counter()
-            float(model(batch).energy.sum())  # a GPU answers before it has finished
+            float(asked(batch).energy.sum())  # a GPU answers before it has finished
             best = min(best, time.perf_counter() - begun)
-    except (Exception, SystemExit):
+    except Exception:
         return 0.0
     return best
 
@@ -348,36 +380,67 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _execute(planned: Sequence[Planned], run: Path, workers: int, compile: str, quiet: bool) -> dict[str, Result]:
+def _execute(
+    planned: Sequence[Planned],
+    run: Path,
+    workers: int,
+    compile: str,
+    quiet: bool,
+    so_far: Callable[[dict[str, Result]], Any],
+) -> dict[str, Result]:
+    """The results of all units; ``so_far`` writes the report of what there is, at first and after every task."""
     from .progress import Bars
 
     runs = ready(planned)
     todo = [(p, u) for p in runs for u in p.units]
-    results = {}
+    results: dict[str, Result] = {}
+
+    def note(p: Ready, unit: Unit, result: Result) -> None:
+        results[unit.address] = result
+        if len(results) < len(todo) and all(u.address in results for u in p.units):
+            so_far(results)
+
     reused: dict[str, int] = {}
     with Bars(runs, hidden=quiet) as bars:
         waiting = []
         for p, unit in todo:
+            if more := set_aside(unit, run):
+                tell(f"unit {unit.folder(run).name}: {', '.join(more)} is none of its files and is left aside")
             done = load_result(unit, run)
             if done:
-                results[unit.address] = complete(done, unit, p.data, p.model)
+                results[unit.address] = _completed(done, unit, p)
                 reused[p.model.name] = reused.get(p.model.name, 0) + 1
                 bars.update(p, unit, 1.0)
             else:
+                if why := damage(unit, run):
+                    tell(f"unit {unit.folder(run).name}: {why}; it is run again")
                 waiting.append((p, unit))
         for name, count in reused.items():
             tell(f"{count} of {len(todo)} units are kept from an earlier run of model {name!r} in {run}")
+        if waiting:
+            so_far(results)
         if workers > 1 and waiting:
             from .parallel import run_side_by_side
 
-            results |= run_side_by_side(waiting, run, workers, compile, bars)
+            run_side_by_side(waiting, run, workers, compile, bars, note)
         else:
             for p, unit in waiting:
                 move = functools.partial(bars.update, p, unit)
-                results[unit.address] = run_unit(unit, p.data, p.model, run, move, compile)
+                note(p, unit, run_unit(unit, p.data, p.model, run, move, compile))
                 move(1.0)
     results |= _rerun_in_halves(runs, results, run, compile)
     return results
+
+
+def _completed(done: Result, unit: Unit, p: Ready) -> Result:
+    """The kept result with what it had to leave out; what it has stays good if that fails."""
+    try:
+        return complete(done, unit, p.data, p.model)
+    except OSError:
+        raise
+    except Exception as error:
+        tell(f"unit {done.folder.name} keeps what it has, and could not be completed ({type(error).__name__}: {error})")
+        return done
 
 
 def _rerun_in_halves(planned: list[Ready], results: dict[str, Result], run: Path, compile: str) -> dict[str, Result]:
@@ -401,6 +464,9 @@ def _rerun_in_halves(planned: list[Ready], results: dict[str, Result], run: Path
     return more
 
 
+TO_COME = "the run is not finished: the same command goes on where it is"
+
+
 def assemble(
     planned: Sequence[Planned],
     results: dict[str, Result],
@@ -410,16 +476,29 @@ def assemble(
     seed: int,
     device: str,
     wall_s: float,
+    scored: dict[Any, Any],
+    whole: bool,
 ) -> Report:
-    """The report of finished units; units without a result are ``not_run``."""
+    """The report of finished units; units without a result are ``not_run``.
+
+    A report that is not ``whole`` stands for a run that was stopped: tasks with units to come have no numbers yet.
+    ``scored`` keeps what was scored from one report to the next.
+    """
     tasks = {}
     for p in planned:
-        metrics, curves, headline, fault = _scored(p, results) if isinstance(p, Ready) else ({}, {}, "", "")
+        asked = p.units if isinstance(p, Ready) else []
+        finished = [results[u.address] for u in asked if u.address in results]
+        to_come = not whole and len(finished) < len(asked)
+        key = (p.task.name, to_come, *(r.address for r in finished))
+        if key not in scored:
+            none: tuple[Any, ...] = ({}, {}, "", "")
+            scored[key] = _scored(p, [] if to_come else finished) if isinstance(p, Ready) else none
+        metrics, curves, headline, fault = scored[key]
         units = []
-        for u in p.units if isinstance(p, Ready) else ():
+        for u in asked:
             r = results.get(u.address)
             units.append(
-                UnitReport(address=u.address, status=["not_run"], wall_s=0.0)
+                UnitReport(address=u.address, status=["not_run"], detail=[] if whole else [TO_COME], wall_s=0.0)
                 if r is None
                 else UnitReport(
                     address=u.address,
@@ -458,15 +537,14 @@ def assemble(
         seed=seed,
         model=main.model_copy(update={"name": clean(_name(models))}),
         models=cards if isinstance(models, Mapping) else {},
-        environment=machine.environment(device),
+        environment=machine.environment(device, timed=whole),
         wall_s=round(wall_s, 1),
         tasks=tasks,
     ).sealed()
 
 
-def _scored(p: Ready, results: dict[str, Result]) -> tuple[dict, dict, str, str]:
+def _scored(p: Ready, finished: list[Result]) -> tuple[dict, dict, str, str]:
     """(metrics, curves, headline, ""), or nothing and why: scoring that fails costs its task, not the report."""
-    finished = [results[u.address] for u in p.units if u.address in results]
     if not finished:
         return {}, {}, "", ""
     kind = p.task.kind
@@ -526,7 +604,7 @@ def _claimed(
                 elif file.name != "lock":
                     file.unlink()
         record = {"name": clean(_name(models)), "spec": clean(spec), "suite": suite.name, "identities": known.rows}
-        write_atomically(path, json.dumps(record, indent=1))
+        write_text(path, json.dumps(record, indent=1))
         yield
     finally:
         lock.release()

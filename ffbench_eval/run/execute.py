@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ffbench_data.atomic import PART, write_text
 from ffbench_data.contract import ForceField
 
-from ..files import write_atomically
 from ..kinds import Kind
 from ..models.guard import ModelFailure, guarded
 from ..suite import Task
@@ -41,7 +41,8 @@ class Unit:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished unit: one state per member, and what it left in ``folder``; ``files`` are sealed by their sha256."""
+    """A finished unit: one state per member, and what it left in ``folder``: ``files`` by size and sha256, under a
+    ``seal`` of it all."""
 
     folder: Path
     status: list[str]
@@ -49,8 +50,9 @@ class Result:
     wall_s: float
     force_calls: int
     values: dict[str, Any]
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
     address: str = ""
+    seal: str = ""
 
 
 def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **made_by: Any) -> Unit:
@@ -73,27 +75,81 @@ def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **m
 
 def load_result(unit: Unit, run: Path) -> Result | None:
     """The result of a finished unit, or ``None`` if it has to be run: it is absent, failed for want of memory or by a
-    fault of ours, belongs to another address, or one of its files is missing or damaged."""
+    fault of ours, belongs to another address, or is damaged (`damage`)."""
+    return None if damage(unit, run) else _read(unit.folder(run), unit.address)
+
+
+def damage(unit: Unit, run: Path) -> str:
+    """What is wrong with the files of a finished unit; "" if nothing is, or if it is not there."""
     folder = unit.folder(run)
-    path = folder / "result.json"
-    if not path.exists():
-        return None
+    if not folder.exists():
+        return ""
     try:
-        result = Result(folder, **json.loads(path.read_text()))
-        if result.address != unit.address or (set(result.status) and set(result.status) <= RETRIED):
-            return None
-        return result if all(_sha256(folder / name) == seal for name, seal in result.files.items()) else None
+        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        stated, sealed = dict(record["files"]), record["seal"]
+        if sealed != _seal(record):
+            return "result.json was changed after it was written"
+    except OSError:
+        return "result.json is missing"
+    except (ValueError, KeyError, TypeError):
+        return "result.json is torn, or of an older ffbench"
+    there = _files(folder)
+    for name, (size, digest) in stated.items():
+        if name not in there:
+            return f"{name} is missing"
+        if there[name].stat().st_size != size:
+            return f"{name} holds {there[name].stat().st_size} bytes, {size} were written"
+        if _sha256(there[name]) != digest:
+            return f"{name} was changed after it was written"
+    return ""
+
+
+def set_aside(unit: Unit, run: Path) -> list[str]:
+    """Files in the folder of a finished unit that are none of its own get a hidden name, under which nothing is read: a
+    process was killed while it added them, or somebody put them there. Their names."""
+    folder = unit.folder(run)
+    try:
+        stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):
+        return []
+    more = {name: path for name, path in _files(folder).items() if name not in stated}
+    for path in more.values():
+        path.rename(path.with_name(f".{path.name}"))
+    return list(more)
+
+
+def _read(folder: Path, address: str) -> Result | None:
+    try:
+        result = Result(folder, **json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
+    failed = bool(result.status) and set(result.status) <= RETRIED
+    return None if failed or result.address != address else result
 
 
 def save_result(result: Result, folder: Path) -> Result:
-    """Write ``result.json`` into ``folder`` with the seals of the files beside it; the result with these."""
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    kept = {n: _sha256(folder / n) for n in names if n not in ("result.json", "result.part")}
+    """Write ``result.json`` into ``folder`` with the sizes and hashes of the files beside it; the result with these."""
+    kept = {name: (path.stat().st_size, _sha256(path)) for name, path in _files(folder).items()}
     record = {**{k: v for k, v in vars(result).items() if k != "folder"}, "files": kept}
-    write_atomically(folder / "result.json", json.dumps(record))
+    record["seal"] = _seal(record)
+    write_text(folder / "result.json", json.dumps(record))
     return Result(result.folder, **record)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file of a unit but ``result.json``, unfinished ones (`PART`) and hidden ones, by its path in the folder."""
+    found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        name: path
+        for name, path in found.items()
+        if name != "result.json" and not path.name.endswith(PART) and not path.name.startswith(".")
+    }
+
+
+def _seal(record: dict[str, Any]) -> str:
+    """A hash of all that ``result.json`` says but for the seal itself, as it reads back."""
+    plain = json.loads(json.dumps({k: v for k, v in record.items() if k != "seal"}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -142,7 +198,7 @@ def run_unit(
     """Run a unit in ``<folder>.part`` and rename it when it is complete.
 
     A killed unit leaves its ``.part`` with checkpoints, and the next call goes on from there. Errors of the model
-    and of the harness become states; `KeyboardInterrupt` and a full disk are not swallowed.
+    and of the harness become states; the user's interrupt and a full disk are not swallowed.
     """
     folder, kind = unit.folder(run), unit.task.kind
     part = folder.with_name(folder.name + ".part")
@@ -158,8 +214,8 @@ def run_unit(
     finally:
         clock.note(now=True)
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
-    for name in (SPENT, OWNER):
-        (part / name).unlink(missing_ok=True)
+    for path in [part / SPENT, part / OWNER, *part.rglob(f"*{PART}")]:
+        path.unlink(missing_ok=True)
     result = Result(
         folder,
         out["status"],
@@ -214,7 +270,9 @@ def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, 
         return {"status": ["out_of_memory"] * members, "detail": [str(error)]}
     except OSError as error:
         raise OSError(f"cannot write unit {part}: {error.strerror or error}; free the disk and run again") from error
-    except Exception as error:
+    except KeyboardInterrupt:  # a model's own is a `ModelFailure` by now
+        raise
+    except BaseException as error:
         return {"status": ["harness_error"] * members, "detail": [full_traceback(error)]}
 
 
@@ -229,8 +287,8 @@ def _begun(part: Path, unit: Unit) -> float:
     if part.exists() and not (part / OWNER).exists():
         shutil.rmtree(part)
     part.mkdir(parents=True, exist_ok=True)
-    (part / OWNER).write_text(unit.address)
-    kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER, "spent.part")]
+    write_text(part / OWNER, unit.address)
+    kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER) and not p.name.endswith(PART)]
     try:
         return float(json.loads((part / SPENT).read_text())["seconds"]) if kept else 0.0
     except (OSError, ValueError, KeyError):
@@ -258,5 +316,5 @@ class _Clock:
     def note(self, now: bool = False) -> None:
         if now or time.perf_counter() - self.last > SPENT_EVERY_S:
             with suppress(OSError):
-                write_atomically(self.part / SPENT, json.dumps({"seconds": round(self.seconds, 3)}))
+                write_text(self.part / SPENT, json.dumps({"seconds": round(self.seconds, 3)}))
             self.last = time.perf_counter()

@@ -24,6 +24,9 @@ from ..models.coverage import covered
 from ..models.guard import copied
 from ..models.identity import Identity
 from ..models.inside import contents
+from ..models.interrupts import of_the_user
+from ..models.isolated import call_limit
+from ..models.surroundings import kept, limited
 from ..models.tracebacks import ModelRaised
 
 ROWS = 5  # frames of a data set, more if that many do not show every element and kind of cell
@@ -71,21 +74,24 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
     for k, frame in enumerate(asked):  # a squeezed frame, which some models cannot bear, may come first
         raw.clear()
         try:
-            kept = copied(replace(model, fn=spied)(collate([frame])))
-            bad = next((f for f in ("energy", "forces") if not bool(torch.isfinite(getattr(kept, f)).all())), "")
+            with kept(), limited(call_limit()):
+                seen = copied(replace(model, fn=spied)(collate([frame])))
+            bad = next((f for f in ("energy", "forces") if not bool(torch.isfinite(getattr(seen, f)).all())), "")
             if not bad:
                 asked = asked[k:] + asked[:k]
                 break
             said = "energy of the first frame is" if bad == "energy" else "the forces of the first frame are"
             failure = failure or ValueError(f"{where}: {said} not finite")
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if of_the_user(error):
+                raise
             failure = failure or ModelRaised(where, error)
             failure.__cause__ = failure.__cause__ or error
     else:
         assert failure is not None
         raise failure
     first = [(v, v.detach().clone()) for v in _tensors(raw[0])]
-    answers = [kept, *(_asked(model, f) for f in asked[1:])]
+    answers = [seen, *(_asked(model, f) for f in asked[1:])]
     answers += [_asked(model, deformed(asked[0], scale)) for scale in SCALES]
     warnings = []
     if any(not torch.equal(now.detach(), then) for now, then in first):
@@ -105,7 +111,7 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
     who = Identity(stated(model), digests, spread if steady else 0.0, "" if steady else uuid.uuid4().hex)
     if steady and judge:
         warnings += list(_dependences(model, asked, answers))
-        warnings += list(_gradient(model, asked[0], kept))
+        warnings += list(_gradient(model, asked[0], seen))
     labelled = [(a, f) for a, f in zip(answers, asked) if a is not None and np.isfinite(f.forces).all()]
     warnings += list(_units(labelled))
     return Look(who, warnings)
@@ -157,8 +163,11 @@ def _tensors(out: Any) -> list[torch.Tensor]:
 def _asked(model: ForceField, *frames: Frame) -> Prediction | None:
     """A copy of the answer, or ``None`` if the model raised: on these frames that is an answer too."""
     try:
-        return copied(model(collate(list(frames))))
-    except (Exception, SystemExit):
+        with kept(), limited(call_limit() * len(frames)):
+            return copied(model(collate(list(frames))))
+    except BaseException as error:
+        if of_the_user(error):
+            raise
         return None
 
 

@@ -20,8 +20,9 @@ ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**30}
 ONE_THREAD = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
 
 
-def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> dict[str, Result]:
-    """Run ``waiting`` [(planned, unit)] on ``workers`` processes of one thread each; longest first."""
+def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars, note) -> None:
+    """Run ``waiting`` [(planned, unit)] on ``workers`` processes of one thread each, longest first; ``note(planned,
+    unit, result)`` takes each result."""
     try:
         import cloudpickle
         import dask
@@ -38,7 +39,6 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
     waiting = sorted(waiting, key=lambda pair: -pair[0].longest)
     packed = {id(p.model): _packed(cloudpickle, p.model) for p, _ in waiting}
     left = deque(waiting)
-    results: dict[str, Result] = {}
     with (
         _started(LocalCluster, min(workers, len(waiting))) as cluster,
         Client(cluster) as client,
@@ -54,11 +54,10 @@ def run_side_by_side(waiting, run: Path, workers: int, compile: str, bars) -> di
                 wait(list(running), timeout=POLL_S, return_when="FIRST_COMPLETED")
             for future in [future for future in running if future.done()]:
                 p, unit = running.pop(future)
-                results[unit.address] = _result(future, unit, run)
+                note(p, unit, _result(future, unit, run))
                 bars.update(p, unit, 1.0)
             for p, unit in running.values():
                 bars.update(p, unit, _fraction(unit.folder(run)))
-    return results
 
 
 def _started(make, workers: int):

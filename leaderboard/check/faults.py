@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 RELATIVE = 1e-9  # the tolerance of printing a double, with room for another order of summation
+UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
 Fault = tuple[str, str]  # (where below the metric or task, what is wrong)
 
 

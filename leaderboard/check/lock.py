@@ -42,7 +42,7 @@ class TaskLock(Strict):
     indicative: bool = False
     note: str = ""
     metrics: dict[str, MetricLock] = Field(default_factory=dict)
-    molecules: list[str] = Field(default_factory=list)  # of every bond scan, in order
+    molecules: list[str] = Field(default_factory=list)  # of every bond scan or reaction, in order
     bond_types: list[str] = Field(default_factory=list)
     no_forces: dict[str, list[float]] = Field(default_factory=dict)  # what no forces at all score, of every bond scan
 
@@ -58,6 +58,9 @@ class SuiteLock(Strict):
     tasks: dict[str, TaskLock]
 
 
+PRESENT = "the lock"
+
+
 def load_lock(suite: str, version: str, folder: Path = SUITES) -> SuiteLock | None:
     path = folder / f"{suite}-{version}.json"
     return SuiteLock.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
@@ -69,8 +72,9 @@ def all_locks(folder: Path = SUITES) -> list[SuiteLock]:
 
 def write_lock(lock: SuiteLock, folder: Path = SUITES) -> Path:
     path = folder / f"{lock.suite}-{lock.version}.json"
-    path.write_text(lock.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return path
+    from ffbench_data.atomic import write_text
+
+    return write_text(path, lock.model_dump_json(indent=1) + "\n")
 
 
 def make_lock(
@@ -120,7 +124,7 @@ def make_lock(
             used = before.dataset
         if before is not None and before.dataset != used:
             before = None
-        parts = [("the lock", before.metrics)] if before and before.metrics else []
+        parts = [(PRESENT, before.metrics)] if before and before.metrics else []
         rerun = any(task.name in r.tasks and _usable(r.tasks[task.name]) for r in trusted)
         if previous is not None and not parts and (task.kind.simulation or not rerun):
             if not content and not rerun and task.name in previous.tasks:
@@ -136,6 +140,8 @@ def make_lock(
                     )
                 parts.append((report.model.name, _metrics(report.tasks[task.name])))
         scans = _scans(task, split) if task.kind.members == "scans" and content else {}
+        if not scans and content:
+            scans = _groups(task)
         known = before or (previous.tasks.get(task.name) if previous is not None and parts else None)
         if not scans and known is not None and known.dataset == used:
             scans = {"molecules": known.molecules, "bond_types": known.bond_types, "no_forces": known.no_forces}
@@ -217,6 +223,9 @@ def _finished(task: TaskReport) -> bool:
 
 def _together(task: str, parts: list[tuple[str, dict[str, MetricLock]]]) -> dict[str, MetricLock]:
     """The metrics of several trusted sources, which must agree wherever two have a number."""
+    if parts and parts[0][0] == PRESENT:
+        for who, metrics in parts[1:]:
+            _same_list(task, parts[0][1], who, metrics)
     out: dict[str, tuple[str, MetricLock]] = {}
     for who, metrics in parts:
         for name, new in metrics.items():
@@ -239,12 +248,35 @@ def _together(task: str, parts: list[tuple[str, dict[str, MetricLock]]]) -> dict
     }
 
 
+def _same_list(task: str, locked: dict[str, MetricLock], who: str, metrics: dict[str, MetricLock]) -> None:
+    """ValueError where a whole run has another list of metrics than the present lock: entries name its version."""
+    required = {n for n, m in metrics.items() if not m.optional}
+    if not required:  # members were lost, or all depends on the model
+        return
+    new, gone = required - locked.keys(), {n for n, m in locked.items() if not m.optional} - metrics.keys()
+    if new or gone:
+        what = " and ".join(
+            f"{word} {', '.join(sorted(names))}" for word, names in (("has also", new), ("lacks", gone)) if names
+        )
+        raise ValueError(
+            f"task {task}: {who} {what}, other metrics than the lock of this version; raise the versions of task and "
+            "suite, or write the lock anew with --anew before anybody has entries of it"
+        )
+
+
 def _alike(a: Any, b: Any) -> bool:
     if isinstance(a, Floor) and isinstance(b, Floor):
         return all(_alike(getattr(a, f), getattr(b, f)) for f in type(a).model_fields)
     if isinstance(a, float) and isinstance(b, int | float):
         return abs(a - b) <= 1e-8 * abs(b)
     return a == b
+
+
+def _groups(task) -> dict[str, Any]:
+    from ffbench_eval.run.evaluation import load_task_data
+
+    found = task.kind.groups(task, load_task_data(task))
+    return {"molecules": found} if found else {}
 
 
 def _scans(task, split: str) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from ffbench_eval.kinds import find_metric
 from ffbench_eval.kinds.statistics import BLOCK
 from ffbench_eval.report import Metric, TaskReport
 
-from .faults import RELATIVE, Fault, close, same
+from .faults import RELATIVE, UNKNOWN, Fault, close, same
+from .recompute_reactions import over_parents, reaction_faults, reaction_score
 from .recompute_selective import selective_faults, selective_score
 
 MAX_WIDTH = 1e3  # of an interval that cannot be worked out again, in units of its value
 ROUNDED = 1e-7  # values of scans are written with nine digits
-UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
 SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
 LOOSE = {  # selective scores that no other number of an entry fixes; shares of cases are at least whole counts
     *("auprc", "ece", "brier", "spearman", "residual_augrc"),
@@ -147,9 +147,10 @@ def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans
         if mine != metric.values:
             raise ValueError(f"they are not those of the {kind} scans")
     if metric.uncertainty.method == "bootstrap":
-        if not rules_of(task.kind).over_molecules:
+        own = rules_of(task.kind).over_molecules
+        if own is None:
             raise ValueError("a mean of this kind of task has no bootstrap interval")
-        return _over_molecules(name, metric.values, scans)
+        return own(name, metric.values, scans)
     return float(np.mean(known)), None if metric.uncertainty.method == "one_job" else _student(known)
 
 
@@ -376,7 +377,8 @@ class KindRules:
 
     ``faults``: what its metrics say about each other; ``score``: of a metric, where it is not of its anchors;
     ``sampled``: metrics have samples; ``in_part``: a member that failed has numbers all the same; ``over_molecules``:
-    means of scans have intervals of a bootstrap over molecules; ``known``: entries can be worked out again at all.
+    a mean with the interval of a bootstrap over molecules, where means have such; ``known``: entries can be worked
+    out again at all.
     """
 
     faults: Callable[[TaskReport], Iterator[Fault]] | None = None
@@ -384,7 +386,7 @@ class KindRules:
     tolerance: float = RELATIVE
     sampled: bool = True
     in_part: bool = False
-    over_molecules: bool = False
+    over_molecules: Callable[[str, list[float | None], Scans | None], Expected] | None = None
     known: bool = True
 
 
@@ -392,7 +394,9 @@ class KindRules:
 OF_KIND = {
     "accuracy": KindRules(_accuracy_faults, in_part=True),
     "molecular_dynamics": KindRules(_dynamics_faults),
-    "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=True),
+    "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=_over_molecules),
+    "diatomics": KindRules(),
+    "relative_energy": KindRules(reaction_faults, reaction_score, over_molecules=over_parents),
     "selective": KindRules(selective_faults, selective_score, sampled=False, in_part=True),
     "speed": KindRules(),
 }
@@ -418,7 +422,7 @@ def not_recomputed(kind: str, name: str, metric: Metric, scans: Scans | None = N
     if metric.aggregate == "sum" and own.known:
         loose.append("value")
     sampled = not (own.known and own.sampled)
-    sampled = sampled or (own.over_molecules and scans is None and metric.uncertainty.method == "bootstrap")
+    sampled = sampled or (own.over_molecules is not None and scans is None and metric.uncertainty.method == "bootstrap")
     if metric.interval is not None and sampled:
         loose.append("interval")
     return " and ".join(loose)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -87,10 +86,9 @@ class Entry(Strict):
         """Write atomically to its place under ``entries``; returns the path."""
         path = entries / f"{self.key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(self.text(), encoding="utf-8")
-        os.replace(part, path)
-        return path
+        from ffbench_data.atomic import write_text
+
+        return write_text(path, self.text())
 
 
 class Checked(Strict):

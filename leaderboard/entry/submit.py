@@ -88,7 +88,9 @@ def submit(entry: Entry, entries: Path = ENTRIES) -> tuple[Path, list[Finding]]:
     path = entry.write(entries)
     card = path.with_name("card.md")
     if not card.exists():
-        card.write_text(card_skeleton(entry), encoding="utf-8")
+        from ffbench_data.atomic import write_text
+
+        write_text(card, card_skeleton(entry))
     return path, check(path, entries=entries)
 
 

@@ -43,5 +43,6 @@ def record(entry: Entry, reached: str, what: list[str], by: str = "", checks: Pa
     rows = [*records(entry, checks), new]
     path = checks / f"{entry.key}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([r.model_dump(mode="json") for r in rows], indent=1) + "\n", encoding="utf-8")
-    return path
+    from ffbench_data.atomic import write_text
+
+    return write_text(path, json.dumps([r.model_dump(mode="json") for r in rows], indent=1) + "\n")

@@ -295,7 +295,7 @@ def _metric_row(name: str, m: Metric, scored: bool = True, loose: str = "") -> t
     """Cells of a metric; a dagger marks what the check takes as reported (``loose``: `not_recomputed`)."""
     unit = wording.unit_name(m.unit)
     floor = f"{wording.number(m.floor.median)}, {wording.number(m.floor.p95)}" if m.floor else ""
-    floor += " (one run)" if m.floor and m.floor.runs < 2 else ""
+    floor += " (one run)" if m.floor and m.floor.runs == 1 else ""
     return (
         wording.metric_name(name),
         typeset(f"{wording.value_text(m)} {'' if m.value is None else unit}".strip()) + DAGGER * ("value" in loose),

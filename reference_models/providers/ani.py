@@ -1,7 +1,8 @@
-"""ANI-1x: the eight published networks as one ensemble (Smith et al., J. Chem. Phys. 148, 241733, 2018).
+"""ANI-1x and ANI-1ccx: eight published networks as one ensemble each (Smith et al., J. Chem. Phys. 148, 241733, 2018;
+Nature Communications 10, 2903, 2019).
 
-torchani 2.9 ships no weights. Those of ANI-1x lie, in NeuroChem's format, in the wheel of torchani 2.2.4; `fetch`
-takes them from there.
+torchani 2.9 ships no weights. Those of ANI-1x lie, in NeuroChem's format, in the wheel of torchani 2.2.4, those of
+ANI-1ccx in the wheel of 2.0; `fetch` takes them from there. No wheel holds ANI-2x.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from ..pairs import half_edges
 from . import guarded
 
 HARTREE = 27.211386245988  # eV
-WHEEL = "torchani==2.2.4"
-INSIDE = "torchani/resources/ani-1x_8x"
+WEIGHTS = {  # the wheel they lie in, and their folder there
+    "ani1x": ("torchani==2.2.4", "ani-1x_8x"),
+    "ani1ccx": ("torchani==2.0", "ani-1ccx_8x"),
+}
 
 
 def folder() -> Path:
@@ -35,34 +38,42 @@ def folder() -> Path:
     return Path(cache) / "ani"
 
 
-def fetch(wheel: str | Path | None = None) -> Path:
-    """Unpack the weights (19 MB) out of ``wheel``, or out of the one that pip downloads (11 MB)."""
+def info(name: str) -> Path:
+    """The file that lists the parts of a model, there once it was fetched."""
+    return folder() / "Neurochem" / f"{WEIGHTS[name][1]}.info"
+
+
+def fetch(name: str = "ani1x", wheel: str | Path | None = None) -> Path:
+    """Unpack the weights of a model (19 MB) out of ``wheel``, or out of the one that pip downloads (11 or 22 MB)."""
     import tempfile
 
+    package, inside = WEIGHTS[name]
     with tempfile.TemporaryDirectory() as scratch:
         if wheel is None:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, WHEEL]
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, package]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise ValueError(
-                    f"pip could not download {WHEEL}: {done.stderr.strip().splitlines()[-1:]}; download it elsewhere "
-                    "and give the file: ffbench models fetch ani1x --wheel FILE"
+                    f"pip could not download {package}: {done.stderr.strip().splitlines()[-1:]}; download it elsewhere "
+                    f"and give the file: ffbench models fetch {name} --wheel FILE"
                 )
             wheel = next(Path(scratch).glob("torchani-*.whl"))
         with zipfile.ZipFile(wheel) as archive:
             names = [
-                n for n in archive.namelist() if n.startswith(INSIDE + "/") and not n.endswith(("cost.dat", ".opt"))
+                n
+                for n in archive.namelist()
+                if n.startswith(f"torchani/resources/{inside}/") and not n.endswith(("cost.dat", ".opt"))
             ]
             if len(names) < 8 * 32:
-                raise ValueError(f"wheel {wheel} holds no ANI-1x weights: give the wheel of {WHEEL}")
-            target = folder() / "Neurochem"
+                raise ValueError(f"wheel {wheel} holds no weights of {name}: give the wheel of {package}")
+            target = info(name).parent
             target.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                to = target / Path(name).relative_to("torchani/resources")
+            for member in names:
+                to = target / Path(member).relative_to("torchani/resources")
                 to.parent.mkdir(parents=True, exist_ok=True)
-                to.write_bytes(archive.read(name))
-    lines = ["ani-1x_8x/rHCNO-5.2R_16-3.5A_a4-8.params", "ani-1x_8x/sae_linfit.dat", "ani-1x_8x/train", "8"]
-    (target / "ani-1x_8x.info").write_text("\n".join(lines) + "\n")
+                to.write_bytes(archive.read(member))
+    lines = [f"{inside}/rHCNO-5.2R_16-3.5A_a4-8.params", f"{inside}/sae_linfit.dat", f"{inside}/train", "8"]
+    info(name).write_text("\n".join(lines) + "\n")
     return target
 
 
@@ -71,18 +82,26 @@ def ani1x(*, members: int = 8, embedding: str = "aev") -> ForceField:
 
     ``embedding``: ``aev`` (384 numbers around each atom) or ``hidden`` (last hidden layer of the first network, 96).
     """
+    return _load("ani1x", members, embedding)
+
+
+def ani1ccx(*, members: int = 8, embedding: str = "aev") -> ForceField:
+    """ANI-1ccx, the networks of ANI-1x trained on to CCSD(T)*/CBS energies; arguments as of `ani1x`."""
+    return _load("ani1ccx", members, embedding)
+
+
+def _load(name: str, members: int, embedding: str) -> ForceField:
     if embedding not in ("aev", "hidden"):
         raise ValueError(f"embedding must be 'aev' or 'hidden', got {embedding!r}")
     if not 1 <= members <= 8:
         raise ValueError(f"members must be 1 to 8, got {members}")
-    info = folder() / "Neurochem" / "ani-1x_8x.info"
-    if not info.exists():
-        raise ValueError("the weights of ANI-1x are not on this machine: ffbench models fetch ani1x")
+    if not info(name).exists():
+        raise ValueError(f"the weights of {name} are not on this machine: ffbench models fetch {name}")
     with guarded("torchani"):
         os.environ["TORCHANI_DATA_DIR"] = str(folder())
         from torchani import neurochem
 
-        model = neurochem.load_model_from_info_file(info, periodic_table_index=True)
+        model = neurochem.load_model_from_info_file(info(name), periodic_table_index=True)
     fn = Ani(model.float(), members, embedding).eval().requires_grad_(False)
     parameters = sum(p.numel() for p in fn.networks.parameters())
     return ForceField(fn, 5.2, (1, 6, 7, 8), torch.float32, True, {"parameters": parameters})
@@ -112,7 +131,7 @@ class Ani(nn.Module):
         kinds = self.index.index_select(0, batch.atomic_numbers)
         if bool((kinds < 0).any()):
             odd = sorted(set(batch.atomic_numbers[kinds < 0].tolist()))
-            raise ValueError(f"ANI-1x knows H, C, N and O; the batch has atomic numbers {odd}")
+            raise ValueError(f"ANI knows H, C, N and O; the batch has atomic numbers {odd}")
         species = kinds[None]
         with torch.enable_grad():
             x = batch.positions.detach().requires_grad_(True)

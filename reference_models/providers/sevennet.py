@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import nn
 from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
 from . import guarded
+
+MPTRJ = "PBE and PBE+U as in the Materials Project"
 
 
 def sevennet_0() -> ForceField:
@@ -22,7 +25,17 @@ def sevennet_l3i5() -> ForceField:
     return _load("7net-l3i5")
 
 
-def _load(name: str) -> ForceField:
+def sevennet_mf_0(*, modal: str = "R2SCAN") -> ForceField:
+    """7net-MF-0, of two fidelities: ``modal`` is the theory it answers with, ``R2SCAN`` or ``PBE``."""
+    if modal not in ("R2SCAN", "PBE"):
+        raise ValueError(f"modal must be 'R2SCAN' or 'PBE', got {modal!r}")
+    made = _load("7net-mf-0", modal)
+    return (
+        made if modal == "R2SCAN" else replace(made, card={**made.card, "theory": MPTRJ, "version": "7net-MF-0, PBE"})
+    )
+
+
+def _load(name: str, modal: str = "") -> ForceField:
     with guarded("sevennet"):
         from sevenn.util import load_checkpoint
 
@@ -33,14 +46,14 @@ def _load(name: str) -> ForceField:
     elements = tuple(int(z) for z in network.type_map)
     parameters = sum(p.numel() for p in network.parameters())
     return ForceField(
-        SevenNet(network), float(network.cutoff), elements, torch.float32, True, {"parameters": parameters}
+        SevenNet(network, modal), float(network.cutoff), elements, torch.float32, True, {"parameters": parameters}
     )
 
 
 class SevenNet(nn.Module):
-    def __init__(self, network: Any):
+    def __init__(self, network: Any, modal: str = ""):
         super().__init__()
-        self.network = network
+        self.network, self.modal = network, modal
         self.last = [n for n, _ in network.named_children() if n.endswith("equivariant_gate")][-1]
 
     def forward(self, batch: AtomsBatch) -> Prediction:
@@ -57,6 +70,8 @@ class SevenNet(nn.Module):
             key.NUM_ATOMS: batch.n_atoms,
             key.BATCH: batch.system_index,
         }
+        if self.modal:
+            made[key.DATA_MODALITY] = [self.modal] * batch.n_systems
         features: list[torch.Tensor] = []
         hook = getattr(self.network, self.last).register_forward_hook(
             lambda _module, _given, out: features.append(out[key.NODE_FEATURE])

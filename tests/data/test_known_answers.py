@@ -215,7 +215,7 @@ def test_water_in_hartree_is_an_error_and_iron_a_doubt():
         assert [(g.check, g.level) for g in found] == [("total_energy", level)]
 
 
-@pytest.mark.parametrize("name", ["water", "alanine_dipeptide_obc", "ethanol_gfn2"])
+@pytest.mark.parametrize("name", sorted(p.name for p in EMBEDDED.iterdir() if p.is_dir()))
 def test_what_is_shipped_says_what_its_card_says(name):
     folder = EMBEDDED / name
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

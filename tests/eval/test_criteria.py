@@ -7,8 +7,9 @@ import torch
 from ffbench_data import build, load_frames
 from ffbench_eval import ForceField, Prediction
 from ffbench_eval.kinds.dynamics import work as molecular_dynamics
-from ffbench_eval.kinds.dynamics.criteria import criterion
+from ffbench_eval.kinds.dynamics.criteria import Criterion, criterion
 from ffbench_eval.kinds.dynamics.systems import system_of
+from ffbench_eval.kinds.dynamics.work import _stability
 from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import TaskReport, UnitReport
 from ffbench_eval.run.execute import Result
@@ -231,3 +232,13 @@ def test_another_theory_is_said():
     task = TaskReport(**about, dataset=USED.model_copy(update={"theory": "PBE/def2-SVP"}), units=units)
     assert "level of theory is CCSD(T)/cc-pVTZ, the data's PBE/def2-SVP" in verdict(task, "CCSD(T)/cc-pVTZ").sentence
     assert "level of theory" not in verdict(task, "PBE/def2-SVP").sentence
+
+
+def test_a_replica_held_against_nothing_is_neither_stable_nor_unstable():
+    """Three replicas of 10 ps: one judged and whole, one without a criterion, one that broke at 4 ps without any."""
+    judged, nothing = Criterion(((0, 1, 1.0),)), Criterion((), absent="no criterion of stability")
+    found = _stability([False, False, True], [10.0, 10.0, 4.0], [judged, nothing, nothing], 10.0)
+    assert found["stable_fraction"].values == [1.0, None, 0.0]
+    assert found["stable_time"].values == [10.0, None, 4.0]
+    assert found["stable_fraction"].value is found["stable_time"].value is None
+    assert "no criterion" in found["stable_time"].not_scored

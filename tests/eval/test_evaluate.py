@@ -1,6 +1,7 @@
 """`evaluate` as a user meets it: a whole tiny run, resume, refusals, and clear errors."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,7 +54,7 @@ def spring(k=20.0, name="spring", fail_after=None):
     def energy(batch):
         calls["n"] += 1
         if fail_after is not None and calls["n"] > fail_after:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)  # the user, not the model
         i, j = batch.edge_index
         d = batch.edge_vectors().norm(dim=-1)
         e = 0.25 * strength[i % 9, j % 9] * (d - rest[i % 9, j % 9]) ** 2

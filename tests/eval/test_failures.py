@@ -1,6 +1,8 @@
 """What goes wrong costs what it touches and no more: a frame, a task, a damaged unit; and it is said what it was."""
 
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +11,11 @@ import torch
 
 import reference_models
 from ffbench_data import ForceField, Prediction, load_frames
+from ffbench_data.atomic import replacing
 from ffbench_eval import evaluate
 from ffbench_eval.kinds import KINDS
 from ffbench_eval.report import Report
+from tests.conftest import ROOT
 
 SUITE = """
 name: small
@@ -186,18 +190,102 @@ def test_scoring_that_fails_costs_its_task_and_keeps_the_report(tmp_path, suite,
     assert run(network, suite, tmp_path / "run").tasks["scans"].metrics["fsd"].value > 0
 
 
-@pytest.mark.parametrize("damage", ["missing", "changed", "result"])
-def test_a_damaged_unit_is_not_kept(tmp_path, suite, network, damage):
-    whole = run(network, suite, tmp_path / "run", tasks=["errors"]).tasks["errors"].metrics
-    path = next((tmp_path / "run" / "units").glob("errors-*/predictions.npz"))
+DAMAGES = {
+    "missing": "predictions.npz is missing",
+    "short": "predictions.npz holds",
+    "changed": "predictions.npz was changed after it was written",
+    "torn": "result.json is torn",
+    "empty": "result.json is torn",
+    "none": "result.json is missing",
+    "value": "result.json was changed after it was written",
+}
+
+
+def spoil(folder, damage):
+    path, record = folder / "predictions.npz", folder / "result.json"
     if damage == "missing":
         path.unlink()
+    elif damage == "short":
+        path.write_bytes(path.read_bytes()[:-100])
     elif damage == "changed":
-        got = dict(np.load(path))
-        np.savez_compressed(path, **{**got, "energy": got["energy"] + 1})
+        whole = bytearray(path.read_bytes())
+        whole[len(whole) // 2] ^= 1
+        path.write_bytes(whole)
+    elif damage == "none":
+        record.unlink()
+    elif damage == "value":
+        raw = json.loads(record.read_text())
+        record.write_text(json.dumps({**raw, "force_calls": raw["force_calls"] + 1}))
     else:
-        (path.parent / "result.json").write_text('{"status": ["ok"')
+        record.write_text(record.read_text()[: {"torn": 30, "empty": 0}[damage]])
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_unit_is_run_again_and_told(tmp_path, suite, network, damage, capfd):
+    whole = run(network, suite, tmp_path / "run", tasks=["errors"]).tasks["errors"].metrics
+    (folder,) = (tmp_path / "run" / "units").glob("errors-*")
+    spoil(folder, damage)
+    capfd.readouterr()
     assert run(network, suite, tmp_path / "run", tasks=["errors"]).tasks["errors"].metrics == whole
+    said = [line for line in capfd.readouterr().err.splitlines() if "it is run again" in line]
+    assert len(said) == 1
+    assert f"unit {folder.name}: {DAMAGES[damage]}" in said[0]
+    kept = json.loads((folder / "result.json").read_text())["files"]
+    for name, (size, digest) in kept.items():
+        content = (folder / name).read_bytes()
+        assert (size, digest) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+MOVED = """
+name: moved
+version: 1.0.0
+tasks:
+  dynamics: {kind: molecular_dynamics, dataset: ethanol_gfn2, ensemble: nve, temperature_K: 300, time_step_fs: 0.5,
+             length_ps: 0.02, save_every_fs: 5, replicas: 2, observables: [energy_drift]}
+"""
+
+
+def test_a_foreign_file_in_a_unit_is_left_aside(tmp_path, network, capfd):
+    """Another piece of a trajectory would be read with the others, and change numbers without a word."""
+    suite = tmp_path / "moved.yaml"
+    suite.write_text(MOVED)
+    whole = run(network, suite, tmp_path / "run").tasks["dynamics"].metrics
+    (folder,) = (tmp_path / "run" / "units").glob("dynamics-*")
+    piece = sorted(folder.rglob("trajectory-*.parquet"))[-1]
+    more = piece.with_name(piece.name.replace("00000", "00001"))
+    shutil.copy(piece, more)
+    capfd.readouterr()
+    assert run(network, suite, tmp_path / "run").tasks["dynamics"].metrics == whole
+    said = capfd.readouterr().err
+    assert f"{more.name} is none of its files and is left aside" in said
+    assert "1 of 1 units are kept" in said
+    assert not more.exists()
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+
+    def write():
+        with replacing(path) as unfinished:
+            unfinished.write_text("ne")
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        write()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_names_are_replaced_in_one_place_only():
+    """Everything else writes through `ffbench_data.atomic`; whole folders and downloads are renamed by their own."""
+    rooms = ("ffbench_data", "ffbench_metrics", "ffbench_eval", "reference_models", "leaderboard")
+    found = [p.relative_to(ROOT).as_posix() for room in rooms for p in (ROOT / room).rglob("*.py")
+             if "os.replace(" in p.read_text()]  # fmt: skip
+    assert sorted(found) == [
+        "ffbench_data/atomic.py", "ffbench_data/download.py", "ffbench_eval/engine/compiled.py",
+        "ffbench_eval/run/execute.py",
+    ]  # fmt: skip
 
 
 def test_a_torn_list_of_models_costs_no_work(tmp_path, suite, network, capfd):

@@ -18,7 +18,7 @@ from ffbench_eval.engine.trajectory import read_trajectories
 from reference_models import build, configuration, load
 from reference_models.train import Recipe, train
 from tests.eval.engine_systems import cluster, crystal, morse
-from tests.other_device import DEVICE, OtherDevice
+from tests.other_device import DEVICE, OtherDevice, Watchman
 
 ENSEMBLES = ("nve", "nose_hoover", "nose_hoover_single", "nose_hoover_mdsim", "bussi", "langevin")
 SHORT = {"length_ps": 0.02, "save_every_fs": 5.0}
@@ -116,6 +116,77 @@ def test_what_a_cuda_graph_would_hold_gives_the_eager_run(start, protocol, mode,
     assert "nobody has measured" in eager.mode_note
     for a, b in zip(read_trajectories(tmp_path / "here"), read_trajectories(tmp_path / "there"), strict=True):
         np.testing.assert_allclose(b.positions, a.positions, atol=1e-9)
+
+
+def test_the_watchman_notes_what_a_gpu_waits_for():
+    with OtherDevice():
+        x = torch.arange(4.0, device=DEVICE)
+        quiet = (lambda: x + 1, lambda: x.cumsum(0), lambda: torch.where(x > 1, x, 0 * x), lambda: x[1:].clone())
+        loud = (
+            lambda: float(x.sum()), lambda: bool((x > 1).any()), lambda: x.nonzero(), lambda: x[x > 1],
+            lambda: x.masked_select(x > 1), lambda: x.long().bincount(), lambda: x.to("cpu"), lambda: x.long().unique(),
+            lambda: torch.ones(2).to(DEVICE), lambda: torch.tensor([1.0], device=DEVICE),
+            lambda: x.repeat_interleave(x.long()), lambda: x.copy_(torch.ones(4)),
+        )  # fmt: skip
+        for run_it, waits in [*((q, False) for q in quiet), *((one, True) for one in loud)]:
+            with Watchman() as seen:
+                run_it()
+            assert bool(seen) == waits, (run_it(), seen)
+
+
+def waits_of(model, start, protocol, part):
+    """What a GPU would wait for in one step, or in one force call, as they are compiled or captured."""
+    with OtherDevice():
+        one = run.Run(there(model), start, protocol, 0)
+        function, arguments = part(one)
+        function(*arguments)  # what is made once, is made
+        with Watchman() as seen:
+            function(*arguments)
+    return seen
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_a_whole_step_waits_for_nothing(ensemble):
+    assert waits_of(morse(), cluster(), Protocol(ensemble, 300.0, 1.0, **SHORT), fastpath._whole_step) == []
+
+
+def test_a_whole_step_with_times_and_temperatures_of_its_own_waits_for_nothing():
+    own = Protocol("langevin", (200.0, 300.0, 400.0), (0.5, 1.0, 0.7), restraints=BIAS["restraints"], **SHORT)
+    assert waits_of(morse(), cluster(), own, fastpath._whole_step) == []
+
+
+@pytest.mark.parametrize("start", [cluster(), crystal()], ids=["open", "crystal"])
+def test_a_force_call_waits_for_nothing(start):
+    assert waits_of(morse(), start, Protocol("nve", 300.0, 1.0, **SHORT), fastpath._force_call) == []
+
+
+@pytest.mark.parametrize("start", [cluster(), crystal()], ids=["open", "crystal"])
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_an_eager_step_waits_for_its_edges_and_its_monitors_and_for_no_more(ensemble, start):
+    """Two for a list filtered by distance (nonzero) and "are all alive"; periodic one more, whether it is outdated."""
+    with OtherDevice():
+        one = run.Run(there(morse()), start, Protocol(ensemble, 300.0, 1.0, **SHORT), 0)
+        state, watch = one.first_state(), run.new_watch(len(start.positions), DEVICE)
+        state, watch = one.advance(state, watch, 0)
+        with Watchman() as seen:
+            one.advance(state, watch, 1)
+    allowed = ["nonzero", "_local_scalar_dense"] + ["_local_scalar_dense"] * bool(start.pbc.any())
+    assert sorted(seen) == sorted(allowed)
+
+
+@pytest.mark.parametrize("periodic", [False, True], ids=["open", "periodic"])
+@pytest.mark.parametrize("family", ["painn", "schnet", "transformer", "deeppot_se", "forcenet"])
+def test_the_force_call_of_every_family_waits_for_nothing(family, periodic, monkeypatch):
+    """As it is traced: there the transformer has a fixed number of slots."""
+    from reference_models import transformer
+
+    monkeypatch.setattr(transformer, "tracing", lambda: True)
+    model = build({"family": family, "elements": (1, 6, 8)} if family == "deeppot_se" else family)
+    frames = load_frames("ethanol_gfn2", split="test")
+    x = np.stack([frames[k].positions for k in range(2)]).astype(float)
+    box = 9.0 * np.eye(3) if periodic else np.zeros((3, 3))
+    start = run.Start(x, frames[0].atomic_numbers.astype(int), np.full(9, 12.0), box, np.full(3, periodic))
+    assert waits_of(model, start, Protocol("nve", 300.0, 1.0, **SHORT), fastpath._force_call) == []
 
 
 def test_without_a_gpu_there_is_no_cuda_graph(tmp_path):

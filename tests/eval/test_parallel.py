@@ -48,7 +48,12 @@ def test_no_unit_waits_behind_a_long_one(tmp_path, monkeypatch):
     units = [Unit("long"), *(Unit(f"short{k}") for k in range(SHORT))]
     planned = SimpleNamespace(longest=1.0, model=None)
     bars = SimpleNamespace(update=lambda *_: None)
-    results = parallel.run_side_by_side([(planned, unit) for unit in units], tmp_path, 2, "off", bars)
+    results = {}
+
+    def note(planned, unit, result):
+        results[unit.address] = result
+
+    parallel.run_side_by_side([(planned, unit) for unit in units], tmp_path, 2, "off", bars, note)
     assert results == {unit.address: True for unit in units}
     assert max(most) == 2
 

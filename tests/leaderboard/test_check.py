@@ -9,13 +9,30 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from ffbench_eval.report import Report
-from leaderboard.check.check import CARD, GRAMMAR, check, errors, known_entries
-from leaderboard.check.lock import all_locks
+from ffbench_eval.report import Metric, Report, TaskReport
+from leaderboard.check.bounds import bound
+from leaderboard.check.check import (
+    CARD,
+    GRAMMAR,
+    _anchors,
+    _machine,
+    _physics,
+    _sizes,
+    _typed,
+    _zero_of_energy,
+    check,
+    compare_with_base,
+    elements_of,
+    errors,
+    known_entries,
+)
+from leaderboard.check.lock import TaskLock, all_locks
 from leaderboard.check.recompute import LOOSE, expected_score
 from leaderboard.entry.schema import SCHEMA, Entry, schema_text
 from tests.conftest import ROOT
 from tests.leaderboard.board import FIXTURE, command, put, real_entry, seal, varied, with_command
+
+USED = {"name": "d", "config": "default", "split": "test", "version": "1", "content_sha256": "0"}
 
 
 def findings(entry, tmp_path, key="ffbench__painn/1/mini", others=None):
@@ -227,6 +244,109 @@ def test_energies_off_by_a_constant_are_worth_a_look(tmp_path):
     found = [f for f in findings(changed(relabel), tmp_path) if "another zero of energy" in f.message]
     assert [f.level for f in found] == ["warning"]
     assert not any("another zero" in f.message for f in findings(real_entry(), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [([3.0, 3.001, 2.999], True), ([0.1, 3.0, 6.0], False), ([3.0, 3.0], False), ([0.03, 0.0301, 0.0299], False)],
+)
+def test_only_large_errors_that_are_nearly_one_constant_are_another_zero(values, seen):
+    """Scattered errors are errors; of two nobody can say; below 50 meV per atom it may be the model."""
+    mean = sum(values) / len(values)
+    m = Metric(value=mean, unit="eV/atom", values=values, n=len(values))
+    task = TaskReport(
+        kind="accuracy", version="1", title="t", dataset=USED, parameters={}, metrics={"energy_mae_per_atom": m}
+    )
+    assert bool(list(_zero_of_energy("$", task, True))) == seen
+    assert not list(_zero_of_energy("$", task, False))  # of another theory nothing else is expected
+
+
+def test_text_that_is_no_smiles_has_no_elements():
+    assert elements_of("[Q][7x]") == set()
+    assert elements_of("[C:1]([H:2])[Cl:3].[se]") == {1, 6, 17, 34}
+
+
+def test_limits_of_a_report_are_where_they_say():
+    """One hundred tasks, any seed of 64 bits, at least one thread: what the findings call possible is possible."""
+
+    def found(change):
+        entry = Entry.model_validate(real_entry())
+        return [f.path for f in (*_machine(change(entry)), *_sizes(change(entry)))]
+
+    def seeded(seed):
+        return lambda e: e.model_copy(update={"report": e.report.model_copy(update={"seed": seed})})
+
+    def threads(n):
+        def change(e):
+            machine = e.report.environment.model_copy(update={"threads": n})
+            return e.model_copy(update={"report": e.report.model_copy(update={"environment": machine})})
+
+        return change
+
+    def tasks(n):
+        def change(e):
+            one = next(iter(e.report.tasks.values()))
+            return e.model_copy(
+                update={"report": e.report.model_copy(update={"tasks": {f"t{k}": one for k in range(n)}})}
+            )
+
+        return change
+
+    for seed in (-(2**63), 0, 7, 2**62, 2**63):
+        assert found(seeded(seed)) == []
+    assert found(seeded(-(2**64))) == found(seeded(2**64)) == ["$.report.seed"]
+    assert found(threads(1)) == found(threads(10**6)) == []
+    assert found(threads(0)) == found(threads(10**6 + 1)) == ["$.report.environment.threads"]
+    assert found(tasks(100)) == []
+    assert found(tasks(101)) == ["$.report.tasks"]
+
+
+def test_the_order_of_keys_in_a_parameter_means_nothing():
+    assert _typed({"p": {"a": 1, "b": 2}}, "p") == _typed({"p": {"b": 2, "a": 1}}, "p")
+    assert _typed({"p": 5}, "p") != _typed({"p": 5.0}, "p")
+
+
+@pytest.mark.parametrize(
+    ("was", "there", "same", "said"),
+    [
+        (False, True, False, None), (False, False, False, None), (True, True, True, None),
+        (True, True, False, "changed"), (True, False, False, "removed"),
+    ],
+)  # fmt: skip
+def test_what_is_on_the_board_stays_as_it_is(was, there, same, said):
+    found = compare_with_base("e", was, there, same)
+    assert [f.message.split()[-1] for f in found] == ([said] if said else [])
+
+
+def test_a_plausible_value_may_lie_on_its_limit():
+    """A warning names values outside the usual range; its ends, and 0 where 0 is usual, are inside."""
+    limits = bound("force_mae")
+    for v, odd in ((limits.low, False), (limits.high, False), (limits.high * 1.01, True), (0.0, not limits.zero)):
+        m = Metric(value=v, unit=limits.unit, values=[v], n=1)
+        assert any("is outside" in f.message for f in _physics("$", "force_mae", m)) == odd
+
+
+def test_known_entries_are_those_of_the_folder(tmp_path):
+    put(real_entry(), tmp_path, "ffbench__painn/1/mini")
+    (tmp_path / "ffbench__painn/1/broken.json").write_text("{")
+    assert list(known_entries(tmp_path)) == ["ffbench__painn/1/mini"]
+
+
+def test_baselines_of_frames_that_were_left_out(tmp_path):
+    """A baseline over 100 frames is a mean: over 80 of them it is at most 100/80 of it, and never more."""
+    locked = {"unit": "eV/Å", "better": "lower", "aggregate": "mean", "version": "1", "n": 100, "trivial": 1.0}
+    lock = TaskLock(kind="accuracy", version="1", title="t", dataset=USED, theory="", molecules=[], parameters={},
+                    metrics={"force_mae": locked}, no_forces={})  # fmt: skip
+
+    def refused(trivial, clean):
+        m = Metric(value=0.1, unit="eV/Å", n=80, trivial=trivial)
+        return [f.path for f in _anchors("$", "force_mae", m, lock, clean)] == ["$.trivial"]
+
+    assert [refused(t, False) for t in (0.3, 1.0, 1.25, 1.26)] == [False, False, False, True]
+    assert [refused(t, True) for t in (1.0, 0.99, 1.01)] == [False, True, True]
+    floor = {"median": 0.1, "p95": 0.2, "runs": 6, "length_ps": 9}
+    m = Metric(value=0.1, unit="eV/Å", n=80, trivial=1.0, floor=floor)
+    assert [f.path for f in _anchors("$", "force_mae", m, lock, True)] == ["$.floor"]
 
 
 def test_scans_are_unsupported_for_their_elements_alone(tmp_path):

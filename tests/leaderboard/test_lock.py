@@ -97,3 +97,14 @@ def test_anchors_that_the_board_does_not_hold_are_an_error(tmp_path):
     assert all("the board does not hold yet" in f.message for f in bare)
     write_lock(make_lock("mini", [REPORT]), tmp_path / "suites")
     assert errors(check(path, entries=tmp_path / "entries", suites=tmp_path / "suites")) == []
+
+
+def test_a_changed_list_of_metrics_asks_for_a_new_version():
+    task, locked = REPORT.tasks["water_md"], make_lock("mini", [part("water_md")])
+    more = task.model_copy(update={"metrics": task.metrics | {"new_number": task.metrics["stable_time"]}})
+    with pytest.raises(ValueError, match=r"water_md: painn has also new_number.*raise the versions"):
+        make_lock("mini", [part(water_md=more)], locked)
+    less = task.model_copy(update={"metrics": {k: m for k, m in task.metrics.items() if k != "rdf_error_O-O"}})
+    with pytest.raises(ValueError, match=r"lacks rdf_error_O-O"):
+        make_lock("mini", [part(water_md=less)], locked)
+    assert "new_number" in make_lock("mini", [part(water_md=more)]).tasks["water_md"].metrics  # anew

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from ffbench_eval.kinds import FROM_FILES, Kind, MetricSpec, find_metric, kind_of
-from ffbench_eval.report import Metric
 from leaderboard.check.check import check, errors
 from leaderboard.check.lock import load_lock
 from leaderboard.site.build import build
@@ -25,10 +24,14 @@ def board(tmp_path):
     entry = real_entry()
     name = f"{entry['report']['suite']}-{entry['report']['suite_version']}.json"
     lock = json.loads((FIXTURE / name).read_text())
-    own = Metric(value=3.0, unit="furlong", values=[2.0, 4.0], n=2, interval=(2.5, 3.5), interval_note="of their own")
+    own = {  # as reports of schema version 1 have it
+        **{"value": 3.0, "unit": "furlong", "interval": [2.5, 3.5], "interval_note": "of their own", "n": 2},
+        **{"better": "lower", "aggregate": "mean", "version": "1", "values": [2.0, 4.0]},
+        **{"floor": None, "trivial": None, "score": None, "not_scored": ""},
+    }
     for side in (lock["tasks"], entry["report"]["tasks"]):
         side[TASK]["kind"] = THEIRS
-    entry["report"]["tasks"][TASK]["metrics"] = {"their_number": own.model_dump(mode="json")}
+    entry["report"]["tasks"][TASK]["metrics"] = {"their_number": own}
     lock["tasks"][TASK] |= {"metrics": {"their_number": {"unit": "furlong", "better": "lower", "aggregate": "mean",
                             "version": "1", "n": 2}}, "molecules": [], "bond_types": [], "no_forces": {}}  # fmt: skip
     (suites / name).write_text(json.dumps(lock))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from ffbench_eval.report import Metric, TaskReport
-from leaderboard.check.recompute import aggregate, expected_score, metric_faults, task_faults
+from leaderboard.check.recompute import (
+    Scans,
+    aggregate,
+    expected_score,
+    metric_faults,
+    not_recomputed,
+    task_faults,
+)
 from leaderboard.check.recompute_selective import lowest_aurc, selective_score
 
 USED = {"name": "d", "config": "default", "split": "test", "version": "1", "content_sha256": "0"}
@@ -346,3 +353,32 @@ def test_the_second_implementation_gives_the_evaluators_numbers(seed):
         assert value == pytest.approx(m.value, rel=1e-12)
         assert (interval is None) == (m.interval is None)
         assert interval is None or interval == pytest.approx(m.interval, rel=1e-9, abs=1e-12)
+
+
+def test_a_floor_may_be_zero_and_never_falls():
+    def found(median, p95):
+        floor = {"median": median, "p95": p95, "runs": 6, "length_ps": 9}
+        return [w for w in places(metric_faults("rdf_error", metric(0.1, [0.1], floor=floor), MD)) if w == ".floor"]
+
+    assert found(0.0, 0.0) == found(0.0, 0.2) == found(0.2, 0.2) == []
+    assert found(0.2, 0.1) == found(-0.1, 0.1) == [".floor"]
+
+
+def test_only_samples_that_a_report_does_not_hold_are_taken_on_trust():
+    drawn = metric(1.0, [1.0, 1.0], interval=(0.5, 1.5), interval_note="bootstrap over 5 molecules")
+    assert not_recomputed("bsct", "fsd", drawn) == "interval"
+    assert not_recomputed("accuracy", "force_mae", drawn) == ""
+    assert not_recomputed("bsct", "fsd", drawn.model_copy(update={"interval_note": "Student's t"})) == ""
+    assert not_recomputed("selective", "auroc.test.probe", drawn) == "interval"
+
+
+def test_scans_of_a_kind_of_bond_are_those_of_that_kind():
+    """Of three scans two are C-H: the mean of these, and other values under that name are refused."""
+    data = Scans(molecules=("a", "b", "c"), bond_types=("CH", "CC", "CH"))
+    whole = metric(3.0, [1.0, 6.0, 2.0], aggregate="mean", interval_note="bootstrap over molecules")
+    scans = task("bsct", status=["ok"] * 3, fsd=whole)
+    right = metric(1.5, [1.0, 2.0], aggregate="mean", interval_note="bootstrap over molecules")
+    assert aggregate("fsd_CH", right, [1.0, 2.0], scans, data)[0] == pytest.approx(1.5)
+    wrong = metric(3.5, [1.0, 6.0], aggregate="mean", interval_note="bootstrap over molecules")
+    with pytest.raises(ValueError, match="not those of the CH scans"):
+        aggregate("fsd_CH", wrong, [1.0, 6.0], scans, data)

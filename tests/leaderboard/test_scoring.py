@@ -13,6 +13,7 @@ from leaderboard.site.scoring import (
     DRAWS,
     Score,
     _auroc_error,
+    _unseen,
     levels,
     rank,
     score_task,
@@ -298,6 +299,22 @@ def test_what_did_not_run_has_a_state_and_no_score(state):
 def test_losses_are_told_apart_from_instability():
     assert state_of(task(status=("ok", "harness_error"))) == "partly harness_error"
     assert state_of(task(status=("ok", "unstable"))) == "unstable"
+
+
+def test_what_strays_is_unstable_though_every_replica_ran_to_its_end():
+    """A liquid whose g(r) leaves the reference has no state that says so."""
+    assert state_of(task(stable_fraction=metric([1.0, 1.0, 0.0]))) == "unstable"
+    assert state_of(task(stable_fraction=metric([1.0, 1.0, 1.0]))) == "ok"
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_what_may_hide_behind_a_share_of_one_or_none(n):
+    """Both are Beta(1/2, n + 1/2), of mean 1 / (2 (n + 1)): Jeffreys' posterior after n equal members."""
+    from scipy.stats import beta
+
+    known = beta(0.5, n + 0.5)
+    for drawn in _unseen("any", n):
+        assert drawn.mean() == pytest.approx(1 / (2 * (n + 1)), abs=6 * known.std() / len(drawn) ** 0.5)
 
 
 def scores(means, spread=0.01, tasks=("a", "b")):

@@ -7,6 +7,8 @@ import pytest
 
 from ffbench_metrics import (
     bond_stability,
+    diffusivity_single_lag,
+    distance_histogram,
     energy_violation,
     error_quantiles,
     force_cosine,
@@ -16,13 +18,19 @@ from ffbench_metrics import (
     free_energy_surface,
     kinetic_temperature,
     maxwell_boltzmann_test,
+    net_torque,
     net_torque_rounding,
     noise_floor,
     number_of_pairs,
     on_trajectory_error,
     pair_distance_counts,
+    paired_comparison,
+    rank_intervals,
+    rdf,
     rdf_error,
+    rdf_from_counts,
     rdf_stability,
+    reference_bond_lengths,
     restricted_mean,
     reweighting_weights,
     survival_curve,
@@ -196,3 +204,56 @@ def test_two_runs_have_an_interval_and_may_fail_at_the_start():
     assert restricted_mean([0.0, 300.0], [True, False], limit=300.0).value == 150.0
     with pytest.raises(ValueError, match="negative"):
         survival_curve([-1.0, 2.0], [True, True])
+
+
+def test_one_resample_is_no_interval():
+    with pytest.raises(ValueError, match="resamples"):
+        rank_intervals([[1.0, 2.0], [2.0, 3.0]], resamples=1)
+    with pytest.raises(ValueError, match="resamples"):
+        paired_comparison([1.0, 2.0], [2.0, 3.5], resamples=1)
+
+
+def test_the_published_average_over_one_origin_less_needs_two():
+    """MDsim divides by the number of origins less one: with a single origin there is nothing to divide by."""
+    x = np.zeros((5, 2, 3))
+    x[:, 1, 0] = np.arange(5.0)
+    assert diffusivity_single_lag(x, 1.0, lag=4.0) > 0
+    assert diffusivity_single_lag(x, 1.0, lag=3.0, divisor="mdsim") > 0
+    with pytest.raises(ValueError, match="does not fit"):
+        diffusivity_single_lag(x, 1.0, lag=4.0, divisor="mdsim")
+
+
+def test_a_torque_is_about_the_centre_of_mass_wherever_that_is():
+    """Force 2 on one of two equal atoms a distance 2 apart: 2 x 1 about their middle, here and far away."""
+    x, f = np.array([[0.0, 0, 0], [2.0, 0, 0]]), np.array([[0.0, 0, 0], [0, 2.0, 0]])
+    for shift in ([0.0, 0, 0], [3.0, -4.0, 5.0]):
+        assert net_torque(x + shift, f) == pytest.approx(2.0)
+    heavy = net_torque(x + [3.0, 0, 0], f, masses=[3.0, 1.0])  # the centre is 1.5 from the light atom
+    assert heavy == pytest.approx(3.0)
+
+
+def test_grids_are_the_published_ones():
+    """Fu et al. 2023: distances from 0 to 10 A in 500 bins, g(r) from 0 to 6 A in 500."""
+    r, _ = distance_histogram(np.array([[[0.0, 0, 0], [1.0, 0, 0]]]))
+    assert (len(r), r[0], r[-1]) == (500, pytest.approx(0.01), pytest.approx(9.99))
+    r, _ = rdf(np.array([[[0.0, 0, 0], [1.0, 0, 0]]]), 12 * np.eye(3))
+    assert (len(r), r[0], r[-1]) == (500, pytest.approx(0.006), pytest.approx(5.994))
+
+
+def test_stored_counts_give_the_published_normalisation_of_the_trajectory():
+    x, cell = np.random.default_rng(0).uniform(0, 13, (4, 30, 3)), 13 * np.eye(3)
+    counts = pair_distance_counts(x, cell, index_a=np.arange(30), r_max=6.0, bins=50).sum(0)
+    known = rdf(x, cell, bins=50, normalization="mdsim")[1]
+    about = {"frames": 4, "volume": 13.0**3, "pairs": number_of_pairs(30), "normalization": "mdsim"}
+    np.testing.assert_allclose(rdf_from_counts(counts, **about, self_pairs=30)[1][1:], known[1:], rtol=1e-12)
+
+
+def test_a_cell_per_frame_has_as_many_as_the_frames():
+    x = np.zeros((2, 2, 3))
+    x[:, 1, 0] = 1.0
+    with pytest.raises(ValueError, match="cell"):
+        bond_stability(x, [[0, 1]], [1.0], cell=np.stack([9 * np.eye(3)] * 3))
+    with pytest.raises(ValueError, match="cell has 3 frames, positions have 2"):
+        rdf_stability(x, np.stack([9 * np.eye(3)] * 3), np.ones(4), r_max=4.5, window=1)
+    with pytest.raises(ValueError, match="cell"):
+        reference_bond_lengths(x, [[0, 1]], cell=np.stack([9 * np.eye(3)] * 3))

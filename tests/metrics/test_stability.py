@@ -59,15 +59,18 @@ def test_sliding_window_equals_recomputing_every_window():
 
 
 def test_window_counts_at_its_last_frame_and_the_worst_pair_decides():
-    rng = np.random.default_rng(1)
-    x = rng.uniform(0, 9, (60, 40, 3))
+    """Atoms on the points of a grid, 20 of each kind, those of kind a drawn together from frame 30."""
+    grid = np.stack(np.meshgrid(*[np.arange(4) * 2.25 + 0.5] * 3, indexing="ij"), -1).reshape(-1, 3)[:40]
+    x = np.tile(grid, (60, 1, 1))
     x[30:, :20] *= 0.2
     pairs = {"aa": (range(20), None), "bb": (range(20, 40), None)}
-    reference = {"aa": np.ones(9), "bb": np.ones(9)}
-    result = rdf_stability(x, 9 * np.eye(3), reference, pairs=pairs, window=5, r_max=4.5, tolerance=6.0)
+    reference = {n: rdf(x[:1], 9 * np.eye(3), index_a=list(a), r_max=4.5, bins=9)[1] for n, (a, _) in pairs.items()}
+    result = rdf_stability(x, 9 * np.eye(3), reference, pairs=pairs, window=5, r_max=4.5, tolerance=1.0)
     assert result.first_failure == 30
-    calm = rdf_stability(x, 9 * np.eye(3), {"bb": np.ones(9)}, pairs={"bb": pairs["bb"]}, window=5, r_max=4.5)
+    only = {"bb": pairs["bb"]}
+    calm = rdf_stability(x, 9 * np.eye(3), {"bb": reference["bb"]}, pairs=only, window=5, r_max=4.5, tolerance=1.0)
     assert not calm.failed
+    assert calm.deviation.max() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_frame_that_is_not_finite_ends_the_run():

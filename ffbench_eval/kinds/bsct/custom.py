@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ffbench_data.atomic import write_text
 from ffbench_data.contract import ForceField
 from ffbench_data.scans import Scan, find_bonds, fragments, scan_bond
 
@@ -217,7 +218,7 @@ def scan_molecule(
         "units": scores.UNITS if labelled else LITE,
         "scans": rows,
     }
-    (folder / "scan.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "scan.json", json.dumps(record, indent=1) + "\n")
     _page(folder / "scan.html", molecule, scans, labelled, rows, answers, model)
     return rows
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ffbench_data.atomic import write_text
+
 from ...report import MAX_POINTS, Curve, axis, rounded
 from ...words import clean, metric_name, number
 from .scans import LabelledScan
@@ -142,7 +144,7 @@ def page(path: Path, title: str, intro: str, first: list[str], heads: list[tuple
         .get_template("scans.html.j2")
         .render(title=clean(title), intro=intro, first=first, heads=heads, shown=shown, style=plots.STYLE)
     )
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path
 
 

@@ -36,7 +36,7 @@ def draws(stored: Sequence[Any], length_ps: float, error: Error) -> tuple[np.nda
     """
     from ffbench_metrics import noise_floor
 
-    usable = [b for b in stored if len(b.counts) != 2 and sum(map(len, b.counts)) >= 2]
+    usable = [b for b in stored if sum(map(len, b.counts)) >= 2]
     if not usable:
         return None
 

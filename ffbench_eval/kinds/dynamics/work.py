@@ -226,9 +226,11 @@ def start(inputs, data) -> Start:
 
 
 class Values(UnitValues, total=False):
-    """``end_ps``: of every replica; ``no_truth``: why the truth was not asked about the frames."""
+    """``end_ps``: of every replica; ``charge_and_spin``: of their system; ``no_truth``: why the truth was not asked
+    about the frames."""
 
     end_ps: list[float]
+    charge_and_spin: list[int]
     no_truth: str
     charge_and_spin: list[int]  # of every replica
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ffbench_data.atomic import replacing
 
 if TYPE_CHECKING:
     from ffbench_data.contract import AtomsBatch, ForceField, Prediction
@@ -92,10 +93,8 @@ class Cases:
     def save(self, path: str | Path) -> None:
         """Everything as npz, atomically; `load_cases` reads it."""
         kept = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
-        path = Path(path)
-        part = path.with_name(path.stem + ".part.npz")
-        np.savez(part, **kept)
-        os.replace(part, path)
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, **kept)
 
 
 def load_cases(path: str | Path) -> Cases:

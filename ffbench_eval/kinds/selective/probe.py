@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from ffbench_data.atomic import replacing
 
 from . import features
 from .cases import Cases
@@ -149,13 +150,12 @@ class Probe:
             raise ValueError("the probe is not fitted: there is nothing to save")
         path = Path(path)
         about = self.about | {"format": FORMAT, "charges": self.charges, "energy_input": self.energy}
-        part = path.with_name(path.name + ".part")
-        save_file(
-            {k: v.contiguous() for k, v in self.network.state_dict().items()},
-            part,
-            metadata={"ffbench_probe": json.dumps(about), "settings": json.dumps(asdict(self.settings))},
-        )
-        os.replace(part, path)
+        with replacing(path) as part:
+            save_file(
+                {k: v.contiguous() for k, v in self.network.state_dict().items()},
+                part,
+                metadata={"ffbench_probe": json.dumps(about), "settings": json.dumps(asdict(self.settings))},
+            )
         return path
 
     @classmethod

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ffbench_data.atomic import write_text
 from ffbench_data.datacard import known
 
 from ...models.batching import batch_atoms
@@ -112,7 +113,6 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
-    from ...files import write_atomically
     from ...models.embedding import members_of, with_embedding
     from ...models.guard import guarded
     from .cases import ask, load_cases
@@ -152,7 +152,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Uni
             got = ask(model, frames, rows, members=members, progress=moved, raised=raised)
             got.save(path)
             told = [[row, text] for row, text in sorted(raised.items())]
-            write_atomically(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
+            write_text(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
         about_asking = json.loads(cost.read_text())  # of this process or of one before
         asked_s, asked = asked_s + about_asking["seconds"], asked + len(rows)
         got = load_cases(path)
@@ -200,7 +200,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Uni
     about["cost"] = None if not asked else {"model_s": asked_s / asked, "structures": asked}
     about["split"] = {k: len(v) for k, v in split.items()}
     np.savez_compressed(folder / "confidence.npz", **arrays)
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    write_text(folder / "about.json", json.dumps(about, indent=1))
     detail += shifts + about["missing"]
     detail += [f"{rule}: {facts['why_not']}" for rule, facts in about["rules"].items() if facts.get("why_not")]
     return {"status": status, "detail": detail, "force_calls": asked}
@@ -209,7 +209,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Uni
 def _nothing(folder, p, status, detail, why: str) -> UnitValues:
     """A finished unit without a score, and the reason for every rule."""
     about: dict[str, Any] = {"rules": {rule: {"why_not": why} for rule in p.rules}, "missing": [], "cost": None}
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    write_text(folder / "about.json", json.dumps(about, indent=1))
     np.savez(folder / "confidence.npz")
     return {"status": status, "detail": [*detail, why], "force_calls": 0}
 
@@ -269,7 +269,8 @@ def _fit_all(p, parts, samples, silent, progress) -> tuple[dict[str, Any], dict[
         if single:
             facts["why_not"] = f"training part: {single} at {limit:.4g} {facts['unit']}; nothing to learn or to rank"
             continue
-        scored = {k: labels_with(*labelled[k], *silent[k], rule, limit) for k in labelled if k != "train"}
+        both = {k: (*labelled[k], *silent[k]) for k in labelled if k != "train"}
+        scored = {k: labels_with(a, b, c, d, rule, limit) for k, (a, b, c, d) in both.items()}
         scored = {k: columns for k, columns in scored.items() if len(columns["failed"])}
         facts["domains"] = [k for k in scored if k != "calibration"]
         for k, columns in scored.items():

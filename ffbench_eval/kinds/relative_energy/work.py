@@ -1,0 +1,262 @@
+"""Relative energies: every structure of a set asked once, then reactions, curves and the order of conformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ffbench_metrics import (
+    clopper_pearson,
+    curve_minimum,
+    group_bootstrap,
+    no_difference_mae,
+    normalised_score,
+    rank_correlation,
+    reaction_energies,
+    relative_energy_bias,
+    relative_energy_mae,
+    why_no_interval,
+)
+
+from ...models.coverage import covered
+from ...report import Curve, Floor, Interval, Metric, axis, rounded
+from ..base import Better
+from ..bsct.predict import predict
+from ..statistics import student
+
+UNIT = 88  # reactions; curves of eight points stay whole
+FEW = 5  # parent molecules, below which reactions are drawn one by one
+RESAMPLES = 2000
+TIMED, TYPICAL = 8, 18  # structures in a timed call, and atoms of one (of s66x8, the first set)
+RANKED = 4  # conformers of one molecule from which on their order is compared
+
+
+class Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str = "test"
+
+
+def plan(task, data, seed: int) -> list[dict]:
+    count = len(data.reference.facts["reactions"])
+    return [{"reactions": list(range(i, min(i + UNIT, count)))} for i in range(0, count, UNIT)]
+
+
+def groups(task, data) -> list[str]:
+    """The parent molecule of every reaction: what an interval draws together."""
+    return [reaction["parent"] for reaction in data.reference.facts["reactions"]]
+
+
+def sample_rows(data, model, count: int) -> np.ndarray:
+    """Structures of which the model takes elements, charge and spin."""
+    rows = np.flatnonzero(covered(model, data.frames))
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)] if len(rows) else rows
+
+
+def calls(task, inputs, data, model) -> tuple[int, float]:
+    """Timed once for all 25 sets, on few structures: that of every set would cost more than the sets themselves."""
+    systems = TIMED if model.batched else 1
+    return systems, float(data.frames.n_atoms[_structures(inputs, data)].sum()) / (systems * TYPICAL)
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+    """Total energies of all structures of reactions that the model covers as a whole."""
+    terms, can = _terms(data), covered(model, data.frames)
+    whole = [r for r in inputs["reactions"] if all(can[k] for _, k in terms[r])]
+    rows = _structures({"reactions": whole}, data)
+    frames = [data.frames[int(k)] for k in rows]
+    sets = [(f.atomic_numbers, f.positions[None]) for f in frames]
+    states = [(f.charge, f.spin_multiplicity) for f in frames]
+    out = predict(model, sets, states=states, progress=progress) if sets else None
+    energy = dict(zip(rows.tolist(), [float(e[0]) for e in out.energy] if out else []))
+    faults = {int(rows[at]): fault for at, fault in out.faults.items()} if out else {}
+    status = []
+    for r in inputs["reactions"]:
+        lost = [faults.get(k, ("model_error", ""))[0] for _, k in terms[r] if not np.isfinite(energy.get(k, 0.0))]
+        status.append("unsupported" if r not in whole else lost[0] if lost else "ok")
+    np.savez(folder / "energies.npz", rows=rows, energy=np.array([energy[k] for k in rows.tolist()]))
+    told = [f"structure {_name(data, k)}: {why}" for k, (_, why) in faults.items()]
+    missing = [k for k in _structures(inputs, data).tolist() if not can[k]]
+    if missing:
+        shown = ", ".join(_name(data, k) for k in missing[:10]) + (
+            f" and {len(missing) - 10} more" * (len(missing) > 10)
+        )
+        told.append(f"elements, charge or spin that the model does not take, in {len(missing)} structures: {shown}")
+    calls_made = out.calls if out else 0
+    return {"status": status, "detail": told, "force_calls": calls_made, "reactions": inputs["reactions"]}
+
+
+def _terms(data) -> list[list[tuple[float, int]]]:
+    return [[(float(c), int(k)) for c, k in reaction["terms"]] for reaction in data.reference.facts["reactions"]]
+
+
+def _structures(inputs, data) -> np.ndarray:
+    terms = _terms(data)
+    return np.array(sorted({k for r in inputs["reactions"] for _, k in terms[r]}), int)
+
+
+def _name(data, row: int) -> str:
+    return str(data.frames.table["structure"][row].as_py())
+
+
+def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    """Errors over the reactions that the model covers; one it failed on counts as no difference, as the note says."""
+    facts = data.reference.facts
+    energy, state = np.full(len(data.frames), np.nan), {}
+    for result in results:
+        with np.load(result.folder / "energies.npz") as got:
+            energy[got["rows"]] = got["energy"]
+        state |= dict(zip(result.values["reactions"], result.status))
+    reference = np.array([r["reference"] for r in facts["reactions"]], float)
+    found = reaction_energies(energy, _terms(data))
+    asked = np.array([state.get(r, "not_run") not in ("unsupported", "not_run") for r in range(len(reference))])
+    if not any(s == "ok" for s in state.values()):
+        return {}, {}
+    lost = asked & ~np.isfinite(found)
+    found[lost] = 0.0
+    metrics = _errors(found, reference, asked, np.array(groups(task, data)), int(lost.sum()))
+    mine = metrics["relative_energy_mae"]
+    floor, trivial = _anchor(facts)
+    score = normalised_score(mine.value, floor.median, trivial) if asked.all() else None
+    metrics["relative_energy_mae"] = mine.model_copy(update={"floor": floor, "trivial": trivial, "score": score})
+    metrics |= _order(found, reference, asked, facts) | _minima(found, reference, asked, facts)
+    if not asked.all():
+        metrics["supported_reactions"] = _share(asked)
+    return metrics, _curves(found, reference, asked, facts)
+
+
+def anchors(task, data) -> dict[str, Metric]:
+    """The uncertainty of the references, and what predicting no difference scores on the whole set."""
+    floor, trivial = _anchor(data.reference.facts)
+    anchor = Metric(value=None, unit="kcal/mol", floor=floor, trivial=trivial, not_scored="-")
+    return {"relative_energy_mae": anchor}
+
+
+def _anchor(facts) -> tuple[Floor, float]:
+    known, note = float(facts["uncertainty"]), f"uncertainty of the references, {facts['uncertainty_from']}"
+    trivial = no_difference_mae([r["reference"] for r in facts["reactions"]])
+    return Floor(median=known, p95=2 * known, runs=0, length_ps=0.0, note=note), trivial
+
+
+def _errors(found, reference, asked, parents, lost: int) -> dict[str, Metric]:
+    note = f"; {lost} reactions without an answer count as no difference" if lost else ""
+    rows = np.flatnonzero(asked)
+    signed, size, owner = (found - reference)[rows], np.abs(reference[rows]), parents[rows]
+    value = {
+        "relative_energy_mae": (relative_energy_mae(found[rows], reference[rows]), np.abs(signed), "lower"),
+        "relative_energy_bias": (relative_energy_bias(found[rows], reference[rows]), signed, "neither"),
+        "no_difference_mae": (no_difference_mae(reference[rows]), size, "neither"),
+    }
+    return {
+        k: over_parents(v, x, owner, better=b, place=rows, of=len(asked), note=note) for k, (v, x, b) in value.items()
+    }
+
+
+def over_parents(
+    value: float,
+    samples: np.ndarray,
+    parents: np.ndarray,
+    *,
+    better: Better,
+    place,
+    of: int,
+    note: str = "",
+    unit="kcal/mol",
+) -> Metric:
+    """A mean over reactions, with the bootstrap interval over their parent molecules; ``place`` [n] among ``of``."""
+    distinct = len(np.unique(parents))
+    owner = parents if distinct >= FEW else np.arange(len(samples))
+    said, interval = f"bootstrap over {distinct} parent molecules", None
+    if distinct < FEW:
+        said = (
+            f"bootstrap over reactions of {distinct} parent molecule{'s' * (distinct > 1)}, which are not independent"
+        )
+    if len(samples) < FEW or why_no_interval(samples):
+        said = f"reactions: {why_no_interval(samples) or f'only {len(samples)}'}"
+    else:
+        drawn = group_bootstrap(lambda k: samples[k].mean(), owner, resamples=RESAMPLES, minimum_groups=FEW)
+        interval = (drawn.low, drawn.high)
+    values: list[float | None] = [None] * of
+    for k, v in zip(place, samples):
+        values[k] = float(v)
+    uncertainty = Interval.of(interval, said + note, "bootstrap")
+    return Metric(value=value, unit=unit, values=values, uncertainty=uncertainty, n=len(samples), better=better)
+
+
+def _order(found, reference, asked, facts) -> dict[str, Metric]:
+    """Spearman over the conformers of each molecule, the one that all are measured from included."""
+    if facts["group"] != "conformers":
+        return {}
+    ladders: dict[int, list[int]] = {}
+    for r in np.flatnonzero(asked):
+        ladders.setdefault(facts["reactions"][r]["terms"][0][1], []).append(int(r))
+    full = [rows for rows in ladders.values() if len(rows) >= RANKED - 1 and np.ptp(found[rows]) > 0]
+    rho = [rank_correlation([0.0, *found[rows]], [0.0, *reference[rows]]) for rows in full]
+    if not rho:
+        return {}
+    interval = student(rho)
+    note = "Student's t over molecules" if interval else f"molecules: {why_no_interval(rho)}"
+    mean = float(np.mean(rho))
+    return {
+        "rank_correlation": Metric(
+            value=mean,
+            unit="1",
+            uncertainty=Interval.of(interval, note, "student"),
+            n=len(rho),
+            better="higher",
+            values=rho,
+        )
+    }
+
+
+def _lines(facts) -> dict[str, list[int]]:
+    lines: dict[str, list[int]] = {}
+    for k, reaction in enumerate(facts["reactions"]):
+        if "curve" in reaction:
+            lines.setdefault(reaction["curve"], []).append(k)
+    return lines
+
+
+def _minima(found, reference, asked, facts) -> dict[str, Metric]:
+    """Position (over that of the reference geometry) and depth of the minimum of every curve, by cubic spline."""
+    lines = list(_lines(facts).values())
+    parents = np.array([facts["reactions"][rows[0]]["parent"] for rows in lines])
+    off = np.full((len(lines), 2), np.nan)
+    whole = [k for k, rows in enumerate(lines) if asked[rows].all()]
+    for k in whole:
+        r = [facts["reactions"][row]["scale"] for row in lines[k]]
+        off[k] = np.abs(np.subtract(curve_minimum(r, found[lines[k]]), curve_minimum(r, reference[lines[k]])))
+    out = {}
+    for name, column, unit in (("minimum_position_error", 0, "1"), ("minimum_depth_error", 1, "kcal/mol")):
+        known = np.flatnonzero(np.isfinite(off[:, column]))
+        if len(known):
+            x, lost = off[known, column], len(whole) - len(known)
+            note = f"; {lost} curves without a minimum are left out" if lost else ""
+            about = {"better": "lower", "place": known, "of": len(lines), "note": note, "unit": unit}
+            out[name] = over_parents(float(x.mean()), x, parents[known], **about)
+    return out
+
+
+def _share(asked) -> Metric:
+    count = int(asked.sum())
+    return Metric(
+        value=clopper_pearson(count, len(asked)).value,
+        unit="1",
+        uncertainty=Interval.of(None, "a count, not a sample"),
+        n=len(asked),
+        better="neither",
+        aggregate="fraction",
+    )
+
+
+def _curves(found, reference, asked, facts) -> dict[str, Curve]:
+    out = {}
+    for name, rows in _lines(facts).items():
+        if asked[rows].all():
+            series = {"model": rounded(found[rows]), "reference": rounded(reference[rows])}
+            x = axis([facts["reactions"][k]["scale"] for k in rows])
+            label = "distance over that of the minimum"
+            out[f"energy {name}"] = Curve(x_label=label, y_label="energy (kcal/mol)", x=x, series=series)
+    return out
