@@ -197,6 +197,21 @@ def show(
 
 
 @app.command()
+def metrics(
+    write: Annotated[
+        Path | None, typer.Option(help="a Markdown file with the two marks: its tables are made anew")
+    ] = None,
+) -> None:
+    """Print every metric that a task can give: unit, direction, range and the function that defines it."""
+    from .page.metric_docs import tables, written
+
+    if write is None:
+        typer.echo(tables())
+    else:
+        write.write_text(written(write.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@app.command()
 def kinds(name: Annotated[str, typer.Argument(help="a kind; without one, all of them")] = "") -> None:
     """Say what can be asked: the kinds of tasks, or one kind's parameters and metrics."""
     from .kinds import all_kinds, find_kind

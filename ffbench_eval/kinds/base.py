@@ -40,6 +40,8 @@ class MetricSpec:
     - ``limit``: a check: a value on the wrong side of it is a fault.
     - ``timed``: a property of the machine, which no rerun has to repeat.
     - ``version``: of the definition; a change raises it.
+    - ``function``: of `ffbench_metrics`, which defines the number; its own name if absent, ``""`` for counts of states
+      and for timings.
 
     What tables and the board do with it, by part (patterns as of a shell; ``{headline}`` is the source that stands for
     the model):
@@ -74,6 +76,11 @@ class MetricSpec:
     ranked: bool = False
     theory: str = ""
     worse_than_none: str = ""
+    function: str | None = None
+
+    @property
+    def defined_by(self) -> str:
+        return self.name if self.function is None else self.function
 
     @property
     def domain(self) -> tuple[float, float]:

@@ -1,31 +1,40 @@
-"""docs/metrics.md says which functions no task calls: the list is that of the code."""
+"""docs/metrics.md lists what the code states: every metric of a kind, and the functions that no task uses."""
 
-import ast
-import re
 from pathlib import Path
 
+import pytest
+
 import ffbench_metrics
+from ffbench_eval.kinds import KINDS
+from ffbench_eval.page.metric_docs import BEGIN, END, library_only, tables, written
 
 ROOT = Path(__file__).parents[2]
 
 
-def called_by_the_evaluator():
-    names = set()
-    for path in (ROOT / "ffbench_eval").rglob("*.py"):
-        whole = set()  # names under which the package itself was imported
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "ffbench_metrics":
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.Import):
-                whole |= {alias.asname or alias.name for alias in node.names if alias.name == "ffbench_metrics"}
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
-                names.add(node.attr)
-    return names
+def test_the_document_is_up_to_date():
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    assert text == written(text), "run `ffbench metrics --write docs/metrics.md`"
 
 
-def test_the_list_of_what_is_in_the_library_only_is_true():
-    public = {name for name in ffbench_metrics.__all__ if name[0].islower()}
-    expected = ", ".join(f"`{name}`" for name in sorted(public - called_by_the_evaluator()))
-    text = (ROOT / "docs/metrics.md").read_text().split("## In the library only")[1]
-    listed = re.sub(r"\s+", " ", text.strip().split("\n\n")[-1]).strip(" .")
-    assert listed == expected, f"the last paragraph of docs/metrics.md should be: {expected}."
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_metric_names_the_function_that_defines_it(kind):
+    for spec in KINDS[kind].metrics:
+        if spec.defined_by:
+            assert callable(getattr(ffbench_metrics, spec.defined_by)), spec.name
+            assert spec.defined_by in ffbench_metrics.__all__
+        else:
+            assert spec.timed or spec.high == 1 or not spec.continuous, spec.name  # a timing, a share, a count
+        assert f"| `{spec.name}" in tables()
+
+
+def test_what_is_marked_library_only_is_used_by_no_kind():
+    listed = set(library_only())
+    assert {"heat_capacity", "stress_mae", "maxwell_boltzmann_test"} & listed  # there are some
+    assert not listed & {"rdf_error", "wright_factor", "jensen_shannon", "force_mae", "histogram_error", "augrc"}
+    assert listed <= set(ffbench_metrics.__all__)
+
+
+def test_a_document_without_the_marks_is_refused():
+    with pytest.raises(ValueError, match="needs one line"):
+        written("# Metrics\n")
+    assert written(f"a\n{BEGIN}\nold\n{END}\nb\n").startswith("a\n")

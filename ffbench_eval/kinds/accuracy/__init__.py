@@ -7,8 +7,15 @@ METRICS = (
         "force_mae", "force MAE", "eV/Å", usual=(1e-9, 1e4), columns={"": 0}, nothing="no forces", curve="force_parity"
     ),
     MetricSpec("energy_mae", "energy MAE", "eV", usual=(1e-12, 1e7)),
-    MetricSpec("energy_mae_per_atom", "energy MAE per atom", "eV/atom", usual=(1e-12, 1e6), columns={"": 2}),
-    MetricSpec("energy_mae_aligned", "energy MAE, aligned", "eV", usual=(0, 1e7), zero=True),
+    MetricSpec(
+        "energy_mae_per_atom",
+        "energy MAE per atom",
+        "eV/atom",
+        usual=(1e-12, 1e6),
+        columns={"": 2},
+        function="energy_mae",
+    ),
+    MetricSpec("energy_mae_aligned", "energy MAE, aligned", "eV", usual=(0, 1e7), zero=True, function="energy_mae"),
     MetricSpec(
         "energy_mae_per_atom_aligned",
         "energy MAE per atom, aligned",
@@ -16,6 +23,7 @@ METRICS = (
         usual=(0, 1e6),
         zero=True,
         columns={"": 1},
+        function="energy_mae",
     ),
     MetricSpec("force_cosine", "force cosine", "1", "higher", low=-1, high=1, zero=True, version="2", columns={"": 3}),
     MetricSpec("net_force", "net force of the forces", "eV/Å", usual=(0, 1e4), zero=True),

@@ -60,6 +60,8 @@ def score_scan(scan: LabelledScan, energy: Any, forces: Any) -> dict[str, float 
         count_sign_flips,
         count_spurious_extrema,
         energy_jump,
+        energy_mae,
+        force_mae,
         force_smoothness_deviation,
     )
 
@@ -71,8 +73,6 @@ def score_scan(scan: LabelledScan, energy: Any, forces: Any) -> dict[str, float 
     e, f, x = energy[keep], forces[keep], scan.positions[keep]
     e_ref, f_ref = scan.energy[keep], scan.forces[keep]
     eq = int(np.argmin(e_ref))
-    off, force_off = np.abs(e - e_ref), np.abs(f - f_ref).mean(axis=(1, 2))
-    aligned = np.abs((e - e[eq]) - (e_ref - e_ref[eq]))
     flips = count_sign_flips(bond_projected_force(f, x, scan.bond, scan.fragment), eq)
     try:
         jump: float | None = energy_jump(energy, scan.energy)
@@ -82,13 +82,13 @@ def score_scan(scan: LabelledScan, energy: Any, forces: Any) -> dict[str, float 
         "fsd": fsd.full,
         "fsd_compress": fsd.compress,
         "fsd_stretch": fsd.stretch,
-        "scan_force_mae": float(force_off.mean()),
-        "scan_force_mae_compress": float(force_off[: eq + 1].mean()),
-        "scan_force_mae_stretch": float(force_off[eq:].mean()),
-        "scan_energy_mae": float(off.mean()),
-        "scan_energy_mae_compress": float(off[: eq + 1].mean()),
-        "scan_energy_mae_stretch": float(off[eq:].mean()),
-        "scan_energy_mae_aligned": float(aligned.mean()),
+        "scan_force_mae": force_mae(f, f_ref),
+        "scan_force_mae_compress": force_mae(f[: eq + 1], f_ref[: eq + 1]),
+        "scan_force_mae_stretch": force_mae(f[eq:], f_ref[eq:]),
+        "scan_energy_mae": energy_mae(e, e_ref),
+        "scan_energy_mae_compress": energy_mae(e[: eq + 1], e_ref[: eq + 1]),
+        "scan_energy_mae_stretch": energy_mae(e[eq:], e_ref[eq:]),
+        "scan_energy_mae_aligned": energy_mae(e - e[eq], e_ref - e_ref[eq]),
         "spurious_extrema": float(count_spurious_extrema(e, e_ref)) if len(e) > 2 else None,  # two points turn nowhere
         "sign_flips": float(sum(flips)) if len(e) > 2 else None,
         "energy_jump": jump,
@@ -100,13 +100,13 @@ def score_scan(scan: LabelledScan, energy: Any, forces: Any) -> dict[str, float 
 
 def without_forces(scans: Sequence[LabelledScan]) -> dict[str, float]:
     """Means of FSD and force MAE of a model that predicts no forces: what knowing nothing scores on these scans."""
-    from ffbench_metrics import force_smoothness_deviation
+    from ffbench_metrics import force_mae, force_smoothness_deviation
 
     known = [s for s in scans if s.labelled.sum() > 1]
     if not known:
         return {}
     fsd = [force_smoothness_deviation(s.bond_length, np.zeros_like(s.forces), s.forces, s.energy).full for s in known]
-    mae = [np.abs(s.forces[s.labelled]).mean() for s in known]
+    mae = [force_mae(np.zeros_like(s.forces[s.labelled]), s.forces[s.labelled]) for s in known]
     return {"fsd": float(np.mean(fsd)), "scan_force_mae": float(np.mean(mae))}
 
 

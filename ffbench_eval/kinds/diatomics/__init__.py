@@ -23,7 +23,9 @@ METRICS = (
     _against("dimer_well_error", "error of the well's depth", "eV"),
     _against("dimer_bond_length_error", "bond length error", "Å"),
     _against("dimer_frequency_error", "frequency error", "1/cm"),
-    _against("dimer_fsd", "FSD of dimers", "1/Å", columns={"": 1}, nothing="no forces"),
+    _against(
+        "dimer_fsd", "FSD of dimers", "1/Å", columns={"": 1}, nothing="no forces", function="force_smoothness_deviation"
+    ),
 )
 
 

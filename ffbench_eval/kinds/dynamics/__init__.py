@@ -7,7 +7,16 @@ from typing import Any
 from ..base import Kind, MetricSpec
 
 METRICS = (
-    MetricSpec("stable_fraction", "stable replicas", "1", "higher", high=1, continuous=False, zero=True),
+    MetricSpec(
+        "stable_fraction",
+        "stable replicas",
+        "1",
+        "higher",
+        high=1,
+        continuous=False,
+        zero=True,
+        function="clopper_pearson",
+    ),
     MetricSpec(
         "stable_time",
         "stable time",
@@ -18,6 +27,7 @@ METRICS = (
         zero=True,
         columns={"": 0},
         ranked=True,
+        function="restricted_mean",
     ),
     MetricSpec(
         "trusted_time",
@@ -28,6 +38,7 @@ METRICS = (
         continuous=False,
         zero=True,
         columns={"": 1},
+        function="restricted_mean",
     ),
     MetricSpec(
         "distance_histogram_error",
@@ -38,6 +49,7 @@ METRICS = (
         columns={"": 2},
         nothing="a frozen molecule",
         curve="distance_histogram",
+        function="histogram_error",
     ),
     MetricSpec(
         "rdf_error",
@@ -52,8 +64,24 @@ METRICS = (
     ),
     MetricSpec("wright_factor", "Wright factor", "%", usual=(1e-6, 1e4), parts={}, join=" "),
     MetricSpec("jensen_shannon", "Jensen-Shannon divergence", "1", usual=(1e-9, 0.7), high=log(2), parts={}, join=" "),
-    MetricSpec("angle_histogram_error", "angle histogram error", "1", usual=(1e-6, 2.0), high=2, parts={}, join=" "),
-    MetricSpec("vibrational_mean", "mean wavenumber of the vibrations", "cm^-1", "neither", usual=(1, 5000)),
+    MetricSpec(
+        "angle_histogram_error",
+        "angle histogram error",
+        "1",
+        usual=(1e-6, 2.0),
+        high=2,
+        parts={},
+        join=" ",
+        function="histogram_error",
+    ),
+    MetricSpec(
+        "vibrational_mean",
+        "mean wavenumber of the vibrations",
+        "cm^-1",
+        "neither",
+        usual=(1, 5000),
+        function="vibrational_spectrum",
+    ),
     MetricSpec(
         "free_energy_error",
         "F(phi, psi) error",
@@ -63,10 +91,29 @@ METRICS = (
         nothing="a flat surface",
         curve="free_energy_phi",
     ),
-    MetricSpec("free_energy_integral_error_phi", "F(phi) integral error", "kJ/mol rad", usual=(1e-6, 1e5)),
-    MetricSpec("free_energy_integral_error_psi", "F(psi) integral error", "kJ/mol rad", usual=(1e-6, 1e5)),
     MetricSpec(
-        "temperature_deviation", "temperature minus target", "K", "neither", usual=(-1e5, 1e5), low=-inf, zero=True
+        "free_energy_integral_error_phi",
+        "F(phi) integral error",
+        "kJ/mol rad",
+        usual=(1e-6, 1e5),
+        function="free_energy_integral_error",
+    ),
+    MetricSpec(
+        "free_energy_integral_error_psi",
+        "F(psi) integral error",
+        "kJ/mol rad",
+        usual=(1e-6, 1e5),
+        function="free_energy_integral_error",
+    ),
+    MetricSpec(
+        "temperature_deviation",
+        "temperature minus target",
+        "K",
+        "neither",
+        usual=(-1e5, 1e5),
+        low=-inf,
+        zero=True,
+        function="kinetic_temperature",
     ),
     MetricSpec(
         "internal_temperature_deviation",
@@ -76,6 +123,7 @@ METRICS = (
         usual=(-1e5, 1e5),
         low=-inf,
         zero=True,
+        function="kinetic_temperature",
     ),
     MetricSpec(
         "energy_drift",
@@ -87,8 +135,11 @@ METRICS = (
         gloss=("drifts by about {} K/ps", 1 / (3 * 0.08617)),  # an atom that vibrates holds 3 kT
         curve="energy_drift",
         ranked=True,
+        function="nve_drift",
     ),
-    MetricSpec("energy_fluctuation", "energy fluctuation", "meV/atom", usual=(0, 1e12), zero=True),
+    MetricSpec(
+        "energy_fluctuation", "energy fluctuation", "meV/atom", usual=(0, 1e12), zero=True, function="nve_drift"
+    ),
     MetricSpec(
         "diffusivity", "diffusivity", "m^2/s", "neither", usual=(-1e-7, 1e-6), low=-inf, zero=True, columns={"": 3}
     ),
@@ -100,6 +151,7 @@ METRICS = (
         columns={"": 5},
         nothing="no forces",
         curve="on_trajectory",
+        function="force_mae",
     ),
     MetricSpec("force_violation", "force violation", "1", usual=(0, 1), high=1, zero=True),
     MetricSpec("energy_violation", "energy violation", "1", usual=(0, 1e12), zero=True),

@@ -3,10 +3,20 @@
 from ..base import Kind, MetricSpec
 
 METRICS = (
-    MetricSpec("spurious_extrema", "spurious extrema", "1", usual=(0, 1e4), continuous=False, zero=True),
+    MetricSpec(
+        "spurious_extrema",
+        "spurious extrema",
+        "1",
+        usual=(0, 1e4),
+        continuous=False,
+        zero=True,
+        function="count_spurious_extrema",
+    ),
     MetricSpec("energy_roughness", "energy roughness", "eV", usual=(0, 1e7), zero=True),
     MetricSpec("conservativeness", "conservativeness", "eV", usual=(0, 1e7), zero=True),
-    MetricSpec("sign_flips", "sign flips", "1", usual=(0, 1e4), continuous=False, zero=True),
+    MetricSpec(
+        "sign_flips", "sign flips", "1", usual=(0, 1e4), continuous=False, zero=True, function="count_sign_flips"
+    ),
 )
 
 KIND = Kind(

@@ -7,7 +7,16 @@ PARTS = {"element": "element", "config_type": "group", "temperature": "temperatu
 
 METRICS = (
     *WHOLE,
-    MetricSpec("force_mae_by", "force MAE", "eV/Å", usual=(1e-9, 1e4), zero=True, parts=PARTS, separator="."),
+    MetricSpec(
+        "force_mae_by",
+        "force MAE",
+        "eV/Å",
+        usual=(1e-9, 1e4),
+        zero=True,
+        parts=PARTS,
+        separator=".",
+        function="force_mae",
+    ),
     MetricSpec(
         "energy_mae_per_atom_by",
         "energy MAE per atom",
@@ -16,6 +25,7 @@ METRICS = (
         zero=True,
         parts=PARTS,
         separator=".",
+        function="energy_mae",
     ),
 )
 

@@ -13,11 +13,13 @@ METRICS = (
     MetricSpec("rank_correlation", "rank correlation of conformers", "1", "higher", low=-1, high=1, continuous=False,
                columns={"": 1}, ranked=True, of_every=()),
     MetricSpec("minimum_position_error", "error of the minimum's position", "1", usual=(0, 10), zero=True,
+               function="curve_minimum",
                columns={"": 2}, ranked=True, of_every=()),
     MetricSpec("minimum_depth_error", "error of the minimum's depth", "kcal/mol", usual=(0, 1e6), zero=True,
+               function="curve_minimum",
                columns={"": 3}, ranked=True, of_every=()),
     MetricSpec("supported_reactions", "share of reactions the model covers", "1", "neither", high=1, continuous=False,
-               zero=True, of_every=()),
+               zero=True, of_every=(), function=""),
 )  # fmt: skip
 
 
