@@ -238,7 +238,7 @@ def test_names_of_files():
 
 
 def test_dynamics_are_held_against_the_data(home, atoms, model):
-    """Short: 10 fs, before the springs break. The reference h(r) is that of the data's test frames, counted here by itself."""
+    """Short: 10 fs, before the springs break. The reference h(r) is that of the data's test frames."""
     from ffbench_eval.suite import suite_of
 
     write("mine.extxyz", atoms)
