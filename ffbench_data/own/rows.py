@@ -1,6 +1,6 @@
 """All structures of all files, one after the other, into one Parquet file; in memory stays what a split needs to know.
 
-A million frames pass in chunks: 100 bytes a frame are kept.
+Frames pass in chunks; half a kilobyte a frame is kept.
 """
 
 from __future__ import annotations

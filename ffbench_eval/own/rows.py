@@ -64,6 +64,7 @@ def _simulations(dataset: str, target: dict[str, Any], targets: list[dict[str, A
     observables = ["temperature"]
     if stated and (target["open"] or target["periodic"]):
         observables.insert(0, "distance_histogram" if target["open"] else "rdf")
+        observables += ["angle_histogram"] if target["n_atoms"] > 2 else []
     moving = target.get("diffusivity")
     if moving and 0.9 * length >= moving["needs_ps"]:
         observables.append("diffusivity")

@@ -101,7 +101,7 @@ def test_the_yaml_is_the_same_suite(home, atoms, model, capsys):
     }  # fmt: skip
     dynamics = next(t for t in direct.tasks if t.name == "dynamics").parameters
     assert dynamics.temperature_K == 500
-    assert dynamics.observables == ["distance_histogram", "temperature"]
+    assert dynamics.observables == ["distance_histogram", "temperature", "angle_histogram"]
 
 
 def test_units_are_the_same_whether_named_or_given_by_folder(home, atoms, model):
@@ -235,3 +235,23 @@ def test_train_and_load_dataset_take_it_too(home, atoms):
 def test_names_of_files():
     assert called("a/b.extxyz.gz") == "b"
     assert called("data set (1).xyz") == "data_set_1"
+
+
+def test_dynamics_are_held_against_the_data(home, atoms, model):
+    """Short: 10 fs, before the springs break. The reference h(r) is that of the data's test frames."""
+    from ffbench_eval.suite import suite_of
+
+    write("mine.extxyz", atoms)
+    rows = rows_for(["mine.extxyz"], Options(temperature="500"))
+    rows["tasks"]["dynamics"] |= {"length_ps": 0.01, "skip_ps": 0, "save_every_fs": 0.5, "replicas": 1}
+    suite = suite_of(rows, home / "suite.yaml", tasks=["dynamics"])
+    task = evaluate(model, suite, out="run", quiet=True, compile="off").tasks["dynamics"]
+    assert 0 < task.metrics["distance_histogram_error"].value <= 2
+    assert task.metrics["angle_histogram_error_H-C-H"].value > 0
+    assert task.metrics["stable_fraction"].value is not None
+    x = load_frames(suite.tasks[0].dataset, None, "test").stacked()[1]
+    i, j = np.triu_indices(x.shape[1], 1)
+    mean = np.linalg.norm(x[:, i] - x[:, j], axis=-1).mean()
+    curve = task.curves["distance_histogram"]
+    h = np.array(curve.series["reference"], float)
+    assert (np.array(curve.x) * h).sum() / h.sum() == pytest.approx(mean, rel=0.01)
