@@ -2,7 +2,7 @@
 
     python benchmarks/canonical.py lattice     # which cause: degrees of freedom, equilibration, step, chain, estimator
     python benchmarks/canonical.py molecule    # an analytic ethanol, long: bias and floor of h(r) per thermostat
-
+    python benchmarks/canonical.py weak        # Langevin at 1/ps once more, with other random numbers
 
 Every error is taken over independent walkers, so that autocorrelation inside a walker cannot make it too small. Writes
 benchmarks/results/canonical.json, one part per command. On one core about 10 minutes each.
@@ -325,7 +325,49 @@ def mean_and_error(values: np.ndarray) -> list[float]:
     return [round(float(values.mean()), 2), round(float(values.std(ddof=1) / len(values) ** 0.5), 2)]
 
 
-COMMANDS = {"lattice": lattice, "molecule": molecule}
+# --- Langevin at 1/ps, whose row of `molecule` reads 488.8 +- 2.6 K ---
+
+
+def harmonic_kinetic_temperature(ethanol: Ethanol, step_fs: float = STEP_FS) -> float:
+    """K at the end of a BAOAB step of harmonic modes: T (1 - mean (omega dt)^2 / 4), whatever the friction."""
+    from scipy.optimize import minimize
+
+    def answer(flat):
+        energy, forces = ethanol.force(torch.as_tensor(flat.reshape(1, -1, 3)))
+        return float(energy), -forces.numpy().ravel()
+
+    lowest = minimize(answer, ethanol.positions.ravel(), jac=True, options={"gtol": 1e-6, "maxiter": 2000}).x
+    hessian = torch.autograd.functional.hessian(
+        lambda flat: ethanol.energy(flat.reshape(1, -1, 3)).sum(), torch.as_tensor(lowest)
+    ).numpy()
+    mass = np.repeat(ethanol.masses, 3)
+    squares = np.linalg.eigvalsh(hessian / np.sqrt(np.outer(mass, mass)))
+    return KELVIN * float(1 - np.mean(squares) * (step_fs * FS) ** 2 / 4)
+
+
+def weak(replicas: int = 128, ps: float = 18.0, seed: int = 1) -> dict:
+    """The row again from new starts (8 ps at 5/ps), new velocities and new noise, beside what the step alone gives."""
+    ethanol = Ethanol()
+    force = torch.compile(ethanol.force)
+    x = torch.as_tensor(np.tile(ethanol.positions, (replicas, 1, 1)))
+    shared = {"masses": ethanol.masses, "temperatures": [KELVIN] * replicas, "dof": 27, "fs": STEP_FS, "every": 100}
+    *_, state = simulate(
+        "langevin", force, x, steps=16000, open_system=True, friction_per_ps=5.0, seed=1000 + seed, **shared
+    )
+    u, k, *_ = simulate(
+        "langevin", force, state.positions, steps=round((4 + ps) * 1000 / STEP_FS), open_system=True,
+        friction_per_ps=1.0, seed=2000 + seed, **shared,
+    )  # fmt: skip
+    late = slice(round(4000 / (100 * STEP_FS)), None)
+    kelvin = 2 * k[:, late] / (27 * BOLTZMANN)
+    return {
+        "harmonic_kinetic_temperature_K": round(harmonic_kinetic_temperature(ethanol), 2),
+        "kinetic_temperature_K": mean_and_error(kelvin.mean(1)),
+        "U_meV": mean_and_error(1000 * u[:, late].mean(1)),
+    }
+
+
+COMMANDS = {"lattice": lattice, "molecule": molecule, "weak": weak}
 
 
 def main() -> None:

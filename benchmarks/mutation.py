@@ -46,14 +46,16 @@ ROOMS = {
     "kinds": {
         "ffbench_eval/kinds/accuracy/*.py": [EVALUATOR.format(n) for n in ("accuracy_metrics", "alignment")],
         "ffbench_eval/kinds/bsct/*.py": [EVALUATOR.format("bsct")],
-        "ffbench_eval/kinds/dynamics/*.py": [EVALUATOR.format(n) for n in ("observables", "criteria", "systems")],
+        "ffbench_eval/kinds/dynamics/*.py": [
+            EVALUATOR.format(n) for n in ("observables", "criteria", "systems", "floors")
+        ],
         "ffbench_eval/kinds/selective/*.py": [
             EVALUATOR.format(n) for n in ("selective", "selective_metrics", "selective_probe")
         ],
         "ffbench_eval/kinds/speed/*.py": [EVALUATOR.format("speed")],
         "ffbench_eval/kinds/*.py": [EVALUATOR.format(n) for n in ("intervals", "accuracy_metrics")],
     },
-    "evaluator": {"ffbench_eval/run/execute.py": [EVALUATOR.format(n) for n in ("failures", "evaluate")]},
+    "evaluator": {"ffbench_eval/run/execute.py": [EVALUATOR.format("failures")]},
 }
 SWAPS = {
     "BinaryOperator": """Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul Mod_Mul BitAnd_BitOr BitOr_BitAnd""",

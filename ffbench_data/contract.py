@@ -216,7 +216,7 @@ class _Gradient(torch.nn.Module):
             out = self.energy_fn(strained)
             found = named(out) if isinstance(out, Mapping) else {"energy": out}
             energy = found.get("energy")
-            extra = {k: found[k] for k in ("embedding", "uncertainty") if k in found}
+            extra: dict[str, Any] = {k: found[k] for k in ("embedding", "uncertainty") if k in found}
             if not isinstance(energy, Tensor) or not energy.requires_grad:
                 raise ValueError("the energy does not depend on the positions: no forces can be derived")
             # Under training the graph is kept, so that a loss on forces can be differentiated again.

@@ -198,12 +198,13 @@ def _list_column(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
     return offsets - offsets[0], _flat(values)
 
 
-def collate_arrow(table: pa.Table) -> tuple[AtomsBatch, Prediction]:
-    """(batch, labels) from an Arrow table of frames: the ``collate_fn`` for `ArrowRows` in a torch DataLoader.
+def collate_arrow(table: pa.Table | list[pa.Table]) -> tuple[AtomsBatch, Prediction]:
+    """(batch, labels) from an Arrow table of frames, or a list of such: the ``collate_fn`` for `ArrowRows` in a torch
+    DataLoader, and for ``load_dataset(..., streaming=True).with_format("arrow")``.
 
     Energies stay float64, where ``with_format("torch")`` would make them float32.
     """
-    frames = Frames(table)
+    frames = Frames(pa.concat_tables(table) if isinstance(table, list) else table)
     return collate(frames), collate_labels(frames)
 
 

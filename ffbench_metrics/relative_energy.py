@@ -101,7 +101,7 @@ def curve_minimum(distance: Any, energy: Any) -> tuple[float, float]:
         distance: [K], increasing, K >= 4; energy: [K].
 
     Returns:
-        (position, energy), in the units of the arguments; NaN where the lowest point is an end: there is no minimum.
+        (position, energy), in the units of the arguments; of an end where the curve has no minimum below its ends.
 
     Example:
         >>> r = np.linspace(0.9, 2.0, 8)
@@ -119,12 +119,8 @@ def curve_minimum(distance: Any, energy: Any) -> tuple[float, float]:
         raise ValueError("distance must be strictly increasing")
     spline = CubicSpline(r, e)
     turns = spline.derivative().roots(extrapolate=False)
-    turns = turns[np.isfinite(turns) & (spline(turns, 2) > 0)]
-    if not len(turns):
-        return float("nan"), float("nan")
-    lowest = turns[np.argmin(spline(turns))]
-    if spline(lowest) > min(e[0], e[-1]):
-        return float("nan"), float("nan")
+    places = np.concatenate([r[[0, -1]], turns[np.isfinite(turns)]])
+    lowest = places[np.argmin(spline(places))]
     return float(lowest), float(spline(lowest))
 
 

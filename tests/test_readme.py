@@ -13,21 +13,27 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encodi
 
 
 def run(arguments, cwd):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "FFBENCH_DATA": str(cwd / "data")}
     return subprocess.run([sys.executable, *arguments], cwd=cwd, env=env, capture_output=True, text=True)
+
+
+OWN = ["data", "add", "mine", "my.extxyz", "--temperature", "500", "--theory", "GFN2-xTB"]
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder with the README's own model in it."""
+    """A folder with the README's own model and file of structures in it."""
     folder = tmp_path_factory.mktemp("readme")
     for language, text in BLOCKS:
         if language == "python" and text.startswith("# my_model.py"):
             (folder / "my_model.py").write_text(text)
+        if language == "python" and 'write("my.extxyz"' in text:
+            run(["-c", text], folder)
+    assert run(["-m", "ffbench_eval", *OWN], folder).returncode == 0  # other commands take its name
     return folder
 
 
-@pytest.mark.parametrize("text", [t for language, t in BLOCKS if language == "python"], ids=range(3))
+@pytest.mark.parametrize("text", [t for language, t in BLOCKS if language == "python"], ids=range(4))
 def test_python_blocks_run(desk, text):
     done = run(["-c", text], desk)
     assert done.returncode == 0, done.stderr

@@ -164,9 +164,9 @@ def simulate(
             bias.step(simulation, round(1000 / TIME_STEP))
             x[t] = simulation.context.getState(positions=True).getPositions(asNumpy=True)._value * 10
         end = simulation.context.getState(positions=True, velocities=True)
-        with replacing(folder / f"piece-{piece:03d}.npz") as part, part.open("wb") as file:
+        with replacing(folder / f"piece-{piece:03d}.npz") as unfinished, unfinished.open("wb") as whole:
             np.savez(
-                file,
+                whole,
                 positions=x,
                 hills=np.array(hills),
                 end_positions=end.getPositions(asNumpy=True)._value,

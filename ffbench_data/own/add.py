@@ -32,7 +32,7 @@ from .units import HARD, Units, judge, parse_units, proposals
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 VALIDATION = "validation.json"
-RULES = 1  # raised when the same files give another data set
+RULES = 2  # raised when the same files give another data set
 UNSTATED = "not stated"
 SIZES = ("force_size", "energy_spread")  # of thermal frames; frames need not be thermal
 
@@ -122,17 +122,17 @@ def _seal(folder, version, key, rows: Rows, reader: Reader, sources, options: Op
     part, rule = parts.deal(rows, segments, options)
     if not (part == 2).any():
         raise ValueError(f"--split {options.split}: no frame is in the part test; name one test, or say random")
-    targets = allowed.targets(rows, part, kelvin, segments)
+    targets, left = allowed.targets(rows, part, kelvin, segments)
     extra: dict[str, Any] = {}
-    for target in targets[: allowed.MOST_SYSTEMS]:
+    for target in targets:
         extra |= allowed.reference_files(rows, target)
-    facts = allowed.summary(rows, part, targets, calculator=options.reference)
+    facts = allowed.summary(rows, part, targets, left, calculator=options.reference)
     times = _times(rows, segments)
     tables: dict[str, dict[str, Any]] = {"default": {}}
     for k, split in enumerate(parts.NAMES):
         if len(mine := np.flatnonzero(part == k)):
             tables["default"][split] = _streamed(rows, mine, theory, kelvin, times)
-    for target in targets[: allowed.MOST_SYSTEMS]:
+    for target in targets:
         if target["config"] != "default":
             mine = target["test"][:: -(-len(target["test"]) // allowed.MOST_TESTS)]
             tables[target["config"]] = {"test": _streamed(rows, mine, theory, kelvin, times)}
@@ -140,7 +140,7 @@ def _seal(folder, version, key, rows: Rows, reader: Reader, sources, options: Op
     if options.reference:
         from .scanned import label_scans
 
-        scans, note = label_scans(options.reference, rows, targets[: allowed.MOST_SYSTEMS], theory)
+        scans, note = label_scans(options.reference, rows, targets, theory)
         facts["scans"] = scans is not None
         facts["not_allowed"] += [note] if note else []
         if scans is not None:

@@ -19,8 +19,10 @@ from .rows import Rows
 
 FILE = "own.json"
 MOST_SYSTEMS = 3  # that are simulated
+MOST_GROUPS = 50  # that are listed
 MOST_TESTS = 2000  # frames of one system's own config
 BOND_FRAMES = 2000
+EMPTY = 60.0  # cubic Angstrom an atom
 R_MAX = {"rdf": 6.0, "distance_histogram": 10.0}
 BINS = 500
 WINDOW = (0.2, 5.0)  # the fit window of D: shortest lag over the longest, run over the longest lag
@@ -38,37 +40,38 @@ def read_facts(name: str, root: str | Path | None = None) -> dict[str, Any]:
     return found
 
 
-def targets(rows: Rows, part: np.ndarray, kelvin: np.ndarray, segments: Sequence[Segment]) -> list[dict[str, Any]]:
-    """The systems that can be simulated, those with most frames first: one each per temperature, from test frames.
-
-    The only one there is lives in the config ``default``, others in one of their own.
-    """
-    heat = np.round(np.nan_to_num(kelvin, nan=-1.0), 3)
-    test = np.isin(part, [2])
-    found = []
-    seen = {(int(s), float(h)) for s, h in zip(rows.system, heat)}
-    for system, temperature in seen:
-        mine = (rows.system == system) & (heat == temperature)
-        what = rows.systems[system]
-        if len(what.numbers) < 2 or not (mine & test).any():
-            continue
-        label = what.formula + (f"_{temperature:g}K" if temperature > 0 and len({h for s, h in seen if s == system}) > 1
-                                else "")  # fmt: skip
-        runs = [s for s in segments if mine[s.start] and s.ordered]
+def targets(
+    rows: Rows, part: np.ndarray, kelvin: np.ndarray, segments: Sequence[Segment]
+) -> tuple[list[dict[str, Any]], int]:
+    """(The systems to simulate, those with most frames: one each per temperature, from test frames; how many more could
+    be). The only one there is lives in the config ``default``, others in one of their own."""
+    heats, heat = np.unique(np.round(np.nan_to_num(kelvin, nan=-1.0), 3), return_inverse=True)
+    key = rows.system * len(heats) + heat
+    keys, counts = np.unique(key, return_counts=True)
+    tested = np.isin(keys, key[part == NAMES.index("test")])
+    sizes = np.array([len(s.numbers) for s in rows.systems])[keys // len(heats)]
+    warm: dict[int, int] = {}
+    for k in (keys // len(heats)).tolist():
+        warm[k] = warm.get(k, 0) + 1
+    fit = np.flatnonzero(tested & (sizes > 1))
+    order = sorted(fit.tolist(), key=lambda k: (-counts[k], heats[keys[k] % len(heats)], keys[k]))
+    found: list[dict[str, Any]] = []
+    taken = {"default": 1}
+    for k in order[:MOST_SYSTEMS]:
+        system, temperature = int(keys[k]) // len(heats), float(heats[keys[k] % len(heats)])
+        what, mine = rows.systems[system], key == keys[k]
+        label = what.formula + (f"_{temperature:g}K" if temperature > 0 and warm[system] > 1 else "")
+        taken[label] = taken.get(label, 0) + 1
+        config = label + (f"_{taken[label]}" if taken[label] > 1 else "") if len(keys) > 1 else "default"
         found.append({
-            "config": "default", "label": label, "system": system, "n_atoms": len(what.numbers),
+            "config": config, "label": label, "formula": what.formula, "system": system, "n_atoms": len(what.numbers),
             "elements": sorted({int(z) for z in what.atomic_numbers}),
             "periodic": all(what.pbc), "open": not any(what.pbc),
-            "temperature_K": temperature if temperature > 0 else None, "frames": int(mine.sum()),
-            "test": np.flatnonzero(mine & test), "rows": np.flatnonzero(mine), "segments": runs,
+            "temperature_K": temperature if temperature > 0 else None, "frames": int(counts[k]),
+            "test": np.flatnonzero(mine & (part == NAMES.index("test"))), "rows": np.flatnonzero(mine),
+            "segments": [s for s in segments if s.ordered and mine[s.start]],
         })  # fmt: skip
-    found.sort(key=lambda t: (-t["frames"], t["temperature_K"] or 0.0, t["label"]))
-    if len(seen) > 1:
-        taken: dict[str, int] = {"default": 1}
-        for t in found:
-            taken[t["label"]] = taken.get(t["label"], 0) + 1
-            t["config"] = t["label"] + (f"_{taken[t['label']]}" if taken[t["label"]] > 1 else "")
-    return found
+    return found, len(order) - len(found)
 
 
 def reference_files(rows: Rows, target: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +81,7 @@ def reference_files(rows: Rows, target: dict[str, Any]) -> dict[str, Any]:
         facts |= _bonds(rows, target["rows"])
     runs = [s for s in target["segments"] if s.step_fs]
     lengths = [len(s) * s.step_fs / 1000 for s in runs if s.step_fs]
+    target["sparse"] = _sparse(rows, target)
     target |= {"runs": len(runs), "run_ps": round(min(lengths, default=0.0), 6), "in_blocks": False}
     target["ordered"] = bool(target["segments"])
     files: dict[str, Any] = {}
@@ -92,6 +96,14 @@ def reference_files(rows: Rows, target: dict[str, Any]) -> dict[str, Any]:
             target["diffusivity"] = {k: found[k] for k in ("element", "needs_ps")}
     files["reference.json"] = json.dumps(facts, indent=1).encode()
     return {f"reference/{target['config']}/{name}": content for name, content in files.items()}
+
+
+def _sparse(rows: Rows, target: dict[str, Any]) -> bool:
+    """Whether a periodic system has more room than any solid or liquid."""
+    if not target["periodic"]:
+        return False
+    first = Frames(rows.read(int(target["rows"][0]), int(target["rows"][0]) + 1))
+    return bool(abs(np.linalg.det(first.cell[0])) / target["n_atoms"] > EMPTY)
 
 
 def _bonds(rows: Rows, mine: np.ndarray) -> dict[str, Any]:
@@ -224,26 +236,26 @@ def _of_system(t: dict[str, Any]) -> list[str]:
         out.append(f"{runs}: halves of time stand for runs in the noise floor, which passes nobody")
     if t["runs"] and t["periodic"] and not t.get("diffusivity"):
         out.append(f"nothing diffuses in {t['run_ps']:g} ps: no diffusivity")
+    if t["sparse"]:
+        out.append("a molecule in an empty box? --pbc no gives h(r), its bonds and bond scans")
     if not t["periodic"] and not t["open"]:
         out.append("periodic in some directions only: neither h(r) nor g(r) is defined, stability is watched")
     return out
 
 
-def summary(rows: Rows, part: np.ndarray, found: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:
+def summary(rows: Rows, part: np.ndarray, found: Sequence[dict[str, Any]], left: int, **more: Any) -> dict[str, Any]:
     """The content of `FILE`: plain values only."""
-    shown = found[:MOST_SYSTEMS]
-    left = len(found) - len(shown)
-    keep = ("config", "label", "n_atoms", "elements", "periodic", "open", "temperature_K", "frames", "runs", "run_ps",
-            "ordered", "in_blocks", "diffusivity")  # fmt: skip
+    keep = ("config", "label", "formula", "n_atoms", "elements", "periodic", "open", "temperature_K", "frames",
+            "runs", "run_ps", "ordered", "sparse", "in_blocks", "diffusivity")  # fmt: skip
     facts = {
         "frames": {name: int((part == k).sum()) for k, name in enumerate(NAMES)},
         "labels": {"energy": bool(np.isfinite(rows.energy).any()), "forces": bool(rows.forces.any())},
         "elements": sorted({int(z) for s in rows.systems for z in s.atomic_numbers}),
         "systems": len({int(s) for s in rows.system}),
-        "groups": [g for g in rows.groups if g],
+        "groups": [g for g in rows.groups if g][:MOST_GROUPS],
         "largest": int(rows.atoms.max()),
         "charged": any(s.charge or s.spin != 1 for s in rows.systems),
-        "targets": [{k: t[k] for k in keep if k in t} for t in shown],
+        "targets": [{k: t[k] for k in keep if k in t} for t in found],
         "left_out": f"{left} more systems or temperatures are in the errors, and are not simulated" if left > 0 else "",
         **more,
     }

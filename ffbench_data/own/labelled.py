@@ -101,7 +101,8 @@ class Reader:
         fits = [name for name in values if plain(name) in NAMES[quantity]]
         if not fits:
             return None
-        name = self.names.get(kept) if self.names.get(kept) in fits else fits[0]
+        before = self.names.get(kept, "")
+        name = before if before in fits else fits[0]
         for other in fits:
             if other != name and not _equal(values[name], values[other]):
                 raise ValueError(
@@ -163,7 +164,7 @@ class Reader:
             if asked:
                 raise ValueError(f"{option} {asked}: no frame has it with a number; the file has {there}")
             if kind in self.names:
-                raise ValueError(f"every {self.names[kind]!r} is NaN: there is no {kind} to compare with; name "
+                raise ValueError(f"every {self.names[kind]!r} is NaN: no {kind} to compare with; name "
                                  f"another, {option} NAME, or say {option} none")  # fmt: skip
             raise ValueError(
                 f"no {kind} under a usual name; the file has {there}: name it, {option} NAME, or say {option} none"

@@ -46,6 +46,9 @@ def segments(rows: Rows, options: Options) -> list[Segment]:
     edges = [*np.flatnonzero(~same).tolist(), n]
     out = []
     for start, stop in itertools.pairwise(edges):
+        if stop - start < FEWEST:
+            out.append(Segment(start, stop, False))
+            continue
         move = rows.step[start:stop]
         usual = np.nanmedian(move[1:]) if stop - start > 2 else np.nan
         jumps = start + np.flatnonzero(move > JUMP * usual) if usual > 0 else np.zeros(0, int)

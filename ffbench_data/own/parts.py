@@ -117,19 +117,19 @@ def _by(rows: Rows, key: str) -> tuple[np.ndarray, str]:
             train = np.flatnonzero(part == 0)
             part[np.random.default_rng(SEED).permutation(train)[: max(1, len(train) // 10)]] = 1
         return part, rule
-    values, counts = np.unique(which, return_counts=True)
+    values, inverse, counts = np.unique(which, return_inverse=True, return_counts=True)
     if len(values) < 3:
         there = ", ".join(sorted({rows.files[f] for f in rows.file.tolist()} if key == "file" else set(rows.bys)))
         raise ValueError(
             f"--split by:{key}: needs values train, val and test, or at least 3 others to deal out; there are {there}"
         )
-    order = np.random.default_rng(SEED).permutation(len(values))
-    part, filled = np.zeros(len(rows), int), {1: 0.0, 2: 0.0}
+    part = np.zeros(len(values), int)
     for k, share in ((2, SHARES[2]), (1, SHARES[1])):
-        for v in order:
-            taken = (part[which == values[v]] != 0).any()
-            if taken or filled[k] >= share or (filled[k] and filled[k] + counts[v] / len(rows) > 1.5 * share):
-                continue
-            part[which == values[v]] = k
-            filled[k] += counts[v] / len(rows)
-    return part, f"whole values of {key} are in one part"
+        filled = 0
+        for v in np.random.default_rng(SEED).permutation(len(values)):
+            room = share * len(rows) - filled
+            if part[v] == 0 and (not filled or counts[v] < 1.5 * room) and room > 0:
+                part[v], filled = k, filled + counts[v]
+    if not (part == 0).any():  # so few values that none is left to train on
+        part[np.flatnonzero(part == 2)[0]] = 0
+    return part[inverse], f"whole values of {key} are in one part"

@@ -198,10 +198,10 @@ def check_on_the_way(run: Run, state: State, watch: Watch, step: int) -> None:
         expected, said = state, f"eager the model raises {last_line(error)}"
     forces.calls = calls
     forces.rebuild()
-    error = difference(run, state, expected, state.positions, watch.alive)[0]
-    if said or not error <= MARGIN * tolerance(run):
+    apart = difference(run, state, expected, state.positions, watch.alive)[0]
+    if said or not apart <= MARGIN * tolerance(run):
         raise CompiledDiffers(
-            f"the compiled forces differ from eager by {error:.1e} at step {step}; {said}".rstrip("; ")
+            f"the compiled forces differ from eager by {apart:.1e} at step {step}; {said}".rstrip("; ")
         )
 
 

@@ -17,7 +17,7 @@ from .diatomics import KIND as DIATOMICS
 from .dynamics import KIND as DYNAMICS
 from .experiment import KIND as EXPERIMENT
 from .frequencies import KIND as FREQUENCIES
-from .lite import KIND as BOND_SCANS
+from .lite import KIND as SMOOTHNESS
 from .parts import KIND as PARTS
 from .physicality import KIND as PHYSICALITY
 from .relative_energy import KIND as RELATIVE_ENERGY
@@ -28,7 +28,7 @@ __all__ = ["KINDS", "Kind", "MetricSpec", "find_kind", "find_metric", "kind_of"]
 
 SHIPPED = (
     *(ACCURACY, DYNAMICS, BSCT, DIATOMICS, RELATIVE_ENERGY, PHYSICALITY, EXPERIMENT, FREQUENCIES),
-    *(SPEED, SELECTIVE, PARTS, BOND_SCANS),
+    *(SPEED, SELECTIVE, PARTS, SMOOTHNESS),
 )
 KINDS: dict[str, Kind] = {kind.name: kind for kind in SHIPPED}
 FROM_FILES: dict[str, Kind] = {}  # that were named in this process

@@ -37,6 +37,7 @@ class MetricSpec:
     - ``nothing``: what the trivial baseline is, as people say it.
     - ``gloss``: the value in other words, with its factor: a number that holds without labels, floor or baseline.
     - ``curve``: the report's curve that shows it, by the start of its name; ``{}`` is the part.
+    - ``limit``: a check: a value on the wrong side of it is a fault.
     - ``timed``: a property of the machine, which no rerun has to repeat.
     - ``version``: of the definition; a change raises it.
 
@@ -63,6 +64,7 @@ class MetricSpec:
     nothing: str = "nothing"
     gloss: tuple[str, float] | None = None
     curve: str = ""
+    limit: float | None = None
     parts: Mapping[str, str] | None = None
     separator: str = "_"
     join: str = ", "
@@ -76,6 +78,10 @@ class MetricSpec:
     @property
     def domain(self) -> tuple[float, float]:
         return self.low, self.high
+
+    def beyond(self, value: float) -> bool:
+        """Whether a value lies beyond the limit, where there is one."""
+        return self.limit is not None and (value < self.limit if self.better == "higher" else value > self.limit)
 
     def part_of(self, key: str) -> str | None:
         """The part of the family that ``key`` names, ``""`` for the metric itself, ``None`` for another metric.

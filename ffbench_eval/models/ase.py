@@ -75,8 +75,8 @@ def from_ase(
         stated = {"dtype": torch.float64, "elements": None, **stated}
         stated |= {} if elements is None else {"elements": elements}
         return ForceField(call, stated.pop("cutoff", None), conservative=conservative, card=card, **stated, **uses)
-    call = _AseCall(made, None if ready else calculator, embedding, uncertainty)
-    return ForceField(call, None, elements, torch.float64, conservative, card, batched=False, **uses)
+    one = _AseCall(made, None if ready else calculator, embedding, uncertainty)
+    return ForceField(one, None, elements, torch.float64, conservative, card, batched=False, **uses)
 
 
 class _AseCall:

@@ -7,6 +7,7 @@ from typing import Any
 ATOM_STEPS = 1_500_000  # of all simulations at a temperature together, about a minute and a half of a light model
 NVE_ATOM_STEPS = 200_000
 REPLICAS, NVE_REPLICAS = 3, 2
+STEPS = 12_000  # of all together: small molecules cost by the step
 LONGEST_PS, SHORTEST_PS = 5, 1  # g(r) is watched over windows of 1 ps
 UNSTATED_K = 300.0
 FRAMES = {"errors": 1000, "confidence": 1000}
@@ -58,7 +59,7 @@ def _simulations(dataset: str, target: dict[str, Any], targets: list[dict[str, A
     stated = target["temperature_K"] is not None
     kelvin = target["temperature_K"] or UNSTATED_K
     step = HYDROGEN_FS if 1 in target["elements"] else HEAVY_FS
-    length = _length(ATOM_STEPS / len(targets), target["n_atoms"], REPLICAS, step)
+    length = _length(len(targets), target["n_atoms"], step)
     save = 50 * step
     observables = ["temperature"]
     if stated and (target["open"] or target["periodic"]):
@@ -77,22 +78,23 @@ def _simulations(dataset: str, target: dict[str, Any], targets: list[dict[str, A
     )
     return {
         f"dynamics{end}": {
-            "title": f"{target['label']}, {REPLICAS} x {length:g} ps at {kelvin:g} K", **common, **note,
+            "title": f"{target['formula']}, {REPLICAS} x {length:g} ps at {kelvin:g} K", **common, **note,
             "ensemble": "nose_hoover", "temperature_K": kelvin, "time_step_fs": step, "length_ps": length,
             "skip_ps": 0.1 * length, "save_every_fs": save, "replicas": REPLICAS, "observables": observables,
             **({"truth_frames": 20} if truth else {}),
         },
         f"energy_drift{end}": {
-            "title": f"{target['label']}, energy drift in {NVE_REPLICAS} x {nve_ps:g} ps at constant energy", **common,
+            "title": f"{target['formula']}, energy drift in {NVE_REPLICAS} x {nve_ps:g} ps from {kelvin:g} K", **common,
             "ensemble": "nve", "temperature_K": kelvin, "time_step_fs": step, "length_ps": nve_ps, "skip_ps": 0,
             "save_every_fs": 10 * step, "replicas": NVE_REPLICAS, "observables": ["energy_drift"],
         },
     }  # fmt: skip
 
 
-def _length(atom_steps: float, atoms: int, replicas: int, step_fs: float) -> int:
-    """Whole picoseconds."""
-    return int(max(SHORTEST_PS, min(LONGEST_PS, atom_steps / (atoms * replicas) * step_fs / 1000)))
+def _length(systems: int, atoms: int, step_fs: float) -> int:
+    """Whole picoseconds of one of ``systems`` simulations."""
+    steps = min(STEPS, ATOM_STEPS / (atoms * REPLICAS)) / systems
+    return int(max(SHORTEST_PS, min(LONGEST_PS, steps * step_fs / 1000)))
 
 
 def _scans(dataset: str, facts: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def _scans(dataset: str, facts: dict[str, Any]) -> dict[str, Any]:
                                "dataset": f"{dataset}:bond_scans"}}  # fmt: skip
     if not any(t["open"] for t in facts["targets"]):
         return {}
-    return {"bond_scans": {"title": "Bond smoothness, without a reference", "kind": "bond_scans", "version": "1",
+    return {"bond_scans": {"title": "Bond smoothness, without a reference", "kind": "bond_smoothness", "version": "1",
                            "dataset": dataset, "split": "test"}}  # fmt: skip
 
 
@@ -123,6 +125,6 @@ def _cost(dataset: str, targets: list[dict[str, Any]]) -> dict[str, Any]:
     t = targets[0]
     where = dataset if t["config"] == "default" else f"{dataset}:{t['config']}"
     step = HYDROGEN_FS if 1 in t["elements"] else HEAVY_FS
-    return {"cost": {"title": f"Speed on {t['label']}", "kind": "speed", "version": "1", "dataset": where,
+    return {"cost": {"title": f"Speed on {t['formula']}", "kind": "speed", "version": "1", "dataset": where,
                      "ensemble": "nve", "temperature_K": t["temperature_K"] or UNSTATED_K, "time_step_fs": step,
                      "length_ps": 10, "save_every_fs": 100 * step, "replicas": 1}}  # fmt: skip

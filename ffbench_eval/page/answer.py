@@ -31,7 +31,7 @@ def answer(task: TaskReport, theory: str = "") -> Answer:
         return Answer("not covered", "none")
     if not any(m.value is not None for m in task.metrics.values()):
         return Answer("no result", "warn")
-    found = _broke(task) or _astray(task) or _by_numbers(task, theory)
+    found = _broke(task) or _astray(task) or _by_limits(task) or _by_numbers(task, theory)
     lost = lost_states(task)
     if lost and found.tone in ("good", "fair", "none"):
         return Answer(f"incomplete: {found.words}", "warn", found.metric)
@@ -61,6 +61,18 @@ def _astray(task: TaskReport) -> Answer | None:
     if moves_as_a_whole(task):
         return Answer("heat in the whole's motion", "bad", "internal_temperature_deviation")
     return None
+
+
+def _by_limits(task: TaskReport) -> Answer | None:
+    """Of a kind whose metrics are checks: how many fail, and the first that does."""
+    asked = [(n, spec, m.value) for n, m in task.metrics.items() if (spec := _spec(task, n)) and spec.limit is not None]
+    told = [(n, spec.beyond(value)) for n, spec, value in asked if value is not None]
+    failed = [n for n, beyond in told if beyond]
+    if not told:
+        return None
+    if failed:
+        return Answer(f"{len(failed)} of {len(told)} checks fail", "bad", failed[0])
+    return Answer(f"all {len(told)} checks hold", "good", told[0][0])
 
 
 def _by_numbers(task: TaskReport, theory: str) -> Answer:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,7 +250,7 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
     return save_result(Result(**record), result.folder)
 
 
-def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
+def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> Mapping[str, Any]:
     from ..engine.checkpoint import OtherSimulation
 
     inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
@@ -291,7 +291,7 @@ def unit_here(model: ForceField, progress, unit: Unit, part: Path, compile: str)
     kind, done = unit.task.kind, []
 
     def work() -> dict[str, Any]:
-        done.append(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile))
+        done.append(dict(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile)))
         return done[0]
 
     out = _outcome(unit, part, kind.count_members(unit.inputs), work)

@@ -425,6 +425,8 @@ OF_KIND = {
     "physicality": KindRules(_structure_faults),
     "experiment": KindRules(),
     "frequencies": KindRules(),
+    "accuracy_in_parts": KindRules(_accuracy_faults, in_part=True),
+    "bond_smoothness": KindRules(tolerance=ROUNDED, over_molecules=_over_molecules),
 }
 
 

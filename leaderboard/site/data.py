@@ -60,6 +60,12 @@ class SuiteBoard:
     columns: list[Column]  # of any theory
 
     @property
+    def of_any_theory(self) -> bool:
+        """Whether no task compares with labels of a level of theory."""
+        asked = [kind_of(t.kind) for t in self.lock.tasks.values()]
+        return any(not k.timed for k in asked) and not any(k.theory for k in asked)
+
+    @property
     def groups(self) -> list[list[Row]]:
         """The rows with a rank by the tasks they have, in the order of ``rows``: only these are ranked together."""
         found: dict[tuple[str, ...], list[Row]] = {}
@@ -86,7 +92,7 @@ def load_entries(entries: Path = ENTRIES, aside: dict[str, str] | None = None) -
 def load_board(
     entries: list[Entry], *, suites: Path = SUITES, checks: Path = CHECKS, weights: dict[str, Any] | None = None
 ) -> list[SuiteBoard]:
-    """One board per suite and version, the one with the most entries first."""
+    """One board per suite and version: what holds for models of every theory first, then by the number of entries."""
     groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         groups.setdefault((entry.report.suite, entry.report.suite_version), []).append(entry)
@@ -96,7 +102,7 @@ def load_board(
         if lock is None:
             raise ValueError(f"suite {name} {version} has no lock: `ffbench leaderboard lock {name}`")
         boards.append(_suite(lock, members, task_weights(lock, weights), checks))
-    return sorted(boards, key=lambda b: (-len(b.rows), b.lock.suite, b.lock.version))
+    return sorted(boards, key=lambda b: (not b.of_any_theory, -len(b.rows), b.lock.suite, b.lock.version))
 
 
 def _suite(lock: SuiteLock, members: list[Entry], weights: dict[str, float], checks: Path) -> SuiteBoard:

@@ -35,7 +35,7 @@ H 0 0 0 0 0 0
 O 0 0 1 0 0 0
 """
 PIECES = [b"\x00", b"[", b"{", b": ", b"- ", b"&a ", b"*a", b"!!python/name:os.system ", b"nan", b"1e999", b"-1",
-          b"9" * 40,          b"\xff\xfe", b"\n", b"'", b"null"]  # fmt: skip
+          b"9" * 40, b"\xff\xfe", b"\n", b"'", b"null"]  # fmt: skip
 
 
 def npz():

@@ -298,3 +298,19 @@ def test_diffusivity_of_a_random_walk(tmp_path):
 def test_units_read_their_own_text(text):
     made = parse_units(text)
     assert parse_units(made.text) == made
+
+
+@pytest.mark.parametrize(
+    ("name", "paths", "facts"),
+    [
+        ("lips", ["lips/val_1000.npz"], {"label": "Li27P12S44", "periodic": True, "temperature_K": 520}),
+        ("ethanol", ["md17/ethanol_head2000.npz"], {"label": "C2H6O", "open": True, "runs": 1, "temperature_K": 500}),
+        ("bpa", ["3bpa/train_mixedT.npz"], {"label": "C12H12N2O_300K", "frames": 167, "temperature_K": 300}),
+    ],
+)  # fmt: skip
+def test_real_files_of_other_people(shared_data, tmp_path, name, paths, facts):
+    folder = add(f"my_{name}", [shared_data / p for p in paths], Options(), out=tmp_path)
+    found = read_facts(str(folder))["targets"][0]
+    assert {k: found[k] for k in facts} == facts
+    if name == "ethanol":  # upstream says 0.5 fs
+        assert found["run_ps"] == pytest.approx(1.0, rel=0.02)

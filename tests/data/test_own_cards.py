@@ -78,3 +78,23 @@ def test_content_hash_in_pieces_sees_nulls_and_odd_lengths(tmp_path, monkeypatch
     whole = whole.append_column("count", pa.array([None if k == 30 else k for k in range(40)], pa.int32()))
     write_parquet(whole, tmp_path / "a.parquet")
     assert content_hash_of_files([tmp_path / "a.parquet"]) == (content_hash(whole), 40)
+
+
+def test_streamed_rows_in_a_data_loader_are_the_rows_in_float64(tmp_path):
+    from torch.utils.data import DataLoader
+
+    from ffbench_data import collate_arrow
+
+    write(tmp_path, frames=30)
+    stream = load_dataset("mine", split="train", root=tmp_path, streaming=True)
+    loader = DataLoader(stream.with_format("arrow"), batch_size=8, collate_fn=collate_arrow)
+    batches = list(loader)
+    assert [b.n_systems for b, _ in batches] == [8, 8, 8, 6]
+    frames = load_frames("mine", split="train", root=tmp_path)
+    assert np.array_equal(np.concatenate([y.energy.numpy() for _, y in batches]), frames.energy)
+    assert np.array_equal(np.concatenate([b.positions.numpy() for b, _ in batches]), frames.positions)
+    shuffled = DataLoader(stream.shuffle(seed=1, buffer_size=30).with_format("arrow"), batch_size=30,
+                          collate_fn=collate_arrow)  # fmt: skip
+    energies = next(iter(shuffled))[1].energy.numpy()
+    assert not np.array_equal(energies, frames.energy)
+    assert np.array_equal(np.sort(energies), np.sort(frames.energy))

@@ -66,6 +66,14 @@ STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
         (task(**STABLE, energy_drift=Metric(value=0.2585, unit="meV/atom/ps")), "drifts by about 1 K/ps", "none"),
         (task("accuracy", force_mae=Metric(value=0.05, unit="eV/Å", trivial=1.0)), "error 5.0 % of no forces", "good"),
         (task("accuracy", force_mae=Metric(value=2.0, unit="eV/Å", trivial=1.0)), "no better than no forces", "bad"),
+        (
+            task(
+                "physicality", jacobian_asymmetry=Metric(value=0.03, unit="1"), net_force=Metric(value=0, unit="eV/Å")
+            ),
+            "1 of 2 checks fail",
+            "bad",
+        ),
+        (task("physicality", net_force=Metric(value=1e-9, unit="eV/Å")), "all 1 checks hold", "good"),
         (task("accuracy", status=("unsupported",)), "not covered", "none"),
         (task("accuracy", status=("not_run",)), "not run", "none"),
         (task("accuracy", status=("model_error",)), "no result", "warn"),

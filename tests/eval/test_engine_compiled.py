@@ -3,6 +3,7 @@
 import itertools
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -301,3 +302,39 @@ def test_machine_code_is_the_eager_run(tmp_path, monkeypatch, model, start, prot
     begun = list((tmp_path / "cache").rglob("*.pt2"))
     simulate(model, start, protocol, tmp_path / "require", seed=3, compile="require")
     assert list((tmp_path / "cache").rglob("*.pt2")) == begun
+
+
+@pytest.mark.parametrize("damage", ["torn", "other", "unsealed", "unloadable"])
+def test_a_damaged_artefact_is_removed_and_made_again(tmp_path, monkeypatch, damage):
+    """The compiler is a stand-in that writes what it made, so that loading a torn file cannot end this process."""
+    made, loads = [], []
+
+    def package(program, package_path):
+        made.append(package_path)
+        Path(package_path).write_bytes(b"machine code %d" % len(made))
+
+    def load(path):
+        loads.append(Path(path).read_bytes())
+        if damage == "unloadable" and len(loads) == 2:
+            raise RuntimeError("undefined symbol")
+        return lambda *values: [v * 2 for v in values]
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", package)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", load)
+    monkeypatch.setattr(compiled, "compiler", lambda: "g++")
+    x = (torch.ones(3),)
+    graph = compiled.trace(lambda v: (v * 2,), x)
+    path = compiled.artefact(graph, x, tmp_path)
+    compiled.build(graph, x, path)
+    compiled.build(graph, x, path)
+    expected = 2 if damage == "unloadable" else 1
+    assert len(made) == expected
+    if damage == "torn":
+        path.write_bytes(b"mach")
+    elif damage == "other":
+        path.write_bytes(b"another code 9")
+    elif damage == "unsealed":
+        path.with_suffix(".sha256").unlink()
+    assert compiled.build(graph, x, path)(*x)[0].tolist() == [2.0, 2.0, 2.0]
+    assert len(made) == 2
+    assert path.read_bytes() == loads[-1] == b"machine code 2"

@@ -97,7 +97,7 @@ def test_the_yaml_is_the_same_suite(home, atoms, model, capsys):
     kinds = {t.name: t.kind.name for t in direct.tasks}
     assert kinds == {
         "errors": "accuracy_in_parts", "dynamics": "molecular_dynamics", "energy_drift": "molecular_dynamics",
-        "bond_scans": "bond_scans", "cost": "speed",
+        "bond_scans": "bond_smoothness", "cost": "speed",
     }  # fmt: skip
     dynamics = next(t for t in direct.tasks if t.name == "dynamics").parameters
     assert dynamics.temperature_K == 500

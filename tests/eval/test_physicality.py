@@ -13,10 +13,11 @@ from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate
 from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.physicality import LIMITS, beyond, numbers
-from ffbench_eval.kinds.physicality.work import Parameters, plan, run_unit, score
+from ffbench_eval.kinds.physicality.work import Ask, Parameters, plan, run_unit, score
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.run.reproduce import compare
 from ffbench_eval.suite import load_suite
+from ffbench_metrics import jacobian_asymmetry
 from leaderboard.check.recompute import metric_faults, task_faults
 
 ROW = 3
@@ -58,6 +59,28 @@ def test_a_vortex_has_the_asymmetry_of_its_closed_form(frames):
     assert checks["rotation_energy_error"] < 1e-12
     assert checks["gradient_error"] > 1e-3
     assert checks["net_torque"] > 0.01
+
+
+def test_a_kink_of_conservative_forces_is_no_asymmetry(frames):
+    """E = f(n.x) whose second derivative jumps 3e-4 Å beyond the structure, as of a CELU: differences of 1e-3 Å
+    cross it for some coordinates and not for others, and would call J = -f'' n n^T asymmetric."""
+    rng = np.random.default_rng(0)
+    n = torch.from_numpy(rng.uniform(0.1, 1.0, size=(9, 3)))
+    start = torch.from_numpy(np.array(frames[ROW].positions, float))
+
+    def energy(batch):
+        if len(batch.positions) != 9 * batch.n_systems:  # a copy or an atom more
+            return batch.positions.sum() * torch.zeros(batch.n_systems, dtype=torch.float64)
+        s = (n * (batch.positions.reshape(-1, 9, 3) - start)).sum((1, 2)) - 3e-4
+        return torch.where(s > 0, 50.0, 5.0) * s.square() / 2
+
+    model = ForceField.from_energy(energy, None, dtype=torch.float64, card={"name": "kink"})
+    assert asked(model, frames, pairs=0)["checks"]["jacobian_asymmetry"] < 1e-6
+    x = start.numpy()
+    moves = 1e-3 * np.eye(27).reshape(27, 9, 3)
+    _, f = Ask(guarded(model))(x + np.concatenate([moves, -moves]), frames[ROW].atomic_numbers)
+    f = f.reshape(2, 27, 27)
+    assert jacobian_asymmetry((f[0] - f[1]).T / 2e-3) > 0.1
 
 
 def test_springs_to_the_centre_are_a_gradient_and_turn_with_the_molecule(frames):

@@ -42,7 +42,7 @@ def test_the_minimum_of_a_morse_curve():
     assert depth == pytest.approx(-5, abs=5e-3)
 
 
-def test_a_curve_without_a_minimum_has_none():
+def test_a_curve_without_a_minimum_is_lowest_at_its_end():
     r = np.linspace(0.9, 2, 8)
-    assert np.isnan(m.curve_minimum(r, -r)).all()
-    assert np.isnan(m.curve_minimum(r, np.exp(-3 * r))).all()
+    assert m.curve_minimum(r, -r) == pytest.approx((2, -2))
+    assert m.curve_minimum(r, r) == pytest.approx((0.9, 0.9))

@@ -72,13 +72,14 @@ def test_ideal_gas_has_g_of_one_within_its_error(normalization):
     r, g = rdf(x, length * np.eye(3), r_max=5.0, bins=20, normalization=normalization)
     expected = 1.0 if normalization == "standard" else (n - 1) / n
     counted = frames * n * (n - 1) / 2 * 4 * np.pi * r**2 * 0.25 / length**3
-    assert np.all(np.abs(g - expected) < 4.5 / np.sqrt(counted))
+    # counts of Poisson, 35 in the smallest of 20 bins: 6.5 standard deviations (1e-7 for all)
+    assert np.all(np.abs(g - expected) < 6.5 / np.sqrt(counted))
 
 
 def test_ideal_gas_beyond_half_a_triclinic_cell():
     x = np.random.default_rng(3).uniform(0, 1, (300, 30, 3)) @ TRICLINIC
     _, g = rdf(x, TRICLINIC, r_max=9.0, bins=9)
-    np.testing.assert_allclose(g[3:], 1.0, atol=0.03)
+    np.testing.assert_allclose(g[3:], 1.0, atol=0.05)  # 0.85 % of counting noise at most, 5.9 of them (2e-8)
 
 
 def test_mdsim_counts_the_nearest_image_only():

@@ -97,7 +97,8 @@ def score_dimer(scan, energy, forces, forces_there) -> dict[str, float]:
 
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Plain means over dimers, as published; what a dimer does not have is left out. The worst by force are drawn."""
-    found, rows, curves = find_scans(data.frames), {}, {}
+    found, curves = find_scans(data.frames), {}
+    rows: dict[str, dict[str, float]] = {}
     for result in results:
         kept = np.load(result.folder / "curves.npz")
         for name, state in zip(result.values["dimers"], result.status):

@@ -10,7 +10,7 @@ METRICS = (
 )
 
 KIND = Kind(
-    name="bond_scans",
+    name="bond_smoothness",
     about="Rigid scans of the bonds of the data's own molecules, from half to twice the bond length, asked of the "
     "model alone: what needs no reference. A model can be smooth and wrong: read it beside the force error.",
     member="scan",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..base import Kind, MetricSpec
@@ -41,7 +42,7 @@ def _share(name: str, label: str, place: int = 0) -> MetricSpec:
     return MetricSpec(name, label, "1", "higher", high=1.0, zero=True, continuous=False, columns=columns)
 
 
-METRICS = (
+_SPECS = (
     MetricSpec(
         "jacobian_asymmetry",
         "asymmetry of the force Jacobian",
@@ -95,15 +96,13 @@ METRICS = (
 )
 
 
+METRICS = tuple(replace(m, limit=LIMITS[m.name]) for m in _SPECS)
+
+
 def beyond(task: TaskReport) -> list[str]:
     """The metrics of a report that lie beyond their limit."""
-    shares = {m.name for m in METRICS if m.better == "higher"}
-    found = []
-    for name, limit in LIMITS.items():
-        value = task.metrics[name].value if name in task.metrics else None
-        if value is not None and (value < limit if name in shares else value > limit):
-            found.append(name)
-    return found
+    found = ((m, task.metrics[m.name].value) for m in METRICS if m.name in task.metrics)
+    return [m.name for m, value in found if value is not None and m.beyond(value)]
 
 
 def numbers(task: TaskReport) -> list[str]:

@@ -30,11 +30,11 @@ def numbers(task) -> list[str]:
     found, none, share = (
         task.metrics.get(k) for k in ("relative_energy_mae", "no_difference_mae", "supported_reactions")
     )
-    if not known(found):
+    if not known(found) or found.value is None:
         return []
-    of = f" of {round(found.n / share.value)}" if known(share) and 0 < share.value < 1 else ""
+    of = f" of {round(found.n / share.value)}" if share and share.value and share.value < 1 else ""
     said = [f"MAE {quantity(found)} ({number(1000 * KCAL_PER_MOL * found.value)} meV) on {found.n}{of} reactions"]
-    if known(none):
+    if none and none.value is not None:
         better = "no better than" if found.value >= none.value else "against"
         said.append(f"{better} {number(none.value)} of predicting no difference")
     if found.floor is not None:

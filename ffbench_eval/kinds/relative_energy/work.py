@@ -104,7 +104,8 @@ def _name(data, row: int) -> str:
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Errors over the reactions that the model covers; one it failed on counts as no difference, as the note says."""
     facts = data.reference.facts
-    energy, state = np.full(len(data.frames), np.nan), {}
+    energy = np.full(len(data.frames), np.nan)
+    state: dict[int, str] = {}
     for result in results:
         with np.load(result.folder / "energies.npz") as got:
             energy[got["rows"]] = got["energy"]
@@ -192,8 +193,12 @@ def _order(found, reference, asked, facts) -> dict[str, Metric]:
     ladders: dict[int, list[int]] = {}
     for r in np.flatnonzero(asked):
         ladders.setdefault(facts["reactions"][r]["terms"][0][1], []).append(int(r))
-    full = [rows for rows in ladders.values() if len(rows) >= RANKED - 1 and np.ptp(found[rows]) > 0]
-    rho = [rank_correlation([0.0, *found[rows]], [0.0, *reference[rows]]) for rows in full]
+    full = [rows for rows in ladders.values() if len(rows) >= RANKED - 1]
+    ordered = [np.ptp([0.0, *found[rows]]) > 0 for rows in full]  # who says that all are equal has no order: 0
+    rho = [
+        rank_correlation([0.0, *found[rows]], [0.0, *reference[rows]]) if apart else 0.0
+        for rows, apart in zip(full, ordered)
+    ]
     if not rho:
         return {}
     interval = student(rho)
@@ -220,22 +225,20 @@ def _lines(facts) -> dict[str, list[int]]:
 
 
 def _minima(found, reference, asked, facts) -> dict[str, Metric]:
-    """Position (over that of the reference geometry) and depth of the minimum of every curve, by cubic spline."""
+    """Position (over that of the reference geometry) and depth of the lowest point of every curve, by cubic spline."""
     lines = list(_lines(facts).values())
-    parents = np.array([facts["reactions"][rows[0]]["parent"] for rows in lines])
-    off = np.full((len(lines), 2), np.nan)
-    whole = [k for k, rows in enumerate(lines) if asked[rows].all()]
-    for k in whole:
-        r = [facts["reactions"][row]["scale"] for row in lines[k]]
-        off[k] = np.abs(np.subtract(curve_minimum(r, found[lines[k]]), curve_minimum(r, reference[lines[k]])))
+    whole = np.array([k for k, rows in enumerate(lines) if asked[rows].all()], int)
+    parents = np.array([facts["reactions"][lines[k][0]]["parent"] for k in whole])
+    off = []
+    for rows in (lines[k] for k in whole):
+        r = [facts["reactions"][row]["scale"] for row in rows]
+        off.append(np.abs(np.subtract(curve_minimum(r, found[rows]), curve_minimum(r, reference[rows]))))
     out = {}
-    for name, column, unit in (("minimum_position_error", 0, "1"), ("minimum_depth_error", 1, "kcal/mol")):
-        known = np.flatnonzero(np.isfinite(off[:, column]))
-        if len(known):
-            x, lost = off[known, column], len(whole) - len(known)
-            note = f"; {lost} curves without a minimum are left out" if lost else ""
-            about = {"better": "lower", "place": known, "of": len(lines), "note": note, "unit": unit}
-            out[name] = over_parents(float(x.mean()), x, parents[known], **about)
+    for column, (name, unit) in enumerate((("minimum_position_error", "1"), ("minimum_depth_error", "kcal/mol"))):
+        if len(whole):
+            x = np.array(off)[:, column]
+            about = {"better": "lower", "place": whole, "of": len(lines), "unit": unit}
+            out[name] = over_parents(float(x.mean()), x, parents, **about)
     return out
 
 

@@ -40,6 +40,7 @@ def ask(calculator: Any, batch: AtomsBatch) -> dict[str, Any]:
 def _data(calculator: Any, model: Any, batch: AtomsBatch) -> dict[str, torch.Tensor]:
     """What MACE's ``forward`` reads: vectors are positions[j] - positions[i] + shifts; cells [3 B, 3]."""
     x, owner = batch.positions.detach().clone(), batch.system_index
+    assert batch.edge_index is not None  # it states a cutoff
     known = torch.as_tensor(calculator.z_table.zs, device=x.device)
     shift = x.new_zeros(batch.edge_index.shape[1], 3) if batch.edge_shift is None else batch.edge_shift.to(x.dtype)
     counts = batch.n_atoms
