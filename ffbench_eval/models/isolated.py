@@ -3,6 +3,9 @@
 `isolated("reference_models:mace@ethanol_gfn2")` gives the models of a spec without importing them here. Each call
 sends the batch to a child process and waits for the answer, at most ``FFBENCH_CALL_LIMIT_S`` seconds (600). A child
 that dies or is late costs that call, which raises one line; the next call starts a new child.
+
+Whole pieces of work go there too (`Remote.work`): a simulation beside the model can be compiled and sends nothing to
+and fro in its steps. Until its answer the child gives signs of life, but none out of a call that hangs.
 """
 
 from __future__ import annotations
