@@ -62,7 +62,13 @@ def _row(spec: MetricSpec) -> str:
     unit = {"1": "", "any": "of the error"}.get(spec.unit, spec.unit)
     better = "" if spec.better == "neither" else spec.better
     version = "" if spec.version == "1" else f", version {spec.version}"
-    defined = f"`{spec.defined_by}`{version}" if spec.defined_by else "a timing" if spec.timed else "a share or a count"
+    defined = (
+        f"`{spec.defined_by}`{version}"
+        if spec.defined_by
+        else "a timing"
+        if spec.timed
+        else "a share, a count or a plain difference"
+    )
     return f"| `{key}` | {spec.label} | {unit} | {better} | {_end(spec.low)} to {_end(spec.high)} | {defined} |"
 
 

@@ -30,6 +30,7 @@ METRICS = (
         parts={},
         join=" ",
         nothing="a liquid without structure",
+        function="rdf_error",
     ),
     MetricSpec(
         "diffusivity_corrected",
@@ -39,12 +40,26 @@ METRICS = (
         usual=(-1e-7, 1e-6),
         low=-inf,
         zero=True,
+        function="finite_size_correction",
     ),
     MetricSpec(
-        "diffusivity_error", "diffusivity against experiment, relative", "1", usual=(0, 1e3), zero=True, columns={"": 1}
+        "diffusivity_error",
+        "diffusivity against experiment, relative",
+        "1",
+        usual=(0, 1e3),
+        zero=True,
+        columns={"": 1},
+        function="diffusivity",
     ),
     MetricSpec(
-        "temperature_deviation", "temperature minus target", "K", "neither", usual=(-1e5, 1e5), low=-inf, zero=True
+        "temperature_deviation",
+        "temperature minus target",
+        "K",
+        "neither",
+        usual=(-1e5, 1e5),
+        low=-inf,
+        zero=True,
+        function="kinetic_temperature",
     ),
     MetricSpec(
         "internal_temperature_deviation",
@@ -54,6 +69,7 @@ METRICS = (
         usual=(-1e5, 1e5),
         low=-inf,
         zero=True,
+        function="kinetic_temperature",
     ),
 )
 

@@ -18,9 +18,12 @@ METRICS = (
         usual=(1e-7, 10),
         zero=True,
         columns={"": 1},
+        function="zero_point_energy",
     ),
-    MetricSpec("imaginary_modes", "imaginary modes at a minimum", "1", usual=(0, 100), zero=True, continuous=False),
-    MetricSpec("minimum_rmsd", "distance of the minima, RMSD", "Å", usual=(1e-6, 10), zero=True),
+    MetricSpec(
+        "imaginary_modes", "imaginary modes at a minimum", "1", usual=(0, 100), zero=True, continuous=False, function=""
+    ),
+    MetricSpec("minimum_rmsd", "distance of the minima, RMSD", "Å", usual=(1e-6, 10), zero=True, function=""),
 )
 
 

@@ -39,7 +39,9 @@ LIMITS = {  # beyond these a verdict calls it a fault; rounding counts as 0 befo
 
 def _share(name: str, label: str, place: int = 0) -> MetricSpec:
     columns = {"": 6 + place} if place else {}
-    return MetricSpec(name, label, "1", "higher", high=1.0, zero=True, continuous=False, columns=columns)
+    return MetricSpec(
+        name, label, "1", "higher", high=1.0, zero=True, continuous=False, columns=columns, function="repulsion"
+    )
 
 
 _SPECS = (
@@ -52,14 +54,55 @@ _SPECS = (
         zero=True,
         columns={"": 0},
     ),
-    MetricSpec("gradient_error", "forces against the slope of the energy", "eV/Å", usual=(0, 1e3), zero=True),
     MetricSpec(
-        "rotation_force_error", "force error under rotation", "eV/Å", usual=(0, 1e2), zero=True, columns={"": 1}
+        "gradient_error",
+        "forces against the slope of the energy",
+        "eV/Å",
+        usual=(0, 1e3),
+        zero=True,
+        function="force_mae",
     ),
-    MetricSpec("rotation_energy_error", "energy error under rotation", "eV/atom", usual=(0, 1e2), zero=True),
-    MetricSpec("reflection_force_error", "force error under reflection", "eV/Å", usual=(0, 1e2), zero=True),
-    MetricSpec("translation_force_error", "force error under translation", "eV/Å", usual=(0, 1e2), zero=True),
-    MetricSpec("permutation_force_error", "force error under renumbering", "eV/Å", usual=(0, 1e2), zero=True),
+    MetricSpec(
+        "rotation_force_error",
+        "force error under rotation",
+        "eV/Å",
+        usual=(0, 1e2),
+        zero=True,
+        columns={"": 1},
+        function="equivariance_error",
+    ),
+    MetricSpec(
+        "rotation_energy_error",
+        "energy error under rotation",
+        "eV/atom",
+        usual=(0, 1e2),
+        zero=True,
+        function="energy_mae",
+    ),
+    MetricSpec(
+        "reflection_force_error",
+        "force error under reflection",
+        "eV/Å",
+        usual=(0, 1e2),
+        zero=True,
+        function="equivariance_error",
+    ),
+    MetricSpec(
+        "translation_force_error",
+        "force error under translation",
+        "eV/Å",
+        usual=(0, 1e2),
+        zero=True,
+        function="equivariance_error",
+    ),
+    MetricSpec(
+        "permutation_force_error",
+        "force error under renumbering",
+        "eV/Å",
+        usual=(0, 1e2),
+        zero=True,
+        function="force_mae",
+    ),
     MetricSpec("net_force", "net force of the forces", "eV/Å", usual=(0, 1e4), zero=True),
     MetricSpec("net_torque", "net torque of the forces", "eV", usual=(0, 1e7), zero=True, version="2"),
     MetricSpec(
@@ -69,10 +112,28 @@ _SPECS = (
         usual=(0, 1e2),
         zero=True,
         columns={"": 3},
+        function="energy_mae",
     ),
-    MetricSpec("far_molecule_force_change", "largest force of a copy 100 Å away", "eV/Å", usual=(0, 1e2), zero=True),
-    MetricSpec("far_atom_force_change", "largest force of an atom 100 Å away", "eV/Å", usual=(0, 1e2), zero=True),
-    MetricSpec("cutoff_energy_jump", "energy jump at the cutoff", "eV", usual=(0, 1e2), zero=True, continuous=False),
+    MetricSpec(
+        "far_molecule_force_change",
+        "largest force of a copy 100 Å away",
+        "eV/Å",
+        usual=(0, 1e2),
+        zero=True,
+        function="",
+    ),
+    MetricSpec(
+        "far_atom_force_change", "largest force of an atom 100 Å away", "eV/Å", usual=(0, 1e2), zero=True, function=""
+    ),
+    MetricSpec(
+        "cutoff_energy_jump",
+        "energy jump at the cutoff",
+        "eV",
+        usual=(0, 1e2),
+        zero=True,
+        continuous=False,
+        function="largest_jump",
+    ),
     MetricSpec(
         "cutoff_force_jump",
         "force jump at the cutoff",
@@ -81,12 +142,33 @@ _SPECS = (
         zero=True,
         continuous=False,
         columns={"": 4},
+        function="largest_jump",
     ),
-    MetricSpec("path_energy_jump", "energy jump on a path of one atom", "eV", usual=(0, 1e2), zero=True),
     MetricSpec(
-        "path_force_jump", "force jump on a path of one atom", "eV/Å", usual=(0, 1e3), zero=True, columns={"": 5}
+        "path_energy_jump",
+        "energy jump on a path of one atom",
+        "eV",
+        usual=(0, 1e2),
+        zero=True,
+        function="largest_jump",
     ),
-    MetricSpec("precision_error", "float32 forces against float64, of their mean", "1", usual=(0, 1), zero=True),
+    MetricSpec(
+        "path_force_jump",
+        "force jump on a path of one atom",
+        "eV/Å",
+        usual=(0, 1e3),
+        zero=True,
+        columns={"": 5},
+        function="largest_jump",
+    ),
+    MetricSpec(
+        "precision_error",
+        "float32 forces against float64, of their mean",
+        "1",
+        usual=(0, 1),
+        zero=True,
+        function="force_mae",
+    ),
     _share("dimer_energy_rises", "dimers pushed together whose energy rises"),
     _share("dimer_force_rises", "dimers pushed together whose force rises"),
     _share("dimer_repulsive", "dimers pushed together that repel throughout", 1),
