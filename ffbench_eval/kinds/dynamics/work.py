@@ -232,7 +232,6 @@ class Values(UnitValues, total=False):
     end_ps: list[float]
     charge_and_spin: list[int]
     no_truth: str
-    charge_and_spin: list[int]  # of every replica
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
