@@ -26,7 +26,7 @@ from ffbench_data.generate import ethanol, water
 from ffbench_data.generate.assemble import pieces
 from ffbench_eval.engine.trajectory import Trajectory
 from ffbench_eval.kinds.dynamics.observables import OBSERVABLES
-from ffbench_eval.run.evaluation import load_task_data
+from ffbench_eval.run.data import load_task_data
 from ffbench_eval.suite import load_suite
 
 SMALL_STEP = 0.25  # fs

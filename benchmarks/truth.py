@@ -24,7 +24,7 @@ from ffbench_data.potentials import reference
 from ffbench_eval import evaluate, from_ase
 from ffbench_eval.kinds.dynamics.observables import rdf_draws
 from ffbench_eval.kinds.dynamics.systems import system_of
-from ffbench_eval.run.evaluation import load_task_data
+from ffbench_eval.run.data import load_task_data
 from ffbench_eval.suite import load_suite
 from ffbench_metrics import floor_quantile
 

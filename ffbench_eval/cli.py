@@ -97,7 +97,7 @@ def evaluate(
         deterministic=deterministic,
     )
     print_summary(report)
-    run = out or Path("runs") / f"{evaluation._slug(report.model.name)}-{report.suite}"
+    run = out or Path("runs") / f"{evaluation.slug(report.model.name)}-{report.suite}"
     typer.echo(f"\nPage: {run / 'report.html'}. Every number: ffbench show {shlex.quote(str(run))} --all")
 
 
@@ -141,29 +141,31 @@ def _plan(model: str, suite: Any, task: list[str] | None, seed: int) -> None:
     from rich.table import Table
 
     from .models import resolve as models
-    from .run import doors, evaluation
+    from .run import doors
+    from .run.cost import duration, estimate
+    from .run.plan import Ready, oddities, plan, ready
     from .suite import Suite, load_suite
 
     chosen, spec = models.resolve(model)
     models.cards(chosen, spec)
     found = suite if isinstance(suite, Suite) else load_suite(suite, tasks=task)
-    planned = evaluation.plan(chosen, found, doors.seed(seed))
-    evaluation.estimate(planned, Path("-"))
+    planned = plan(chosen, found, doors.seed(seed))
+    estimate(planned, Path("-"))
     table = Table("task", "what", "units", "about")
     left_out: dict[str, list[str]] = {}
     for p in planned:
-        if isinstance(p, evaluation.Ready):
-            table.add_row(p.task.name, p.task.title, str(len(p.units)), evaluation.duration(p.seconds))
+        if isinstance(p, Ready):
+            table.add_row(p.task.name, p.task.title, str(len(p.units)), duration(p.seconds))
         else:
             left_out.setdefault(p.why, []).append(p.task.name)
-    runs = evaluation.ready(planned)
-    whole = evaluation.duration(sum(p.seconds for p in runs))
+    runs = ready(planned)
+    whole = duration(sum(p.seconds for p in runs))
     table.add_row("all", "", str(sum(len(p.units) for p in runs)), whole)
     console = Console(highlight=False)
     console.print(table)
     for why, names in left_out.items():
         console.print(f"Left out: {', '.join(names)}: {why}", markup=False)
-    for line in evaluation.oddities(planned):
+    for line in oddities(planned):
         console.print(f"Warning: {line}", markup=False)
 
 

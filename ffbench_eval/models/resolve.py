@@ -192,3 +192,11 @@ def known_as(card: ModelCard, stated: str, answers: Mapping[str, Any], common: s
     """The card with the model's identity: `identity.fingerprint` and its answers, to nine digits."""
     rows = {k: [[float(f"{v:.9g}") for v in row] for row in kept] for k, kept in answers.items()}
     return card.model_copy(update={"fingerprint": fingerprint(stated, rows, common), "answers": rows})
+
+
+def name_of(models: Models) -> str:
+    """The one name of a model, or of all models of a mapping."""
+    if isinstance(models, ForceField):
+        return models.name
+    names = {m.name for m in models.values()}
+    return names.pop() if len(names) == 1 else "+".join(sorted(names))

@@ -12,8 +12,9 @@ from ..models import resolve as models
 from ..models.identity import same_model
 from ..report import Metric, ModelCard, Report
 from ..suite import load_suite
-from . import evaluation
+from .assemble import known_cards
 from .execute import other_draws, run_unit
+from .plan import plan, ready
 
 ROUNDING = 1e-5  # absolute: a net force that should be zero is rounding and nothing else
 WIDTHS = 0.5  # of its interval, a score of selective classification: PROBE learns anew, from rounded embeddings
@@ -56,9 +57,9 @@ def reproduce(
     suite = load_suite(report.suite, tasks=names)
     if suite.version != report.suite_version:
         raise ValueError(f"suite {report.suite} is {suite.version} here, the report is of {report.suite_version}")
-    planned = evaluation.plan(found, suite, report.seed)
-    _same_models(report, evaluation._known_cards(planned, found, spec))
-    runs = [p for p in evaluation.ready(planned) if p.units and not p.task.kind.timed]
+    planned = plan(found, suite, report.seed)
+    _same_models(report, known_cards(planned, found, spec))
+    runs = [p for p in ready(planned) if p.units and not p.task.kind.timed]
     for p in runs:
         theirs = report.tasks[p.task.name].dataset
         if p.data.used != theirs:

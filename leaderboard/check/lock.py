@@ -273,7 +273,7 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 def _groups(task) -> dict[str, Any]:
-    from ffbench_eval.run.evaluation import load_task_data
+    from ffbench_eval.run.data import load_task_data
 
     found = task.kind.groups(task, load_task_data(task))
     return {"molecules": found} if found else {}

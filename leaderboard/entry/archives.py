@@ -90,8 +90,8 @@ def _parquet_fits(path: Path) -> None:
 
 
 def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
+    from ffbench_eval.run.assemble import run_lengths
     from ffbench_eval.run.data import load_task_data
-    from ffbench_eval.run.evaluation import _run_lengths
     from ffbench_eval.suite import load_suite
 
     from ..check.strict_json import read
@@ -113,7 +113,7 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
             raise ValueError(f"task {name}: result.json of unit {unit.address[:12]} is not archived")
         raw = read(path.resolve(), 20_000_000)
         result = _result(name, unit.address, folder, raw)
-        status = _run_lengths(result.status) if kind.frames else result.status
+        status = run_lengths(result.status) if kind.frames else result.status
         if status != unit.status:
             raise ValueError(f"task {name}: archived states of unit {unit.address[:12]} are not the entry's")
         results.append(result)

@@ -90,7 +90,7 @@ def test_it_loads_no_torch():
 
 def test_a_report_states_the_theory_of_its_data_and_older_ones_keep_their_hash():
     from ffbench_eval.report import DatasetUsed, Report
-    from ffbench_eval.run.evaluation import load_task_data
+    from ffbench_eval.run.data import load_task_data
     from ffbench_eval.suite import load_suite
 
     (task,) = load_suite("mini", tasks=["ethanol_accuracy"]).tasks

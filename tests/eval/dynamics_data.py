@@ -11,7 +11,7 @@ from ffbench_eval.engine.trajectory import Recorder
 from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.dynamics.work import Parameters
 from ffbench_eval.report import DatasetUsed
-from ffbench_eval.run.evaluation import TaskData
+from ffbench_eval.run.data import TaskData
 from ffbench_eval.run.execute import Result
 from ffbench_eval.suite import Task
 

@@ -63,7 +63,7 @@ def test_no_forces_are_not_stable_in_a_crystal(tmp_path, frames):
 def test_no_forces_are_not_stable_in_germanium_telluride(shared_data, tmp_path, monkeypatch):
     build("gete", shared_data / "gete", tmp_path / "data")
     monkeypatch.setenv("FFBENCH_DATA", str(tmp_path / "data"))
-    from ffbench_eval.run.evaluation import TaskData
+    from ffbench_eval.run.data import TaskData
 
     made = TaskData(load_frames("gete", "blocked", "test"), None, USED)
     wanted = task(ensemble="nose_hoover", temperature_K=920, length_ps=0.5, replicas=2, save_every_fs=50)
@@ -126,7 +126,7 @@ def test_an_empty_list_of_bonds_is_none(tmp_path, listed):
 
 def test_the_bonds_of_water_are_found_in_its_box_and_no_others():
     frames = load_frames("water", "1k", "test")[:40]
-    from ffbench_eval.run.evaluation import TaskData
+    from ffbench_eval.run.data import TaskData
 
     frame = frames[0]
     made = TaskData(frames, None, USED)
@@ -163,7 +163,7 @@ def test_small_systems_may_fluctuate():
 
 
 def test_published_criteria_stay_as_they_are():
-    from ffbench_eval.run.evaluation import load_task_data
+    from ffbench_eval.run.data import load_task_data
     from ffbench_eval.suite import load_suite
 
     for wanted in load_suite("mini").tasks:
@@ -182,7 +182,7 @@ def test_published_criteria_stay_as_they_are():
 def test_smooth_is_nothing_without_forces(tmp_path):
     """A model that answers zero everywhere has no false extremum: the report says that this says nothing."""
     from ffbench_eval.kinds.bsct import work as bsct
-    from ffbench_eval.run.evaluation import load_task_data
+    from ffbench_eval.run.data import load_task_data
     from ffbench_eval.suite import load_suite
 
     wanted = next(t for t in load_suite("mini").tasks if t.kind.name == "bsct")

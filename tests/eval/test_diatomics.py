@@ -9,7 +9,7 @@ from ffbench_data import ForceField, Prediction
 from ffbench_eval import evaluate
 from ffbench_eval.kinds.bsct.scans import find_scans
 from ffbench_eval.kinds.diatomics import work
-from ffbench_eval.run.evaluation import load_task_data
+from ffbench_eval.run.data import load_task_data
 from ffbench_eval.suite import load_suite
 
 SUITE = """

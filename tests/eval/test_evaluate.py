@@ -16,7 +16,7 @@ from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate, from_ase, load_suite
 from ffbench_eval.kinds.dynamics import work as molecular_dynamics
 from ffbench_eval.report import Report, json_schema
-from ffbench_eval.run.evaluation import load_task_data
+from ffbench_eval.run.data import load_task_data
 from tests.conftest import ROOT
 
 TINY = """

@@ -14,7 +14,7 @@ from ffbench_eval.kinds.dynamics.floors import draws, floor
 from ffbench_eval.kinds.dynamics.observables import OBSERVABLES
 from ffbench_eval.kinds.dynamics.systems import System
 from ffbench_eval.kinds.dynamics.work import Metadynamics, protocol
-from ffbench_eval.run.evaluation import TaskData
+from ffbench_eval.run.data import TaskData
 from ffbench_metrics import rdf
 from tests.eval.dynamics_data import USED, data, task
 

@@ -121,7 +121,7 @@ def test_nobody_compares_the_name_of_a_kind(package):
 
 def test_kinds_work_out_the_anchors_of_their_tasks():
     """The frozen molecule of h(r) and no forces along scans are the data's own, without any model."""
-    from ffbench_eval.run.evaluation import load_task_data
+    from ffbench_eval.run.data import load_task_data
 
     tasks = {t.name: t for t in load_suite("mini").tasks}
     found = {n: tasks[n].kind.anchors(tasks[n], load_task_data(tasks[n])) for n in ("ethanol_md", "ethanol_bond_scans")}
@@ -150,7 +150,7 @@ def test_tasks_hold_the_kind_itself(suite):
 def test_a_planned_task_is_ready_unsupported_or_absent(tmp_path, monkeypatch):
     """Three types, not one with flags: only a ready task has units and a model, the others have a reason."""
     from ffbench_eval import ForceField
-    from ffbench_eval.run.evaluation import Absent, Ready, Unsupported, plan
+    from ffbench_eval.run.plan import Absent, Ready, Unsupported, plan
 
     monkeypatch.setenv("FFBENCH_DATA", str(tmp_path / "empty"))
     (tmp_path / "three.yaml").write_text(

@@ -10,7 +10,7 @@ from ffbench_eval.kinds.dynamics import work as molecular_dynamics
 from ffbench_eval.kinds.dynamics.floors import floor, levels
 from ffbench_eval.kinds.dynamics.observables import SHOWN, energy_drift, rdf_floor
 from ffbench_eval.kinds.dynamics.systems import system_of
-from ffbench_eval.run.evaluation import load_task_data
+from ffbench_eval.run.data import load_task_data
 from ffbench_eval.suite import load_suite
 from tests.eval.dynamics_data import data, task, unit
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffbench_eval.run import evaluation, parallel
+from ffbench_eval.run import cost, parallel, plan
 
 distributed = pytest.importorskip("distributed")
 
@@ -59,11 +59,11 @@ def test_no_unit_waits_behind_a_long_one(tmp_path, monkeypatch):
 
 
 def test_the_estimate_knows_that_units_of_a_task_run_side_by_side(tmp_path, capsys):
-    scans = evaluation.Ready(SimpleNamespace(title="scans"), None, None, [None] * 10, seconds=3600, longest=360)
-    evaluation._announce([scans], tmp_path, workers=2)
+    scans = plan.Ready(SimpleNamespace(title="scans"), None, None, [None] * 10, seconds=3600, longest=360)
+    cost.announce([scans], tmp_path, workers=2)
     assert "about 30 min on this machine" in capsys.readouterr().err
-    evaluation._announce([scans], tmp_path, workers=0)
+    cost.announce([scans], tmp_path, workers=0)
     assert "about 60 min on this machine" in capsys.readouterr().err
     scans.longest = 3000
-    evaluation._announce([scans], tmp_path, workers=2)
+    cost.announce([scans], tmp_path, workers=2)
     assert "about 50 min on this machine" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from ffbench_data.observables import read_reference
 from ffbench_eval import evaluate
 from ffbench_eval.kinds.relative_energy import work
 from ffbench_eval.page.verdict import verdict
-from ffbench_eval.run.evaluation import load_task_data
+from ffbench_eval.run.data import load_task_data
 from ffbench_eval.suite import load_suite
 from ffbench_metrics.relative_energy import KCAL_PER_MOL
 

@@ -154,7 +154,7 @@ def test_lips20_starts_in_its_own_cells(shared_data, tmp_path, monkeypatch):
     from ase import Atoms
     from ase.geometry import get_distances
 
-    from ffbench_eval.run.evaluation import TaskData
+    from ffbench_eval.run.data import TaskData
 
     build("lips20", shared_data / "lips20", tmp_path)
     monkeypatch.setenv("FFBENCH_DATA", str(tmp_path))

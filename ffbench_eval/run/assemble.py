@@ -1,0 +1,126 @@
+"""From finished units to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ..kinds.domains import stated
+from ..models import resolve as model_room
+from ..models.tracebacks import full_traceback
+from ..report import ModelCard, Report, Status, TaskReport, UnitReport
+from ..suite import Suite
+from ..words import clean
+from . import environment as machine
+from . import first_answer
+from .execute import (
+    Result,
+)
+from .plan import Absent, Planned, Ready, ready
+
+TO_COME = "the run is not finished: the same command goes on where it is"
+
+
+def assemble(
+    planned: Sequence[Planned],
+    results: dict[str, Result],
+    models: model_room.Models,
+    spec: str,
+    suite: Suite,
+    seed: int,
+    device: str,
+    wall_s: float,
+    scored: dict[Any, Any],
+    whole: bool,
+) -> Report:
+    """The report of finished units; units without a result are ``not_run``.
+
+    A report that is not ``whole`` stands for a run that was stopped: tasks with units to come have no numbers yet.
+    ``scored`` keeps what was scored from one report to the next.
+    """
+    tasks = {}
+    for p in planned:
+        asked = p.units if isinstance(p, Ready) else []
+        finished = [results[u.address] for u in asked if u.address in results]
+        to_come = not whole and len(finished) < len(asked)
+        key = (p.task.name, to_come, *(r.address for r in finished))
+        if key not in scored:
+            none: tuple[Any, ...] = ({}, {}, "", "")
+            scored[key] = _scored(p, [] if to_come else finished) if isinstance(p, Ready) else none
+        metrics, curves, headline, fault = scored[key]
+        units = []
+        for u in asked:
+            r = results.get(u.address)
+            units.append(
+                UnitReport(address=u.address, status=["not_run"], detail=[] if whole else [TO_COME], wall_s=0.0)
+                if r is None
+                else UnitReport(
+                    address=u.address,
+                    status=run_lengths(r.status) if p.task.kind.frames else r.status,
+                    detail=r.detail,
+                    wall_s=r.wall_s,
+                    force_calls=r.force_calls,
+                    mode=r.values.get("mode", ""),
+                    mode_note=r.values.get("mode_note", ""),
+                )
+            )
+        if fault:
+            units.append(UnitReport(address="", status=["harness_error"], detail=[fault], wall_s=0.0))
+        if not isinstance(p, Ready):
+            status: Status = "not_run" if isinstance(p, Absent) else "unsupported"
+            units = [UnitReport(address="", status=[status], detail=[p.why], wall_s=0.0)]
+        tasks[p.task.name] = TaskReport(
+            kind=p.task.kind.name,
+            version=p.task.version,
+            title=p.task.title,
+            dataset=p.data.used,
+            parameters=p.task.parameters.model_dump(mode="json"),
+            indicative=p.task.indicative,
+            note=p.task.note,
+            units=units,
+            metrics=metrics,
+            curves=curves,
+            headline=headline,
+        )
+    cards = known_cards(planned, models, spec)
+    main = next(iter(cards.values()))
+    return Report(
+        suite=suite.name,
+        suite_version=suite.version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=seed,
+        model=main.model_copy(update={"name": clean(model_room.name_of(models))}),
+        models=cards if isinstance(models, Mapping) else {},
+        environment=machine.environment(device, timed=whole),
+        wall_s=round(wall_s, 1),
+        tasks=tasks,
+    ).sealed()
+
+
+def _scored(p: Ready, finished: list[Result]) -> tuple[dict, dict, str, str]:
+    """(metrics, curves, headline, ""), or nothing and why: scoring that fails costs its task, not the report."""
+    if not finished:
+        return {}, {}, "", ""
+    kind = p.task.kind
+    try:
+        metrics, curves = kind.module.score(p.task, finished, p.data)
+        return stated(metrics), curves, kind.headline(finished), ""
+    except Exception as error:
+        return {}, {}, "", clean(f"scoring failed: {full_traceback(error)}")
+
+
+def known_cards(planned: Sequence[Planned], models: model_room.Models, spec: str) -> dict[str, ModelCard]:
+    """The card of every model with what it answered, by the name it is given under (``""`` for the only one)."""
+    cards = {}
+    for key, model in (models if isinstance(models, Mapping) else {"": models}).items():
+        answers = {k: one.answers for p in ready(planned) if p.model is model for k, one in p.identities.items()}
+        stated = first_answer.stated(model)
+        common = next((p.common for p in ready(planned) if p.model is model), "")
+        cards[key] = model_room.known_as(model_room.card(model, spec), stated, answers, common)
+    return cards
+
+
+def run_lengths(status: list[str]) -> list[str]:
+    """Hundreds of equal frame states are one: a chunk is ``ok`` unless a frame is not."""
+    return [s for s in dict.fromkeys(status) if s != "ok"] or ["ok"]
