@@ -40,7 +40,7 @@ from ffbench_eval.kinds.bsct.predict import batch_of, pack  # noqa: E402
 from ffbench_eval.kinds.bsct.scans import find_scans  # noqa: E402
 from ffbench_eval.models.batching import BATCH_ATOMS  # noqa: E402
 from ffbench_eval.run.data import TaskData  # noqa: E402
-from ffbench_eval.run.execute import Result  # noqa: E402
+from ffbench_eval.run.units import Result  # noqa: E402
 from ffbench_eval.suite import Task  # noqa: E402
 from reference_models import build  # noqa: E402
 

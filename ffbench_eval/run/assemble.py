@@ -14,10 +14,8 @@ from ..suite import Suite
 from ..words import clean
 from . import environment as machine
 from . import first_answer
-from .execute import (
-    Result,
-)
 from .plan import Absent, Planned, Ready, ready
+from .units import Result
 
 TO_COME = "the run is not finished: the same command goes on where it is"
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from ffbench_data.contract import ForceField
 
 from ..models.guard import guarded
-from .execute import (
-    load_result,
-)
 from .plan import Planned, Ready, ready
+from .units import load_result
 
 
 def estimate(planned: Sequence[Planned], run: Path) -> None:

@@ -19,17 +19,9 @@ from . import doors
 from .assemble import assemble
 from .claim import claimed, met_in
 from .cost import announce, estimate
-from .execute import (
-    Result,
-    Unit,
-    complete,
-    damage,
-    halves,
-    load_result,
-    run_unit,
-    set_aside,
-)
+from .execute import complete, run_unit
 from .plan import Planned, Ready, oddities, plan, ready
+from .units import Result, Unit, damage, halves, load_result, set_aside
 
 
 def evaluate(

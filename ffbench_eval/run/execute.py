@@ -1,15 +1,13 @@
-"""Units: the smallest pieces of work, each in a folder that is either absent or complete."""
+"""A unit is run: absent or complete, its errors states of its members."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,173 +16,8 @@ from ffbench_data.contract import ForceField
 
 from ..kinds import Kind
 from ..models.guard import ModelFailure, guarded
-from ..suite import Task
 from ..words import clean
-
-RETRIED = {"harness_error", "out_of_memory"}  # a finished unit with only these is run again on resume
-SPENT, OWNER = "spent.json", "address"  # in an unfinished unit: seconds of earlier processes, and whose it is
-SPENT_EVERY_S = 1.0
-
-
-@dataclass(frozen=True)
-class Unit:
-    """``inputs`` are plain JSON values; ``address`` hashes everything that determines the result."""
-
-    task: Task
-    inputs: dict[str, Any]
-    seed: int
-    address: str
-
-    def folder(self, run: Path) -> Path:
-        return run / "units" / f"{self.task.name}-{self.address[:12]}"
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished unit: one state per member, and what it left in ``folder``: ``files`` by size and sha256, under a
-    ``seal`` of it all."""
-
-    folder: Path
-    status: list[str]
-    detail: list[str]
-    wall_s: float
-    force_calls: int
-    values: dict[str, Any]
-    files: dict[str, Any] = field(default_factory=dict)
-    address: str = ""
-    seal: str = ""
-
-
-def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **made_by: Any) -> Unit:
-    """A unit and its address. ``model`` is the mark of who answers (`identity.Identity.mark`), ``data`` the hash of the
-    frames' content, ``made_by`` what else the result depends on: reference facts, version of ffbench, device."""
-    what = {
-        "task": task.name,  # its random numbers come from its name
-        "kind": task.kind.name,
-        "version": task.version,
-        "parameters": task.parameters.model_dump(mode="json"),
-        "dataset": [task.data_name, task.config, data],
-        "model": model,
-        "inputs": inputs,
-        "seed": seed,
-        **made_by,
-    }
-    address = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-    return Unit(task, inputs, seed, address)
-
-
-def load_result(unit: Unit, run: Path) -> Result | None:
-    """The result of a finished unit, or ``None`` if it has to be run: it is absent, failed for want of memory or by a
-    fault of ours, belongs to another address, or is damaged (`damage`)."""
-    return None if damage(unit, run) else _read(unit.folder(run), unit.address)
-
-
-def damage(unit: Unit, run: Path) -> str:
-    """What is wrong with the files of a finished unit; "" if nothing is, or if it is not there."""
-    folder = unit.folder(run)
-    if not folder.exists():
-        return ""
-    try:
-        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        stated, sealed = dict(record["files"]), record["seal"]
-        if sealed != _seal(record):
-            return "result.json was changed after it was written"
-    except OSError:
-        return "result.json is missing"
-    except (ValueError, KeyError, TypeError):
-        return "result.json is torn, or of an older ffbench"
-    there = _files(folder)
-    for name, (size, digest) in stated.items():
-        if name not in there:
-            return f"{name} is missing"
-        if there[name].stat().st_size != size:
-            return f"{name} holds {there[name].stat().st_size} bytes, {size} were written"
-        if _sha256(there[name]) != digest:
-            return f"{name} was changed after it was written"
-    return ""
-
-
-def set_aside(unit: Unit, run: Path) -> list[str]:
-    """Files in the folder of a finished unit that are none of its own get a hidden name, under which nothing is read: a
-    process was killed while it added them, or somebody put them there. Their names."""
-    folder = unit.folder(run)
-    try:
-        stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    more = {name: path for name, path in _files(folder).items() if name not in stated}
-    for path in more.values():
-        path.rename(path.with_name(f".{path.name}"))
-    return list(more)
-
-
-def _read(folder: Path, address: str) -> Result | None:
-    try:
-        result = Result(folder, **json.loads((folder / "result.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    failed = bool(result.status) and set(result.status) <= RETRIED
-    return None if failed or result.address != address else result
-
-
-def save_result(result: Result, folder: Path) -> Result:
-    """Write ``result.json`` into ``folder`` with the sizes and hashes of the files beside it; the result with these."""
-    kept = {name: (path.stat().st_size, _sha256(path)) for name, path in _files(folder).items()}
-    record = {**{k: v for k, v in vars(result).items() if k != "folder"}, "files": kept}
-    record["seal"] = _seal(record)
-    write_text(folder / "result.json", json.dumps(record))
-    return Result(result.folder, **record)
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Every file of a unit but ``result.json``, unfinished ones (`PART`) and hidden ones, by its path in the folder."""
-    found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
-    return {
-        name: path
-        for name, path in found.items()
-        if name != "result.json" and not path.name.endswith(PART) and not path.name.startswith(".")
-    }
-
-
-def _seal(record: dict[str, Any]) -> str:
-    """A hash of all that ``result.json`` says but for the seal itself, as it reads back."""
-    plain = json.loads(json.dumps({k: v for k, v in record.items() if k != "seal"}))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def halves(unit: Unit) -> list[Unit]:
-    """The two units that replace a batch of replicas which did not fit into memory; none for a single replica."""
-    count = len(unit.inputs.get("replicas", []))
-    middle = (count + 1) // 2
-    return [_part(unit, slice(0, middle)), _part(unit, slice(middle, None))] if count > 1 else []
-
-
-def singles(unit: Unit) -> list[Unit]:
-    """One unit per replica, for models that gain nothing from a batch; a unit without replicas stays as it is."""
-    count = len(unit.inputs.get("replicas", []))
-    return [_part(unit, slice(k, k + 1)) for k in range(count)] if count > 1 else [unit]
-
-
-def other_draws(unit: Unit, first: int) -> Unit:
-    """The same replicas with other random numbers: numbered from ``first`` on."""
-    return _with(unit, {**unit.inputs, "ids": [first + k for k in range(len(unit.inputs["replicas"]))]})
-
-
-def _part(unit: Unit, part: slice) -> Unit:
-    """Some replicas of a unit; they keep their numbers, and with them their random numbers."""
-    replicas = unit.inputs["replicas"]
-    ids = unit.inputs.get("ids", list(range(len(replicas))))
-    return _with(unit, {**unit.inputs, "replicas": replicas[part], "ids": ids[part]})
-
-
-def _with(unit: Unit, inputs: dict[str, Any]) -> Unit:
-    text = json.dumps([unit.address, inputs], sort_keys=True)
-    return Unit(unit.task, inputs, unit.seed, hashlib.sha256(text.encode()).hexdigest())
+from .units import OWNER, SPENT, SPENT_EVERY_S, Result, Unit, save_result
 
 
 def run_unit(

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from ..models.resolve import FROM_FILE
-from .execute import Result, Unit, run_unit
+from .execute import run_unit
+from .units import Result, Unit
 
 POLL_S = 0.5
 # Dask's own default gives every freed tensor back to the system; taking the pages again costs more than the model call.

@@ -22,11 +22,7 @@ from ..suite import Suite, Task
 from . import environment as machine
 from . import first_answer
 from .data import TaskData, load_task_data, used
-from .execute import (
-    Unit,
-    make_unit,
-    singles,
-)
+from .units import Unit, make_unit, singles
 
 
 @dataclass

@@ -13,8 +13,9 @@ from ..models.identity import same_model
 from ..report import Metric, ModelCard, Report
 from ..suite import load_suite
 from .assemble import known_cards
-from .execute import other_draws, run_unit
+from .execute import run_unit
 from .plan import plan, ready
+from .units import other_draws
 
 ROUNDING = 1e-5  # absolute: a net force that should be zero is rounding and nothing else
 WIDTHS = 0.5  # of its interval, a score of selective classification: PROBE learns anew, from rounded embeddings

@@ -143,7 +143,7 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
 
 def _result(name: str, address: str, folder: Path, raw: Any) -> Any:
     """The archived ``result.json``; ValueError if it is none."""
-    from ffbench_eval.run.execute import Result
+    from ffbench_eval.run.units import Result
 
     words = isinstance(raw, dict) and all(isinstance(raw.get(k), list) for k in ("status", "detail"))
     if not words or not all(isinstance(s, str) for k in ("status", "detail") for s in raw[k]):

@@ -12,7 +12,7 @@ from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.dynamics.work import Parameters
 from ffbench_eval.report import DatasetUsed
 from ffbench_eval.run.data import TaskData
-from ffbench_eval.run.execute import Result
+from ffbench_eval.run.units import Result
 from ffbench_eval.suite import Task
 
 USED = DatasetUsed(name="water", config="", split="test", version="1", content_sha256="")

@@ -9,7 +9,7 @@ import ffbench_metrics as fm
 from ffbench_data.frames import Frames
 from ffbench_data.schema import to_table
 from ffbench_eval.kinds.accuracy import work as accuracy
-from ffbench_eval.run.execute import Result
+from ffbench_eval.run.units import Result
 
 
 def made_up(seed, *, sizes=(2, 3, 5), count=90, periodic=False, dtype=np.float64, error=0.3, folder=None):

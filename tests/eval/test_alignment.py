@@ -108,7 +108,7 @@ def test_frames_without_an_energy_or_without_forces_leave_that_metric_out(tmp_pa
     from types import SimpleNamespace
 
     from ffbench_eval.kinds.accuracy import work as accuracy
-    from ffbench_eval.run.execute import Result
+    from ffbench_eval.run.units import Result
 
     frames = load_frames("ethanol_gfn2", split="test")[:4]
     rows = np.arange(4)

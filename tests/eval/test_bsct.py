@@ -140,7 +140,7 @@ def test_a_scan_on_which_the_model_raises_is_found_and_the_others_are_kept(tmp_p
 
 
 def test_batches_that_do_not_fit_are_halved_down_to_one_frame(scans):
-    from ffbench_eval.run.execute import guarded
+    from ffbench_eval.models.guard import guarded
 
     small = breaking(pair_model(), lambda z, x: True, how="memory")
     s = scans["C0-C1"]

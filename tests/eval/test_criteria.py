@@ -12,7 +12,7 @@ from ffbench_eval.kinds.dynamics.systems import system_of
 from ffbench_eval.kinds.dynamics.work import _stability
 from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import TaskReport, UnitReport
-from ffbench_eval.run.execute import Result
+from ffbench_eval.run.units import Result
 from tests.eval.dynamics_data import USED, data, task, unit
 
 BOX = 9.0 * np.eye(3)

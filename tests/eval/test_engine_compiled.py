@@ -105,7 +105,7 @@ def test_a_model_that_cannot_be_traced_runs_eagerly_and_says_why(tmp_path, monke
 
 def test_the_reason_why_a_guarded_model_cannot_be_traced_is_the_models_own(tmp_path):
     """The evaluator keeps a model's exception as the text of its traceback, whose first line says nothing."""
-    from ffbench_eval.run.execute import guarded
+    from ffbench_eval.models.guard import guarded
 
     model = guarded(ForceField.from_energy(looks_at_a_value, cutoff=4.0, dtype=F64))
     with pytest.raises(compiled.CannotCompile, match="the model cannot be traced: ") as error:

@@ -243,7 +243,7 @@ def test_a_model_that_answers_differently_every_time_is_told_and_never_reused(tm
 
 
 def test_an_address_holds_all_that_makes_a_result(suite):
-    from ffbench_eval.run.execute import make_unit
+    from ffbench_eval.run.units import make_unit
 
     task = load_suite(suite, tasks=["errors"]).tasks[0]
     made = {"seed": 0, "model": "m", "data": "d", "ffbench": "1", "device": "cpu", "reference": "r"}

@@ -122,7 +122,7 @@ def test_a_scan_with_one_frame_that_raises_costs_that_scan_and_names_the_frame(t
 
 def test_selective_loses_the_frame_that_raises_and_no_other(network, asked):
     from ffbench_eval.kinds.selective.cases import ask
-    from ffbench_eval.run.execute import guarded
+    from ffbench_eval.models.guard import guarded
 
     frames, row = asked
     rows = np.arange(row - 3, row + 3)
@@ -400,7 +400,8 @@ def test_labels_of_a_missing_package_are_made_up_for_later(tmp_path, network, mo
 
 
 def test_what_a_unit_cost_is_the_sum_over_the_processes_that_worked_on_it(tmp_path):
-    from ffbench_eval.run.execute import OWNER, SPENT, Unit, _begun, run_unit
+    from ffbench_eval.run.execute import _begun, run_unit
+    from ffbench_eval.run.units import OWNER, SPENT, Unit
     from ffbench_eval.suite import Task
 
     unit = Unit(Task("t", KINDS["bsct"], "1", "t", "d", None, None), {}, 0, "a" * 64)

@@ -18,8 +18,9 @@ from ffbench_eval.models import isolated as isolated_module
 from ffbench_eval.models.isolated import LIMIT, ProcessLost, isolated, provider_of
 from ffbench_eval.models.resolve import card, resolve
 from ffbench_eval.run.data import load_task_data
-from ffbench_eval.run.execute import make_unit, run_unit
+from ffbench_eval.run.execute import run_unit
 from ffbench_eval.run.first_answer import look, stated
+from ffbench_eval.run.units import make_unit
 from reference_models.providers import providers, published
 from tests.conftest import ROOT
 from tests.eval.test_evaluate import TINY

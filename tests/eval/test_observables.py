@@ -153,7 +153,7 @@ def test_frames_after_the_failure_are_not_scored(tmp_path):
 
 def test_failed_frames_of_an_accuracy_task_are_not_scored(tmp_path):
     """Forces of frames whose state is not ok count as none (here: as true), whatever stands in the file."""
-    from ffbench_eval.run.execute import Result
+    from ffbench_eval.run.units import Result
     from ffbench_eval.suite import Task
 
     made = data(([1, 1], pair(0.75, 40), None))

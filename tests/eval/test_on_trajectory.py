@@ -13,7 +13,7 @@ from ffbench_data.frames import Frames
 from ffbench_data.potentials import label
 from ffbench_data.schema import to_table
 from ffbench_eval.kinds.dynamics.on_trajectory import FILE, label_sample, score_sample, trusted_time
-from ffbench_eval.run.execute import guarded
+from ffbench_eval.models.guard import guarded
 
 LENGTH, LIMIT = 10.0, 0.5
 

@@ -137,7 +137,7 @@ def test_cells_that_breathe_are_one_system_and_polymorphs_are_not():
 
 
 def test_speed_of_several_systems_counts_all_of_them(tmp_path):
-    from ffbench_eval.run.execute import Result
+    from ffbench_eval.run.units import Result
 
     values = {"step_s": 0.01, "call_s": 0.005, "kernel_s": 0.002}
     done = [Result(tmp_path, ["ok"] * n, [], 0.0, 0, values) for n in (3, 1)]
