@@ -58,6 +58,7 @@ def evaluate(
     isolate: Annotated[
         bool | None, typer.Option(help="the model in its own process [default: other people's packages]")
     ] = None,
+    shard: Annotated[str, typer.Option(help="run only this part of the units: PART/PARTS, such as 2/8")] = "",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="on a GPU: the same sums in every run, slower")
     ] = False,
@@ -95,6 +96,7 @@ def evaluate(
         tasks=task,
         isolate=isolate,
         deterministic=deterministic,
+        shard=shard,
     )
     print_summary(report)
     run = out or Path("runs") / f"{evaluation.slug(report.model.name)}-{report.suite}"

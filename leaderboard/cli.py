@@ -95,11 +95,20 @@ def compare(
 def merge(
     runs: Annotated[list[Path], typer.Argument(help="run folders or reports of one model")],
     out: Annotated[Path, typer.Option(help="folder for the merged report.json and report.html")],
+    strict: Annotated[bool, typer.Option("--strict", help="runs with --shard: every unit, no other, scored")] = False,
+    suite: Annotated[str, typer.Option(help="with --strict: the suite's YAML file, if it is your own")] = "",
 ) -> None:
-    """Put the reports of one model's parts (different tasks of a suite) together."""
+    """Put the reports of one model's parts together: different tasks of a suite, or (--strict) shares of its units."""
     from ffbench_eval.report import Report
     from ffbench_eval.run.folder import merge as put_together
 
+    if strict:
+        from ffbench_eval.run.shards import merge_shards
+        from ffbench_eval.suite import load_suite
+
+        merge_shards(runs, out, load_suite(suite) if suite else None)
+        typer.echo(out / "report.html")
+        return
     report = put_together([Report.load(path) for path in runs])
     out.mkdir(parents=True, exist_ok=True)
     report.to_json(out / "report.json")

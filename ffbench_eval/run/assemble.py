@@ -10,10 +10,11 @@ from ..kinds.domains import stated
 from ..models import resolve as model_room
 from ..models.tracebacks import full_traceback
 from ..report import ModelCard, Report, Status, TaskReport, UnitReport
-from ..suite import Suite
+from ..suite import Suite, Task
 from ..words import clean
 from . import environment as machine
 from . import first_answer
+from .data import TaskData
 from .plan import Absent, Planned, Ready, ready
 from .units import Result
 
@@ -39,48 +40,13 @@ def assemble(
     """
     tasks = {}
     for p in planned:
-        asked = p.units if isinstance(p, Ready) else []
-        finished = [results[u.address] for u in asked if u.address in results]
-        to_come = not whole and len(finished) < len(asked)
-        key = (p.task.name, to_come, *(r.address for r in finished))
-        if key not in scored:
-            none: tuple[Any, ...] = ({}, {}, "", "")
-            scored[key] = _scored(p, [] if to_come else finished) if isinstance(p, Ready) else none
-        metrics, curves, headline, fault = scored[key]
-        units = []
-        for u in asked:
-            r = results.get(u.address)
-            units.append(
-                UnitReport(address=u.address, status=["not_run"], detail=[] if whole else [TO_COME], wall_s=0.0)
-                if r is None
-                else UnitReport(
-                    address=u.address,
-                    status=run_lengths(r.status) if p.task.kind.frames else r.status,
-                    detail=r.detail,
-                    wall_s=r.wall_s,
-                    force_calls=r.force_calls,
-                    mode=r.values.get("mode", ""),
-                    mode_note=r.values.get("mode_note", ""),
-                )
-            )
-        if fault:
-            units.append(UnitReport(address="", status=["harness_error"], detail=[fault], wall_s=0.0))
+        asked = [u.address for u in p.units] if isinstance(p, Ready) else []
+        found = task_report(p.task, p.data, asked, results, scored, whole)
         if not isinstance(p, Ready):
             status: Status = "not_run" if isinstance(p, Absent) else "unsupported"
-            units = [UnitReport(address="", status=[status], detail=[p.why], wall_s=0.0)]
-        tasks[p.task.name] = TaskReport(
-            kind=p.task.kind.name,
-            version=p.task.version,
-            title=p.task.title,
-            dataset=p.data.used,
-            parameters=p.task.parameters.model_dump(mode="json"),
-            indicative=p.task.indicative,
-            note=p.task.note,
-            units=units,
-            metrics=metrics,
-            curves=curves,
-            headline=headline,
-        )
+            why = UnitReport(address="", status=[status], detail=[p.why], wall_s=0.0)
+            found = found.model_copy(update={"units": [why]})
+        tasks[p.task.name] = found
     cards = known_cards(planned, models, spec)
     main = next(iter(cards.values()))
     return Report(
@@ -96,14 +62,61 @@ def assemble(
     ).sealed()
 
 
-def _scored(p: Ready, finished: list[Result]) -> tuple[dict, dict, str, str]:
+def task_report(
+    task: Task,
+    data: TaskData,
+    asked: Sequence[str],
+    results: Mapping[str, Result],
+    scored: dict[Any, Any] | None = None,
+    whole: bool = True,
+) -> TaskReport:
+    """One task of a report, from the results of the units with the addresses ``asked``."""
+    finished = [results[a] for a in asked if a in results]
+    to_come = not whole and len(finished) < len(asked)
+    scored = {} if scored is None else scored
+    key = (task.name, to_come, *(r.address for r in finished))
+    if key not in scored:
+        scored[key] = _scored(task, data, [] if to_come else finished)
+    metrics, curves, headline, fault = scored[key]
+    units = [_unit(a, results.get(a), task.kind.frames, whole) for a in asked]
+    if fault:
+        units.append(UnitReport(address="", status=["harness_error"], detail=[fault], wall_s=0.0))
+    return TaskReport(
+        kind=task.kind.name,
+        version=task.version,
+        title=task.title,
+        dataset=data.used,
+        parameters=task.parameters.model_dump(mode="json"),
+        indicative=task.indicative,
+        note=task.note,
+        units=units,
+        metrics=metrics,
+        curves=curves,
+        headline=headline,
+    )
+
+
+def _unit(address: str, result: Result | None, frames: bool, whole: bool) -> UnitReport:
+    if result is None:
+        return UnitReport(address=address, status=["not_run"], detail=[] if whole else [TO_COME], wall_s=0.0)
+    return UnitReport(
+        address=address,
+        status=run_lengths(result.status) if frames else result.status,
+        detail=result.detail,
+        wall_s=result.wall_s,
+        force_calls=result.force_calls,
+        mode=result.values.get("mode", ""),
+        mode_note=result.values.get("mode_note", ""),
+    )
+
+
+def _scored(task: Task, data: TaskData, finished: list[Result]) -> tuple[dict, dict, str, str]:
     """(metrics, curves, headline, ""), or nothing and why: scoring that fails costs its task, not the report."""
     if not finished:
         return {}, {}, "", ""
-    kind = p.task.kind
     try:
-        metrics, curves = kind.module.score(p.task, finished, p.data)
-        return stated(metrics), curves, kind.headline(finished), ""
+        metrics, curves = task.kind.module.score(task, finished, data)
+        return stated(metrics), curves, task.kind.headline(finished), ""
     except Exception as error:
         return {}, {}, "", clean(f"scoring failed: {full_traceback(error)}")
 

@@ -15,7 +15,7 @@ from ..models.identity import Known
 from ..report import Report
 from ..stderr import tell
 from ..suite import Suite, load_suite
-from . import doors
+from . import doors, shards
 from .assemble import assemble
 from .claim import claimed, met_in
 from .cost import announce, estimate
@@ -38,6 +38,7 @@ def evaluate(
     quiet: bool = False,
     isolate: bool | None = None,
     deterministic: bool = False,
+    shard: str = "",
 ) -> Report:
     """Score ``model`` on ``suite`` and write ``report.json`` and ``report.html`` into the run folder.
 
@@ -55,6 +56,9 @@ def evaluate(
     - ``deterministic``: on a GPU, ask torch for the same sums in every run, which is slower; a model with an operation
       that cannot ends as ``model_error``. On the CPU every run is the same anyway.
 
+    - ``shard``: ``"2/8"`` runs the second eighth of the units, on a machine that knows nothing of the others; ``ffbench
+      merge --strict`` makes the report of the whole from the run folders.
+
     Raises ValueError (one line) for anything wrong with the arguments or with the model's first answer.
 
     >>> report = evaluate(my_model, "mini")  # doctest: +SKIP
@@ -63,23 +67,24 @@ def evaluate(
     device = doors.device(device)
     with interrupts.watched(), determinism.deterministic(deterministic, device):
         try:
-            return _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate)
+            return _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate, shard)
         except KeyboardInterrupt as error:
             tell("stopped; what is finished is kept, and the same command goes on from there")
             error.told = True  # type: ignore[attr-defined]
             raise
 
 
-def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate) -> Report:
+def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate, shard) -> Report:
     begun = time.perf_counter()
     seed, workers, compile = doors.seed(seed), doors.workers(workers), doors.compile(compile)
     doors.spawned()
+    part = shards.parse(shard) if shard else None
     models, spec = model_room.resolve(model, isolate)
     model_room.cards(models, spec)  # a wrong type in a card is told now, not after the work
     suite = suite if isinstance(suite, Suite) else load_suite(suite, tasks=doors.tasks(tasks))
     models = _on_device(models, device)
     name = model_room.name_of(models)
-    run = Path(out) if out else Path("runs") / f"{slug(name)}-{suite.name}"
+    run = Path(out) if out else Path("runs") / f"{slug(name)}-{suite.name}{shard and '-' + shard.replace('/', 'of')}"
     known = met_in(run) if resume else Known()
     planned = plan(models, suite, seed, known=known, device=device, compile=compile)
     with claimed(run, models, spec, suite, resume, known):
@@ -96,8 +101,8 @@ def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, 
             report.to_json(run / "report.json")
             return report
 
-        results = _execute(planned, run, workers, compile, quiet, so_far)
-        report = so_far(results, whole=True)
+        results = _execute(planned, run, workers, compile, quiet, so_far, part)
+        report = so_far(results, whole=part is None)
         _write_pages(report, planned, results, run)
     return report
 
@@ -126,12 +131,15 @@ def _execute(
     compile: str,
     quiet: bool,
     so_far: Callable[[dict[str, Result]], Any],
+    part: tuple[int, int] | None = None,
 ) -> dict[str, Result]:
-    """The results of all units; ``so_far`` writes the report of what there is, at first and after every task."""
+    """The results of all units, or of those of a ``part``; ``so_far`` writes the report of what there is, at first and
+    after every task."""
     from .progress import Bars
 
     runs = ready(planned)
     todo = [(p, u) for p in runs for u in p.units]
+    todo = [todo[k] for k in sorted(shards.share(len(todo), part))]
     results: dict[str, Result] = {}
 
     def note(p: Ready, unit: Unit, result: Result) -> None:
@@ -151,7 +159,7 @@ def _execute(
                 reused[p.model.name] = reused.get(p.model.name, 0) + 1
                 bars.update(p, unit, 1.0)
             else:
-                if why := damage(unit, run):
+                if why := damage(unit.folder(run)):
                     tell(f"unit {unit.folder(run).name}: {why}; it is run again")
                 waiting.append((p, unit))
         for name, count in reused.items():
@@ -186,7 +194,7 @@ def _rerun_in_halves(planned: list[Ready], results: dict[str, Result], run: Path
     """Batches that ran out of memory are replaced by two of half the width, again and again down to one replica."""
     more: dict[str, Result] = {}
     for p in planned:
-        for unit in list(p.units):
+        for unit in [u for u in p.units if u.address in results]:  # of a part, its own
             queue = [unit]
             while queue:
                 one = queue.pop(0)

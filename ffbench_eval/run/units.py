@@ -68,12 +68,16 @@ def make_unit(task: Task, inputs: dict, *, seed: int, model: str, data: str, **m
 def load_result(unit: Unit, run: Path) -> Result | None:
     """The result of a finished unit, or ``None`` if it has to be run: it is absent, failed for want of memory or by a
     fault of ours, belongs to another address, or is damaged (`damage`)."""
-    return None if damage(unit, run) else _read(unit.folder(run), unit.address)
+    return read_result(unit.folder(run), unit.address)
 
 
-def damage(unit: Unit, run: Path) -> str:
+def read_result(folder: Path, address: str) -> Result | None:
+    """The same from the folder of a unit."""
+    return None if damage(folder) else _read(folder, address)
+
+
+def damage(folder: Path) -> str:
     """What is wrong with the files of a finished unit; "" if nothing is, or if it is not there."""
-    folder = unit.folder(run)
     if not folder.exists():
         return ""
     try:

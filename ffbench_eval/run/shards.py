@@ -1,0 +1,93 @@
+"""A run in parts on machines that know nothing of each other: every part runs its share of the units."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..report import Report
+from ..suite import Suite, load_suite
+from .assemble import task_report
+from .data import load_task_data
+from .folder import merge
+from .units import Result, read_result
+
+
+def parse(text: str) -> tuple[int, int]:
+    """
+    >>> parse("2/8")
+    (2, 8)
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise ValueError(f"shard {text!r}: write PART/PARTS, such as 2/8, with PART from 1 to PARTS")
+    return part, parts
+
+
+def share(count: int, shard: tuple[int, int] | None) -> set[int]:
+    """The places of the units that a part runs; the same everywhere, because the plan is.
+
+    >>> sorted(share(5, (2, 2)))
+    [1, 3]
+    """
+    return set(range(count)) if shard is None else set(range(shard[0] - 1, count, shard[1]))
+
+
+def merge_shards(runs: Sequence[Path], out: Path, suite: Suite | None = None) -> Report:
+    """The report of the whole from the run folders of all its parts, whose units are copied into ``out``.
+
+    Nothing is asked of a model. ValueError for parts of other models, suites or plans, for a unit that no part has
+    finished, and for one that no plan names. ``suite``: where it is a file of your own.
+    """
+    reports = [Report.load(run) for run in runs]
+    whole = merge([r.model_copy(update={"tasks": {}}) for r in reports])
+    plans = {run: {n: [u.address for u in t.units] for n, t in r.tasks.items()} for run, r in zip(runs, reports)}
+    asked = plans[runs[0]]
+    for run, plan in plans.items():
+        if plan != asked:
+            other = next((n for n in asked if plan.get(n) != asked[n]), "more tasks")
+            raise ValueError(f"merge: {run} is no part of the plan of {runs[0]} (other units of {other})")
+    found = _gathered(runs, {a for addresses in asked.values() for a in addresses if a})
+    holes = [n for n, addresses in asked.items() if any(a and a not in found for a in addresses)]
+    if holes:
+        raise ValueError(f"merge: units of {', '.join(holes)} are in no part; run the parts that are missing")
+    (out / "units").mkdir(parents=True, exist_ok=True)
+    results: dict[str, Result] = {}
+    for address, (folder, result) in found.items():
+        target = out / "units" / folder.name
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+        results[address] = Result(**{**vars(result), "folder": target})
+    suite = suite or load_suite(whole.suite, tasks=list(asked))
+    if suite.version != whole.suite_version:
+        raise ValueError(f"merge: suite {whole.suite} is {suite.version} here, the parts are of {whole.suite_version}")
+    tasks = {}
+    for task in suite.tasks:
+        first = reports[0].tasks[task.name]
+        tasks[task.name] = (
+            task_report(task, load_task_data(task), asked[task.name], results) if any(asked[task.name]) else first
+        )
+    report = whole.model_copy(update={"tasks": tasks}).sealed()
+    report.to_json(out / "report.json")
+    report.to_html(out / "report.html")
+    return report
+
+
+def _gathered(runs: Sequence[Path], asked: set[str]) -> dict[str, tuple[Path, Result]]:
+    """Every finished unit of the parts, by its address. ValueError for one that the plan does not name."""
+    found: dict[str, tuple[Path, Result]] = {}
+    for run in runs:
+        for path in sorted((run / "units").glob("*/result.json")):
+            if path.parent.suffix == ".part":
+                continue
+            address = str(json.loads(path.read_text(encoding="utf-8")).get("address", ""))
+            if address not in asked:
+                raise ValueError(f"merge: {path.parent} belongs to no unit of this plan; take it out of the folder")
+            result = read_result(path.parent, address)
+            if result is None:
+                raise ValueError(f"merge: {path.parent} is damaged; run its part again")
+            found.setdefault(address, (path.parent, result))
+    return found
