@@ -24,9 +24,16 @@ def watched() -> Iterator[None]:
 
     Nothing is changed in a thread other than the main one, or where somebody else takes care of the signal.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if _watch.on or not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    main, before = threading.current_thread() is threading.main_thread(), signal.getsignal(signal.SIGINT)
+    if _watch.on or not main or before not in (signal.default_int_handler, signal.SIG_IGN):
         yield
+        return
+    if before is signal.SIG_IGN:  # a job in the background: no interrupt is the user's
+        _watch.on, _watch.asked = True, False
+        try:
+            yield
+        finally:
+            _watch.on = False
         return
 
     def asked(number: int, frame: object) -> None:

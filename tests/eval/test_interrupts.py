@@ -231,3 +231,16 @@ def test_without_a_terminal_there_is_a_line_now_and_then(tmp_path, suite, networ
     said = [line for line in capfd.readouterr().err.splitlines() if "% of the work after" in line]
     assert said[-1].startswith("ffbench: 100 % of the work after 0 min, now dynamics")
     assert any("now errors" in line for line in said)
+
+
+def test_in_the_background_no_interrupt_is_the_users():
+    from ffbench_eval.models import interrupts
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts.watched():
+            assert not interrupts.of_the_user(KeyboardInterrupt())
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert interrupts.of_the_user(KeyboardInterrupt())
