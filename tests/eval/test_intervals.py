@@ -49,15 +49,16 @@ def test_domains_of_names_with_parts():
     assert domain("force") == domain("") == (-np.inf, np.inf)
 
 
-SHARES = """stable_fraction force_violation supported_share aurc auroc auprc accuracy_at_coverage accuracy ece brier
+SHARES = """stable_fraction force_violation supported_share supported_reactions aurc auroc auprc accuracy_at_coverage accuracy ece brier
     realised_risk realised_coverage prevalence majority_accuracy dimer_energy_rises dimer_force_rises dimer_repulsive
     pair_energy_rises pair_force_rises pair_repulsive"""
 LIMITS = {
-    (-1.0, 1.0): "force_cosine spearman excess_aurc",
+    (-1.0, 1.0): "force_cosine spearman excess_aurc rank_correlation",
     (0.0, 1.0): SHARES,
     (0.0, 0.5): "augrc excess_augrc",  # at most half the share that failed
+    (1.0, np.inf): "dimer_tortuosity",  # a way is no shorter than the straight one
     (0.0, np.log(2)): "jensen_shannon",
-    (0.0, 2.0): "distance_histogram_error jacobian_asymmetry",  # between two densities
+    (0.0, 2.0): "distance_histogram_error angle_histogram_error jacobian_asymmetry",  # between two densities
 }
 
 

@@ -63,7 +63,9 @@ METRICS = (
         curve="rdf_{}",
     ),
     MetricSpec("wright_factor", "Wright factor", "%", usual=(1e-6, 1e4), parts={}, join=" "),
-    MetricSpec("jensen_shannon", "Jensen-Shannon divergence", "1", usual=(1e-9, 0.7), high=log(2), parts={}, join=" "),
+    MetricSpec(
+        "jensen_shannon", "Jensen-Shannon divergence", "1", usual=(1e-9, log(2)), high=log(2), parts={}, join=" "
+    ),
     MetricSpec(
         "angle_histogram_error",
         "angle histogram error",
