@@ -49,7 +49,8 @@ def test_domains_of_names_with_parts():
     assert domain("force") == domain("") == (-np.inf, np.inf)
 
 
-SHARES = """stable_fraction force_violation supported_share supported_reactions aurc auroc auprc accuracy_at_coverage accuracy ece brier
+SHARES = """stable_fraction force_violation supported_share supported_reactions
+    aurc auroc auprc accuracy_at_coverage accuracy ece brier
     realised_risk realised_coverage prevalence majority_accuracy dimer_energy_rises dimer_force_rises dimer_repulsive
     pair_energy_rises pair_force_rises pair_repulsive"""
 LIMITS = {
