@@ -11,7 +11,7 @@ _against: Callable[..., MetricSpec] = partial(
 )
 
 METRICS = (
-    _alone("dimer_tortuosity", "tortuosity", "1", low=1, columns={"": 2}),
+    _alone("dimer_tortuosity", "tortuosity", "1", low=1, usual=(1, 1e8), columns={"": 2}),
     _alone("dimer_energy_flips", "turns of the energy", "1", "neither"),
     _alone("dimer_energy_jump", "energy jump at turns", "eV", columns={"": 3}),
     _alone("dimer_force_flips", "sign changes of the force", "1", "neither"),
