@@ -6,6 +6,29 @@ from typing import Any
 
 from ..base import Kind, MetricSpec
 
+TEMPERATURES = (  # of every simulation
+    MetricSpec(
+        "temperature_deviation",
+        "temperature minus target",
+        "K",
+        "neither",
+        usual=(-1e5, 1e5),
+        low=-inf,
+        zero=True,
+        function="kinetic_temperature",
+    ),
+    MetricSpec(
+        "internal_temperature_deviation",
+        "temperature of internal motion minus target",
+        "K",
+        "neither",
+        usual=(-1e5, 1e5),
+        low=-inf,
+        zero=True,
+        function="kinetic_temperature",
+    ),
+)
+
 METRICS = (
     MetricSpec(
         "stable_fraction",
@@ -107,26 +130,7 @@ METRICS = (
         usual=(1e-6, 1e5),
         function="free_energy_integral_error",
     ),
-    MetricSpec(
-        "temperature_deviation",
-        "temperature minus target",
-        "K",
-        "neither",
-        usual=(-1e5, 1e5),
-        low=-inf,
-        zero=True,
-        function="kinetic_temperature",
-    ),
-    MetricSpec(
-        "internal_temperature_deviation",
-        "temperature of internal motion minus target",
-        "K",
-        "neither",
-        usual=(-1e5, 1e5),
-        low=-inf,
-        zero=True,
-        function="kinetic_temperature",
-    ),
+    *TEMPERATURES,
     MetricSpec(
         "energy_drift",
         "energy drift",

@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ..base import Kind, MetricSpec
+from ..dynamics import TEMPERATURES
 
 if TYPE_CHECKING:
     from ...report import TaskReport
@@ -51,26 +52,7 @@ METRICS = (
         columns={"": 1},
         function="diffusivity",
     ),
-    MetricSpec(
-        "temperature_deviation",
-        "temperature minus target",
-        "K",
-        "neither",
-        usual=(-1e5, 1e5),
-        low=-inf,
-        zero=True,
-        function="kinetic_temperature",
-    ),
-    MetricSpec(
-        "internal_temperature_deviation",
-        "temperature of internal motion minus target",
-        "K",
-        "neither",
-        usual=(-1e5, 1e5),
-        low=-inf,
-        zero=True,
-        function="kinetic_temperature",
-    ),
+    *TEMPERATURES,
 )
 
 
