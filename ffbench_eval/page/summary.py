@@ -77,7 +77,7 @@ def answers(report: Report) -> str:
     for name, task in report.tasks.items():
         found = answer(task, stated_theory(report, task))
         metric = task.metrics.get(found.metric)
-        numbers = metric.model_dump(include={"value", "unit", "interval", "trivial", "score"}) if metric else {}
+        numbers = {k: getattr(metric, k) for k in ("value", "unit", "interval", "trivial", "score")} if metric else {}
         p95 = metric.floor.p95 if metric and metric.floor else None
         out[name] = {"answer": found.words, "metric": found.metric or None, **numbers, "noise": p95}
     return json.dumps(out, indent=1)

@@ -74,6 +74,11 @@ STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
             "bad",
         ),
         (task("physicality", net_force=Metric(value=1e-9, unit="eV/Å")), "all 1 checks hold", "good"),
+        (
+            task("physicality", net_force=Metric(value=0, unit="eV/Å"), precision_error=Metric(value=None, unit="1")),
+            "1 checks hold, 1 not asked",
+            "fair",
+        ),
         (task("accuracy", status=("unsupported",)), "not covered", "none"),
         (task("accuracy", status=("not_run",)), "not run", "none"),
         (task("accuracy", status=("model_error",)), "no result", "warn"),
@@ -137,6 +142,7 @@ def test_show_says_one_task_all_tasks_or_json(report, tmp_path, capsys):
         main(["show", str(path), "--json"])
     shown = json.loads(capsys.readouterr().out)
     assert shown["ethanol_accuracy"]["value"] == report.tasks["ethanol_accuracy"].metrics["force_mae"].value
+    assert shown["ethanol_accuracy"]["interval"] == list(report.tasks["ethanol_accuracy"].metrics["force_mae"].interval)
     assert json.loads(answers(report)) == shown
     with pytest.raises(SystemExit) as end:
         main(["show", str(path), "--task", "nowhere"])
