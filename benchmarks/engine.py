@@ -189,8 +189,8 @@ def ase_loop(model: ForceField, start: Start, protocol: Protocol, lists: str) ->
                 torch.from_numpy(np.stack([i, j]).astype(np.int64)),
                 torch.from_numpy(shift.astype(np.int64)) if atoms.pbc.any() else None,
             )
-            out = model(batch)
-            self.results = {"energy": out.energy.item(), "forces": out.forces.numpy().astype(float)}
+            out = model(batch.to(device=model.device))
+            self.results = {"energy": out.energy.item(), "forces": out.forces.cpu().numpy().astype(float)}
 
     class PaperNoseHoover(MolecularDynamics):
         def __init__(self, atoms, timestep, temperature_K):

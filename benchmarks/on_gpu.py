@@ -3,15 +3,17 @@
     python benchmarks/on_gpu.py                               # all stages; results/on_gpu_<card>.json
     python benchmarks/on_gpu.py --device cpu --dry --out DIR  # the rehearsal without a GPU: one small case a stage
 
-Stages, safe ones first, each in a process of its own (a capture that fails leaves torch in doubt), rows as they come:
+Each stage, and each case of `steps`, is a process of its own: a capture that fails leaves torch in doubt. Those that
+only ask what is right, and the compilations, run side by side; then one after the other is timed on a quiet card.
 
-constants   microseconds of a kernel, eager and in a graph; of a wait and of a copy
+engine      trajectories of every ensemble, with bias and in a crystal, against the CPU's
 families    energies and forces of every family there against the CPU
-engine      trajectories of every ensemble, with bias and in a crystal, against the CPU's; ms of an eager step
-steps       chunks of 100 steps captured, as traced and fused: error against eager, ms of a step, the MD17 protocol
-predict     frames of an accuracy task: seconds
 evaluate    some tasks of `mini` through ``evaluate``
 tests       pytest of the engine
+constants   microseconds of a kernel, eager and in a graph; of a wait and of a copy
+predict     frames of an accuracy task and BSCT scans: seconds
+steps       chunks of 100 steps captured, as traced and fused: error against eager, ms of a step, the MD17 protocol;
+            with ASE's loop on the same card, and four simulations side by side
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
-STAGES = {"constants": 45, "engine": 75, "steps": 230, "families": 80, "predict": 40, "evaluate": 60, "tests": 90}  # s
+TIMED = ("constants", "predict", "steps")  # wait for their turn
 FAMILIES = [
     "schnet",
     "painn",
@@ -73,12 +75,13 @@ class Stage:
 
     def __init__(self, given: argparse.Namespace):
         self.device, self.dry, self.out, self.name = torch.device(given.device), given.dry, given.out, given.stage
-        self.gpu = self.device.type == "cuda"
+        self.gpu, self.case, self.scans = self.device.type == "cuda", given.case, given.scans
+        self.file = self.out / (f"{self.name} {given.case}".strip().replace("/", "_") + ".jsonl")
 
     def say(self, **row: Any) -> None:
         text = json.dumps({"stage": self.name, **row}, default=str)
         print(text, flush=True)
-        with (self.out / f"{self.name}.jsonl").open("a") as file:
+        with self.file.open("a") as file:
             file.write(text + "\n")
 
     def attempt(self, case: str, work: Callable[[], dict]) -> None:
@@ -89,11 +92,17 @@ class Stage:
             line = (str(error).strip().splitlines() or [""])[-1]
             self.say(case=case, error=f"{type(error).__name__}: {line[:300]}")
 
+    def turn(self) -> None:
+        """Returns when nothing else runs on the card."""
+        self.file.with_suffix(".ready").touch()
+        while not self.file.with_suffix(".go").exists():
+            time.sleep(0.05)
+
     def ms(self, action: Callable[[], object], calls: int, rounds: int = 5) -> float:
-        """Median milliseconds of a call, the device finished."""
+        """Median milliseconds of a call, the device finished; at most two seconds or so."""
         action()
-        taken = []
-        for _ in range(1 if self.dry else rounds):
+        taken: list[float] = []
+        while len(taken) < (1 if self.dry else rounds) and (not taken or sum(taken) * calls < 2.0):
             self.finish()
             begun = time.perf_counter()
             for _ in range(1 if self.dry else calls):
@@ -116,6 +125,7 @@ class Stage:
 def constants(stage: Stage) -> None:
     from ffbench_eval.engine.captured import capture
 
+    stage.turn()
     x, w = torch.rand(107, 64, device=stage.device), torch.rand(64, 64, device=stage.device)
     wide, owner = torch.rand(2140, 64, device=stage.device), torch.randint(107, (2140,), device=stage.device)
     kernels = {
@@ -190,14 +200,30 @@ def engine(stage: Stage) -> None:
 
 
 def steps(stage: Stage) -> None:
-    for case in stage.few(CASES):
-        for form in ("eager", "captured", "fused") if stage.gpu else ("eager", "captured"):
-            stage.attempt(case, lambda case=case, form=form: {"form": form, **_step(stage, case, form)})
+    """One case in every form: all set up, then all timed."""
+    family, name, replicas, ensemble = stage.case.split("/")
+    ready = {}
+    for form in ("eager", "captured", "fused", "ase") if stage.gpu else ("eager", "captured", "ase"):
+        try:
+            ready[form] = _form(stage, family, name, int(replicas), ensemble, form)
+        except Exception as error:
+            stage.say(case=stage.case, form=form, error=f"{type(error).__name__}: {str(error)[-300:]}")
+    stage.turn()
+    for form, (chunk, n, row) in ready.items():
+
+        def work(form=form, chunk=chunk, n=n, row=row) -> dict:
+            per = stage.ms(chunk, 1) / n
+            more = {"MD17_minutes": round(MD17_STEPS * per / 6e4, 1)} if (name, replicas) == ("aspirin", "5") else {}
+            return {"form": form, **row, "ms_per_step": round(per, 4), **more}
+
+        stage.attempt(stage.case, work)
+    if "fused" in ready and replicas == "5":
+        stage.attempt(stage.case, lambda: {"form": "four side by side", **_side_by_side(stage, family, name, ensemble)})
 
 
-def _step(stage: Stage, case: str, form: str) -> dict:
-    """ms of a step in chunks of 100 (dry: 2), and the errors of a step of that form."""
-    from engine import HILLS, system
+def _form(stage: Stage, family: str, name: str, replicas: int, ensemble: str, form: str):
+    """(a chunk of steps, how many they are, what there is to say of them)."""
+    from engine import HILLS, ase_loop, system
 
     from ffbench_eval.engine import captured, fastpath
     from ffbench_eval.engine.chunk import CapturedSteps
@@ -207,13 +233,17 @@ def _step(stage: Stage, case: str, form: str) -> dict:
     from ffbench_eval.engine.watch import new_watch
     from reference_models import build
 
-    family, name, replicas, ensemble = case.split("/")
-    start, published, _ = system(name, int(replicas))
+    start, published, _ = system(name, replicas)
     bias = {"metadynamics": HILLS} if name == "alanine" else {}
     model = build(family, elements=tuple(int(z) for z in np.unique(start.numbers)))
     model.fn.scale.fill_(0.01)  # an untrained model would tear the molecule apart
+    model = model.to(stage.device)
+    if form == "ase":
+        n = 2 if stage.dry else 5
+        loop = ase_loop(model, start, published, "ase")
+        return lambda: loop(n), n, {"replicas": replicas}
     protocol = Protocol(ensemble, 1.0, published.time_step_fs, 5000.0, 100.0, **bias)
-    run, n = Run(model.to(stage.device), start, protocol, 0), 2 if stage.dry else 100
+    run, n = Run(model, start, protocol, 0), 2 if stage.dry else 20 if form == "eager" else 100
     row: dict[str, Any] = {}
     begun = time.perf_counter()
     if form != "eager":
@@ -224,7 +254,7 @@ def _step(stage: Stage, case: str, form: str) -> dict:
         row["force_error"], row["step_error"] = fastpath.errors(run, made, starts)
         row["ok"] = max(row["force_error"], row["step_error"]) <= fastpath.tolerance(run)
         run.form = made
-    state, watch, first = run.first_state(), new_watch(int(replicas), run.system.masses.device), 0
+    state, watch, first = run.first_state(), new_watch(replicas, run.system.masses.device), 0
 
     def chunk() -> None:
         nonlocal state, watch, first
@@ -232,12 +262,22 @@ def _step(stage: Stage, case: str, form: str) -> dict:
         first += n
 
     chunk()
-    row["setup_s"] = round(time.perf_counter() - begun, 1)
-    per = stage.ms(chunk, 3) / n
-    row |= {"ms_per_step": round(per, 4), "alive": int(watch.alive.sum())}
-    if name == "aspirin":
-        row["MD17_minutes"] = round(MD17_STEPS * per / 6e4, 1)
-    return row
+    stage.finish()
+    return chunk, n, row | {"setup_s": round(time.perf_counter() - begun, 1), "alive": int(watch.alive.sum())}
+
+
+def _side_by_side(stage: Stage, family: str, name: str, ensemble: str) -> dict:
+    """ms of a step of each of four simulations, every one a graph on a stream of its own."""
+    chunks = [_form(stage, family, name, 5, ensemble, "fused") for _ in range(4)]
+    streams = [torch.cuda.Stream() for _ in chunks]
+
+    def all_of_them() -> None:
+        for (chunk, _, _), stream in zip(chunks, streams, strict=True):
+            with torch.cuda.stream(stream):
+                chunk()
+
+    per = stage.ms(all_of_them, 1) / chunks[0][1]
+    return {"ms_per_step": round(per, 4), "MD17_minutes": round(MD17_STEPS / 4 * per / 6e4, 1)}
 
 
 def predict(stage: Stage) -> None:
@@ -245,6 +285,7 @@ def predict(stage: Stage) -> None:
     from reference_models import build
 
     batch = collate(load_frames("ethanol_gfn2", split="test"), indices=range(8 if stage.dry else 250))
+    stage.turn()
     for family in stage.few(("schnet", "painn", "transformer", "nequip", "mace")):
 
         def work(family=family) -> dict:
@@ -252,6 +293,29 @@ def predict(stage: Stage) -> None:
             return {"frames": batch.n_systems, "ms": stage.ms(lambda: model(batch), 5)}
 
         stage.attempt(family, work)
+        if stage.scans:
+            stage.attempt(family, lambda family=family: _scans(stage, family))
+
+
+def _scans(stage: Stage, family: str) -> dict:
+    """Seconds of the scans of one bond type, and of all BSCT-SPICE by its atoms (1,384,200 in 91,475 structures)."""
+    from ffbench_eval.kinds.bsct.predict import predict as walk
+    from reference_models import build
+
+    d, sets, a, f = np.load(stage.scans), [], 0, 0
+    points = d["bond_length"].shape[1]
+    for n in d["n_atoms"]:
+        x = d["positions"][f : f + points * n].reshape(points, n, 3)
+        sets.append((d["atomic_numbers"][a : a + n].astype(int), x))
+        a, f = a + n, f + points * n
+    model = build(family, elements=(1, 6, 7, 8, 9, 15, 16, 17, 35, 53)).to(stage.device)
+    walk(model, sets[:1])
+    stage.finish()
+    begun = time.perf_counter()
+    walk(model, sets if family in ("schnet", "painn", "transformer") else sets[:5])
+    taken = time.perf_counter() - begun
+    atoms = sum(x[..., 0].size for _, x in (sets if family in ("schnet", "painn", "transformer") else sets[:5]))
+    return {"scan_atoms": atoms, "s": round(taken, 2), "all_of_BSCT_SPICE_s": round(taken / atoms * 1_384_200, 1)}
 
 
 def evaluate(stage: Stage) -> None:
@@ -272,43 +336,76 @@ def evaluate(stage: Stage) -> None:
 
 def tests(stage: Stage) -> None:
     names = ("compiled", "chunk", "captured", "run", "bias", "integrators")
-    paths = [f"tests/eval/test_engine_{name}.py" for name in stage.few(names[::-1])]
-    more = ["-k", "degrees"] if stage.dry else []
+    paths = [f"tests/eval/test_engine_{name}.py" for name in stage.few(names)]
+    more = ["-k", "ghosts"] if stage.dry else ["-n", "4"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *paths, *more]
     done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent)
     stage.say(case=" ".join(paths), rc=done.returncode, end=done.stdout.strip().splitlines()[-8:])
 
 
-RUN = {name: globals()[name] for name in STAGES}
+RUN = {f.__name__: f for f in (engine, families, evaluate, tests, constants, predict, steps)}
+
+
+class Started:
+    """A stage, or one case of it, in a process of its own."""
+
+    def __init__(self, given: argparse.Namespace, stage: str, case: str = ""):
+        self.name = f"{stage} {case}".strip()
+        self.file = given.out / (self.name.replace("/", "_") + ".jsonl")
+        self.timed = stage in TIMED
+        command = [sys.executable, __file__, "--stage", stage, "--case", case, "--device", given.device]
+        command += ["--out", str(given.out), "--scans", given.scans, *["--dry"] * given.dry]
+        with self.file.with_suffix(".log").open("w") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    @property
+    def at_work(self) -> bool:
+        return self.process.poll() is None and not (self.timed and self.file.with_suffix(".ready").exists())
+
+    def end(self, seconds: float) -> None:
+        try:
+            self.process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            print(f"{self.name}: ended before its time")
+        if self.file.exists():
+            print(self.file.read_text(), end="", flush=True)
+        else:
+            print(self.name, self.file.with_suffix(".log").read_text()[-2000:])
 
 
 def drive(given: argparse.Namespace) -> int:
-    """Every stage in a process of its own; 0 if all that ran is right."""
+    """0 if all that ran is right."""
     begun, given.out = time.monotonic(), given.out or Path(tempfile.mkdtemp())
     given.out.mkdir(parents=True, exist_ok=True)
-    for name in given.only.split(",") if given.only else STAGES:
-        left = min(STAGES[name] * (4 if given.dry else 1), given.limit - (time.monotonic() - begun))
-        if left < 15:
-            print(f"no time left for {name}")
-            continue
-        command = [sys.executable, __file__, "--stage", name, "--device", given.device, "--out", str(given.out)]
-        command += ["--dry"] * given.dry
-        with (given.out / f"{name}.log").open("w") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-            try:
-                process.wait(left)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                print(f"{name}: ended after {left:.0f} s")
-        rows = given.out / f"{name}.jsonl"
-        print(rows.read_text() if rows.exists() else (given.out / f"{name}.log").read_text()[-2000:], end="")
+    started = []
+    for name in given.only.split(",") if given.only else RUN:
+        cases = (CASES[:1] if given.dry else CASES) if name == "steps" else [""]
+        started += [Started(given, name, case) for case in cases]
+    while any(one.at_work for one in started) and time.monotonic() - begun < 0.55 * given.limit:
+        time.sleep(0.2)
+    print(f"{time.monotonic() - begun:.0f} s: {len([one for one in started if one.at_work])} not ready")
+    for one in started:
+        if not one.timed:
+            one.end(0.0)
+    for one in started:
+        if one.timed:
+            left = given.limit - (time.monotonic() - begun)
+            if not one.at_work and left > 0:
+                one.file.with_suffix(".go").touch()
+                one.end(min(left, 40.0 if not given.dry else 300.0))
+            else:
+                one.end(0.0)
     found = [json.loads(line) for path in sorted(given.out.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    logs = "\n".join(f"##### {path.stem}\n{path.read_text()[-8000:]}" for path in sorted(given.out.glob("*.log")))
+    for path in [p for end in ("jsonl", "log", "ready", "go") for p in given.out.glob(f"*.{end}")]:
+        path.unlink()
+    (given.out / "logs.txt").write_text(logs)
     card = torch.cuda.get_device_name() if given.device.startswith("cuda") else "none"
     report = {"card": card, "torch": torch.__version__, "cuda": torch.version.cuda, "rows": found}
-    place = given.out if given.dry else HERE / "results"
-    (place / f"on_gpu_{card.replace(' ', '_')}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (given.out / f"on_gpu_{card.replace(' ', '_')}.json").write_text(json.dumps(report, indent=1) + "\n")
     wrong = [row for row in found if row.get("error") or row.get("ok") is False or row.get("rc")]
-    print(f"{len(found)} rows, {len(wrong)} of them wrong; {place}")
+    print(f"{time.monotonic() - begun:.0f} s: {len(found)} rows, {len(wrong)} of them wrong; {given.out}")
     return int(bool(wrong) or not found)
 
 
@@ -316,10 +413,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dry", action="store_true", help="one small case a stage")
-    parser.add_argument("--out", type=Path, help="folder for rows and logs [default: a temporary one]")
+    parser.add_argument("--out", type=Path, help="folder for results and logs [default: a temporary one]")
     parser.add_argument("--limit", type=float, default=545.0, help="seconds in all")
     parser.add_argument("--only", default="", help="stages, with commas")
-    parser.add_argument("--stage", choices=list(STAGES), help=argparse.SUPPRESS)
+    parser.add_argument("--scans", default="", help="an .npz of scans of one bond type, for the time of BSCT")
+    parser.add_argument("--stage", choices=list(RUN), help=argparse.SUPPRESS)
+    parser.add_argument("--case", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.stage is None:
         return drive(given)
