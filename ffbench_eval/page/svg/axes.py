@@ -18,6 +18,17 @@ MAX_SERIES = 24
 BAR = 58  # room for the colour bar
 
 
+def round_step(low: float, high: float, count: int) -> tuple[float, float]:
+    """(step, its power of ten): 1, 2, 2.5, 5 or 10 times a power of ten, so that ``count`` steps are enough.
+
+    >>> round_step(0.0, 1.0, 5), round_step(0.0, 12.0, 5)
+    ((0.2, 0.1), (2.5, 1.0))
+    """
+    raw = (high - low) / count
+    scale = 10.0 ** math.floor(math.log10(raw))
+    return next(m for m in (1, 2, 2.5, 5, 10) if m * scale >= raw * 0.999) * scale, scale
+
+
 @dataclass(frozen=True)
 class Axis:
     low: float
@@ -60,9 +71,7 @@ class Axis:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high))
             decades = range(first, last + 1, max(1, math.ceil((last - first) / count)))
             return [(10.0**k, f"{10.0**k:g}") for k in decades]
-        raw = (self.high - self.low) / count
-        scale = 10.0 ** math.floor(math.log10(raw))
-        step = next(m for m in (1, 2, 2.5, 5, 10) if m * scale >= raw * 0.999) * scale
+        step, scale = round_step(self.low, self.high, count)
         start, stop = math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9) + (step / scale == 2.5))
         largest = max(abs(self.low), abs(self.high))
