@@ -7,7 +7,7 @@ what reads and writes them is imported late, when a command needs it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 class ExportGroup(TyperGroup):
     """``ffbench export FOLDER`` means ``ffbench export unit FOLDER``."""
 
-    def parse_args(self, ctx, args):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
             args = ["unit", *args]
         return super().parse_args(ctx, args)

@@ -62,8 +62,12 @@ FAR = 1e30  # beyond, a value is a gap: scales would overflow
 
 def _drawn(curve: Curve) -> Curve:
     keep = [k for k, x in enumerate(curve.x) if abs(x) < FAR]
-    series = {n: [None if y[k] is None or abs(y[k]) >= FAR else y[k] for k in keep] for n, y in curve.series.items()}
+    series = {n: [_near(y[k]) for k in keep] for n, y in curve.series.items()}
     return curve.model_copy(update={"x": [curve.x[k] for k in keep], "series": series})
+
+
+def _near(value: float | None) -> float | None:
+    return None if value is None or abs(value) >= FAR else value
 
 
 def _path(points: list[tuple[int, int | None]]) -> str:

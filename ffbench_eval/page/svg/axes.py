@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from ...report import Curve
 from ...words import clean, curve_title
 
 WIDTH, HEIGHT = 400, 264
@@ -178,7 +177,7 @@ def tame(value: float) -> float:
     return min(1e100, max(-1e100, value))
 
 
-def empty(name: str, curve: Curve) -> Markup:
+def empty(name: str) -> Markup:
     text = f"{curve_title(name)}: no data"
     return Markup(
         f'<svg class="plot" viewBox="0 0 {WIDTH} 60" role="img" aria-label="{escape(text)}">'
