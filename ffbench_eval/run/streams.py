@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from .units import Result, Unit
 WIDTH = 4  # on an H100 four batches of five aspirins go 1.5 to 2.2 times as fast as one after the other,
 SMALL = 500  # four of five boxes of water (960 atoms each) no faster
 
-Waiting = Sequence[tuple[Any, Unit]]  # (planned, unit)
+Waiting = list[tuple[Any, Unit]]  # (planned, unit)
 
 
 def parted(waiting: Waiting) -> tuple[Waiting, Waiting]:
@@ -39,7 +39,8 @@ def run_in_turns(
     waiting: Waiting, run: Path, compile: str, bars: Any, note: Callable[..., None], width: int = WIDTH
 ) -> None:
     """Run ``waiting`` ``width`` at a time, longest first; ``note(planned, unit, result)`` takes each result."""
-    turns, done = Turns(), queue.SimpleQueue()
+    turns = Turns()
+    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     left = sorted(waiting, key=lambda pair: pair[0].longest)
 
     def work(p: Any, unit: Unit) -> None:
