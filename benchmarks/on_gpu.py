@@ -32,7 +32,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +70,6 @@ CASES = [
     "nequip/aspirin/5/nose_hoover",
     "mace/aspirin/5/nose_hoover",
 ]
-FORMS = {
-    "fused": {},
-    "tuned": {"max_autotune": True, "max_autotune_gemm_backends": "ATEN,TRITON"},
-    "combined": {"combo_kernels": True},
-}
 MD17_STEPS = 4 * 600_000  # four molecules, 300 ps at 0.5 fs
 
 
@@ -279,7 +273,7 @@ def steps(stage: Stage) -> None:
     """One case in every form: all set up, then all timed."""
     family, name, replicas, ensemble = stage.case.split("/")
     ready = {}
-    for form in ("eager", "captured", *FORMS, "ase") if stage.gpu else ("eager", "captured", "ase"):
+    for form in ("eager", "captured", "fused", "ase") if stage.gpu else ("eager", "captured", "ase"):
         try:
             ready[form] = _form(stage, family, name, int(replicas), ensemble, form)
         except Exception as error:
@@ -327,7 +321,7 @@ def _form(stage: Stage, family: str, name: str, replicas: int, ensemble: str, fo
     begun = time.perf_counter()
     if form != "eager":
         starts = fastpath._starts(run)
-        make = partial(captured.fused, **FORMS[form]) if form in FORMS else captured.capturable
+        make = captured.fused if form == "fused" else captured.capturable
         capture = captured.capture if stage.gpu else lambda function, arguments: function
         made = fastpath.Form("step", steps=CapturedSteps(run, lists_for(run.model_forces, starts), make, capture, n))
         row["force_error"], row["step_error"] = fastpath.errors(run, made, starts)

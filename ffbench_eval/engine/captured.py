@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,11 +44,11 @@ def capturable(function: Callable[..., Tensors], arguments: Sequence[Tensor]) ->
     return graph
 
 
-def fused(function: Callable[..., Tensors], arguments: Sequence[Tensor], **options: Any) -> Callable[..., Tensors]:
-    """The same through Inductor, with its ``options``: a third to a fifth of the kernels (`benchmarks/launches.py`)."""
+def fused(function: Callable[..., Tensors], arguments: Sequence[Tensor]) -> Callable[..., Tensors]:
+    """The same through Inductor: a third to a fifth of the kernels (`benchmarks/launches.py`)."""
     graph = capturable(function, arguments)
     try:
-        made = torch.compile(graph, fullgraph=True, dynamic=False, options=options or None)
+        made = torch.compile(graph, fullgraph=True, dynamic=False)
         with torch.no_grad():
             made(*arguments)
     except Exception as error:  # of a compiler
