@@ -251,3 +251,15 @@ def test_training_runs_there(family, tmp_path):
         again = train(*steps, folder=tmp_path, recipe=recipe, device=str(DEVICE), log=lambda line: None)
     assert made.device.type == "cpu"
     assert made.card["training"]["steps"] == again.card["training"]["steps"] > 0
+
+
+@pytest.mark.parametrize("level", ["structure", "atom"])
+def test_a_probe_is_trained_and_asked_there(level):
+    from ffbench_eval.kinds.selective.probe import Probe
+    from tests.eval.test_selective_probe import planted
+
+    cases = planted(12, level=level)
+    with OtherDevice():
+        probe = Probe(device=DEVICE, max_epochs=1).fit(cases)
+        assert {p.device for p in probe.network.parameters()} == {DEVICE}
+        assert probe.score(cases).shape == (len(cases) if level == "structure" else len(cases.atomic_numbers),)
