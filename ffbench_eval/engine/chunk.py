@@ -18,6 +18,7 @@ from .compiled import NotCompilable, Tensors, log
 from .lists import LONG, OLD, NoList
 from .static import STATE, WATCH, StaticStep
 from .system import State
+from .turns import wait_for
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Steps:
             k = 1 if careful else self.length(end - first)
             new, watched, flags, states = self.attempt(state, watch, first, k)
             if self.lists.fallible:
+                wait_for(flags.device)
                 wrong = flags.tolist()
                 if wrong[LONG]:
                     self.gone_back[LONG] += 1

@@ -43,6 +43,7 @@ from .system import (
     kinetic_temperature,
 )
 from .trajectory import Recorder
+from .turns import wait_for
 from .units import FS
 from .watch import ENERGY, STEP, TEMPERATURE, Limits, Watch, new_watch, reason_texts, watched_step
 
@@ -257,6 +258,7 @@ class Run:
         while step < total and alive.any():
             n = self.until_next_event(step)
             state, watch = self.chunk(state, watch, step, n, keep)
+            wait_for(system.masses.device)
             step += n
             if self.form.steps is not None and (step % CHECKPOINT_STEPS == 0 or step == total):
                 check_on_the_way(self, state, watch, step)
