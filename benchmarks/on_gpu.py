@@ -322,7 +322,7 @@ def _form(stage: Stage, family: str, name: str, replicas: int, ensemble: str, fo
     if form != "eager":
         starts = fastpath._starts(run)
         make = captured.fused if form == "fused" else captured.capturable
-        capture = captured.capture if stage.gpu else lambda function, arguments: function
+        capture = captured.capture if stage.gpu else lambda function, _: function
         made = fastpath.Form("step", steps=CapturedSteps(run, lists_for(run.model_forces, starts), make, capture, n))
         row["force_error"], row["step_error"] = fastpath.errors(run, made, starts)
         row["ok"] = max(row["force_error"], row["step_error"]) <= fastpath.tolerance(run)

@@ -14,6 +14,8 @@ from .datacard import CARD, card, is_path, known, list_datasets, shipped_dataset
 from .store import MANIFEST, content_of_splits, file_sha256
 
 if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
     from .frames import Frames
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -105,7 +107,7 @@ def load_dataset(
     root: str | Path | None = None,
     version: str | None = None,
     **options: Any,
-):
+) -> Dataset | DatasetDict:
     """The same frames as a `datasets.Dataset` (without a split: a `DatasetDict`). Arguments as in `load_frames`.
 
     ``options`` go to `datasets.load_dataset` (``streaming=True``, ``cache_dir=...``). Mind that

@@ -18,7 +18,7 @@ FORMAT = 1
 SHIPPED = Path(__file__).parent / "checkpoints"
 
 
-def save(path: Path, family: str, config: Any, module: torch.nn.Module, *, elements, card: dict[str, Any]) -> None:
+def save(path: Path, family: str, config: Any, module: Any, *, elements, card: dict[str, Any]) -> None:
     """Write ``module`` (a `Scaled`, or an `Ensemble` of them) with what is needed to build it again; atomic."""
     about = {
         "format": FORMAT,

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ffbench_data.atomic import replacing, write_text
-from ffbench_data.contract import AtomsBatch, ForceField
+from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 from ffbench_data.frames import Frames, collate
 from ffbench_data.neighbors import edges
 
@@ -193,10 +194,11 @@ def train(
     if hasattr(network, "calibrate"):
         network.calibrate(batches(np.linspace(0, len(batches) - 1, min(64, len(batches))).astype(int))[0])
     averaged = network_like(module).eval()
-    parameters, averages = list(module.parameters()), list(averaged.parameters())
+    parameters: list[Tensor] = list(module.parameters())
+    averages: list[Tensor] = list(averaged.parameters())
     card = {"name": family_name, "family": family_name, "version": "1", **(card or {})}
     card["parameters"] = sum(p.numel() for p in parameters)
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=1e-6, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate or own_rate, weight_decay=1e-6, fused=True)
     plan = {"family": family_name, "config": asdict(config), "recipe": asdict(recipe), "frames": len(training)}
     plan = json.loads(json.dumps(plan))
     curve: list[dict[str, float]] = []
@@ -263,7 +265,7 @@ def _waited(errors: list[float]) -> int:
     return len(errors) - 1 - int(np.argmin(errors)) if errors else 0
 
 
-def validate(module: torch.nn.Module, batches: Batches) -> tuple[float, float]:
+def validate(module: Callable[[AtomsBatch], Prediction], batches: Batches) -> tuple[float, float]:
     """(mean absolute error of a force component in eV/Angstrom, of the total energy in eV) over all frames."""
     total, count, off, known = 0.0, 0, 0.0, 0
     for start in range(0, len(batches), 16):

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from ffbench_eval.cli import _mount, app
+from ffbench_eval.cli import app, mount
 from tests.conftest import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -22,7 +22,7 @@ def commands(text):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_parses(path):
-    _mount()
+    mount()
     for line in commands(path.read_text(encoding="utf-8")):
         command, words = typer.main.get_command(app), shlex.split(line)
         while isinstance(command, TyperGroup) and words:

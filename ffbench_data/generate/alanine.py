@@ -83,7 +83,7 @@ def structure(phi: float = -80.0, psi: float = 80.0) -> np.ndarray:
     return x
 
 
-def system():
+def system() -> tuple[Any, Any]:
     """(OpenMM topology, system): AMBER-03 + OBC, no cut-off, no constraints."""
     from openmm import app
 

@@ -52,7 +52,7 @@ class GFN2:
         return self._last.get("energy") * HARTREE, -self._last.get("gradient") * HARTREE / BOHR
 
 
-def start(name: str = "CH3CH2OH"):
+def start(name: str = "CH3CH2OH") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Atomic numbers, masses (amu) and the GFN2 minimum (Angstrom) of a molecule of MD17 or one that ASE knows."""
     from .molecules import MINIMA, minimum
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ SPC_FW = {
 }
 
 
-def system(molecules: int = MOLECULES, cell: float = CELL, **changes):
+def system(molecules: int = MOLECULES, cell: float = CELL, **changes: float) -> Any:
     """The OpenMM system (atoms in order O, H, H). ``changes`` override single parameters of `SPC_FW`."""
     import openmm
 
@@ -70,7 +71,7 @@ def system(molecules: int = MOLECULES, cell: float = CELL, **changes):
     return s
 
 
-def context(integrator, threads: int = 1, **changes):
+def context(integrator: Any, threads: int = 1, **changes: Any) -> Any:
     import openmm
 
     platform = openmm.Platform.getPlatformByName("CPU")

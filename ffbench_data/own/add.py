@@ -43,7 +43,7 @@ def add(
     options: Options | None = None,
     *,
     out: str | Path | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Path:
     """Seal ``files`` as the data set ``out/name`` and return that folder (``out``: the user's cache, where
     `load_frames` looks). The same files with the same options are not read again; others become its next version.

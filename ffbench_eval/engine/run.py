@@ -65,7 +65,7 @@ def simulate(
     folder: Path,
     *,
     seed: int,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda _: None,
     compile: str = "auto",
     identity: str | None = None,
 ) -> Outcome:
@@ -177,7 +177,7 @@ class Run:
         return self.chunk(state, watch, step, 1)
 
     def chunk(
-        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda step, made: None
+        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda *_: None
     ) -> tuple[State, Watch]:
         """``n`` steps of all replicas from step ``first`` on; ``keep`` gets the state after each, as a function."""
         if self.form.steps is not None:

@@ -74,7 +74,7 @@ def build(
     write_tables(out, boards)
     shared = {"boards": boards, "entries": len(loaded), "built": built, "aside": aside}
     counted = {_key(b): sum(w > 0 for w in b.weights.values()) for b in boards}
-    first = {"systems": _systems(boards), "counted": counted, "any_theory": _any_theory(boards)}
+    first: dict[str, Any] = {"systems": _systems(boards), "counted": counted, "any_theory": _any_theory(boards)}
     _page(out, "index.html", shared, **first, order=_order(boards), weighed={_key(b): _weighed(b) for b in boards})
     _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
     groups, missing = key_figures(boards)

@@ -247,8 +247,8 @@ def test_training_runs_there(family, tmp_path):
     recipe = Recipe(batch=2, validate_every=4, max_steps=8)
     with OtherDevice():
         steps = (family, configuration(family), data[:12], data[12:16])
-        made = train(*steps, folder=tmp_path, recipe=recipe, device=str(DEVICE), log=lambda line: None)
-        again = train(*steps, folder=tmp_path, recipe=recipe, device=str(DEVICE), log=lambda line: None)
+        made = train(*steps, folder=tmp_path, recipe=recipe, device=str(DEVICE), log=lambda _: None)
+        again = train(*steps, folder=tmp_path, recipe=recipe, device=str(DEVICE), log=lambda _: None)
     assert made.device.type == "cpu"
     assert made.card["training"]["steps"] == again.card["training"]["steps"] > 0
 

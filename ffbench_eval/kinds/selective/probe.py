@@ -73,7 +73,7 @@ class Probe:
         self.about: dict[str, Any] = {}
         self.history: list[dict[str, float]] = []
 
-    def fit(self, train: Cases, progress: Callable[[float], None] = lambda done: None) -> Probe:
+    def fit(self, train: Cases, progress: Callable[[float], None] = lambda _: None) -> Probe:
         """Train; ``train.group`` keeps groups together in the inner split for early stopping."""
         failed = checked_labels(train)
         x = _embedding(train)

@@ -237,7 +237,7 @@ def _aligned(parts, p, others):
     return parts, notes
 
 
-def _fit_all(p, parts, samples, silent, progress, device) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _fit_all(p, parts, samples, silent, progress, device) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fit every source under every rule; confidences of all parts but the training one.
 
     ``silent`` are the structures of each part on which the model gave no answer, with their samples.
@@ -248,7 +248,7 @@ def _fit_all(p, parts, samples, silent, progress, device) -> tuple[dict[str, Any
     names, missing = available(parts["train"])
     names = [n for n in names if p.sources is None or n in p.sources]
     about: dict[str, Any] = {"missing": missing, "rules": {}}
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     done, steps = 0, len(p.rules)
     for rule_name in p.rules:
         rule = RULES[rule_name]
@@ -264,6 +264,7 @@ def _fit_all(p, parts, samples, silent, progress, device) -> tuple[dict[str, Any
         facts["threshold"] = limit
         labelled = {k: (label(c, rule, limit), s) for k, (c, s) in known_parts.items()}
         train = labelled["train"][0]
+        assert train.failed is not None  # just labelled
         single = one_class(train.failed)
         facts["train_prevalence"] = float(np.mean(train.failed))
         if single:
@@ -342,7 +343,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     folders = _folders(results)
     if not folders:
         return {}, {}
-    return metrics(folders[0], task.parameters), curves(folders[0], task.parameters)
+    return metrics(folders[0], task.parameters), curves(folders[0])
 
 
 def headline(results) -> str:
