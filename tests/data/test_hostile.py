@@ -129,7 +129,6 @@ PARSERS = {
     "xyz": ("x.xyz", lambda path: reading.read_xyz(path, method="x"), XYZ),
     "checkpoint": ("x.safetensors", read_checkpoint, tensors()),
     "whole checkpoint": ("x.safetensors", read_checkpoint, checkpoint_of("painn", features=8, layers=1)),
-    "probe": ("x.safetensors", Probe.load, tensors()),
     "probe": ("x.safetensors", Probe.load, probe),
     "trajectory": (
         "trajectory-00000.parquet",
