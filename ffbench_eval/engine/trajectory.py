@@ -102,7 +102,8 @@ class Trajectory:
     """All saved frames of one replica: ``time_ps`` [T], ``positions`` [T, N, 3], ``potential_energy``,
     ``total_energy`` [T] eV, ``temperature`` [T] K; ``numbers`` [N], ``cell`` [3, 3], ``pbc`` [3]. Where saved:
     ``velocities`` [T, N, 3] Angstrom/fs; ``cell_scale`` [T], the factor on ``cell`` in each frame;
-    ``internal_temperature`` [T] K, of the motion against one another."""
+    ``internal_temperature`` [T] K, of the motion against one another. ``charge`` and ``spin_multiplicity`` (2S+1) are
+    those of the simulation, if the reader says so."""
 
     numbers: np.ndarray
     cell: np.ndarray
@@ -115,6 +116,8 @@ class Trajectory:
     velocities: np.ndarray | None = None
     cell_scale: np.ndarray | None = None
     internal_temperature: np.ndarray | None = None
+    charge: int = 0
+    spin_multiplicity: int = 1
 
     def __len__(self) -> int:
         return len(self.time_ps)
@@ -132,7 +135,8 @@ class Trajectory:
     def between(self, start_ps: float, end_ps: float) -> Trajectory:
         """The frames with start_ps < time <= end_ps."""
         keep = (self.time_ps > start_ps + 1e-9) & (self.time_ps <= end_ps + 1e-9)
-        per_frame = [k for k in self.__dataclass_fields__ if k not in ("numbers", "cell", "pbc")]
+        whole = ("numbers", "cell", "pbc", "charge", "spin_multiplicity")
+        per_frame = [k for k in self.__dataclass_fields__ if k not in whole]
         return replace(self, **{k: v[keep] for k in per_frame if (v := getattr(self, k)) is not None})
 
 
