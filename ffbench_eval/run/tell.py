@@ -1,0 +1,57 @@
+"""What a suite asks, without a model: its tasks, how much they ask one for, and the data they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..suite import Suite, Task
+from .data import load_task_data
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``structures`` of ``atoms`` atoms on average that a model is asked about, in ``calls`` one after the other."""
+
+    structures: int
+    atoms: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """``cost`` is None where the data are not on this machine; ``missing`` says how to get them."""
+
+    task: Task
+    data: str
+    cost: Cost | None
+    missing: str = ""
+
+
+def tell(suite: Suite) -> list[Told]:
+    """Every task of a suite, with the cost for a model that answers batches and covers all elements."""
+    return [_told(task) for task in suite.tasks]
+
+
+def _told(task: Task) -> Told:
+    from ffbench_data.contract import ForceField
+
+    name = f"{task.data_name}{f':{task.config}' if task.config else ''}, {task.parameters.split}"
+    try:
+        data = load_task_data(task)
+    except (ValueError, OSError) as error:
+        return Told(task, name, None, str(error).splitlines()[0])
+    model = ForceField(lambda batch: batch, cutoff=5.0, card={"name": "any"})
+    structures = calls = 0.0
+    for inputs in task.kind.plan(task, data, 0):
+        together, times = task.kind.module.calls(task, inputs, data, model)
+        structures, calls = structures + together * times, calls + max(1.0, times)
+    atoms = round(float(data.frames.n_atoms[:].mean()))
+    return Told(task, name, Cost(round(structures), atoms, round(calls)))
+
+
+def many(count: int) -> str:
+    """
+    >>> many(840), many(20_000), many(1_234_567)
+    ('840', '20 000', '1.2 million')
+    """
+    return f"{count / 1e6:.2g} million" if count >= 1e6 else f"{count:,}".replace(",", " ")
