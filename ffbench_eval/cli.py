@@ -335,7 +335,9 @@ def _mount() -> None:
         app.add_typer(data, name="data", help="Datasets: list, build, check, push.")
     if not any(group.name == "suite" for group in app.registered_groups):
         from .own.cli import app as own
+        from .run.tell import command as tell
 
+        own.command("tell")(tell)
         app.add_typer(own, name="suite")
     if not any(group.name == "models" for group in app.registered_groups):
         from reference_models.cli import app as models

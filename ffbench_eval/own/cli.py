@@ -1,4 +1,4 @@
-"""``ffbench suite NAME``: what a suite asks; ``ffbench suite for``: the suite that your own data allow, as a file."""
+"""``ffbench suite for``: the suite that your own data allow, as a file. ``ffbench suite NAME`` is in `run.tell`."""
 
 from __future__ import annotations
 
@@ -30,29 +30,6 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """The shipped suites are listed by `ffbench suites`."""
-
-
-@app.command("tell")
-def tell_(suite: Annotated[str, typer.Argument(help="suite name or YAML file")]) -> None:
-    """Say what a suite asks: its tasks, how many structures they ask a model for, and the data they need."""
-    from ffbench_eval.run.tell import many, tell
-    from ffbench_eval.suite import load_suite
-
-    found = load_suite(suite)
-    typer.echo(f"{found.name} {found.version}: {found.description}")
-    told, said = tell(found), set()
-    for one in told:
-        task, cost = one.task, one.cost
-        typer.echo(f"\n{task.name}: {task.title}{' (indicative)' if task.indicative else ''}")
-        typer.echo(f"  asks: {task.kind.name}{'' if task.kind.name in said else f'. {task.kind.about}'}")
-        said.add(task.kind.name)
-        typer.echo(f"  data: {one.data}{'' if cost else f'; not here: {one.missing}'}")
-        if cost:
-            typer.echo(f"  cost: {many(cost.structures)} structures of {cost.atoms} atoms in {many(cost.calls)} calls")
-    missing = sum(one.cost is None for one in told)
-    typer.echo(f"\nIn seconds, for your model on this machine: ffbench plan MODEL --suite {suite}")
-    if missing:
-        typer.echo(f"Of {len(told)} tasks {missing} lack their data and would be left out.")
 
 
 @app.command("for")

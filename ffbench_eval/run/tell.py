@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from ..suite import Suite, Task
+import typer
+
+from ..suite import Suite, Task, load_suite
 from .data import load_task_data
 
 
@@ -55,3 +58,22 @@ def many(count: int) -> str:
     ('840', '20 000', '1.2 million')
     """
     return f"{count / 1e6:.2g} million" if count >= 1e6 else f"{count:,}".replace(",", " ")
+
+
+def command(suite: Annotated[str, typer.Argument(help="suite name or YAML file")]) -> None:
+    """Say what a suite asks: its tasks, how many structures they ask a model for, and the data they need."""
+    found = load_suite(suite)
+    typer.echo(f"{found.name} {found.version}: {found.description}")
+    told, said = tell(found), set()
+    for one in told:
+        task, cost = one.task, one.cost
+        typer.echo(f"\n{task.name}: {task.title}{' (indicative)' if task.indicative else ''}")
+        typer.echo(f"  asks: {task.kind.name}{'' if task.kind.name in said else f'. {task.kind.about}'}")
+        said.add(task.kind.name)
+        typer.echo(f"  data: {one.data}{'' if cost else f'; not here: {one.missing}'}")
+        if cost:
+            typer.echo(f"  cost: {many(cost.structures)} structures of {cost.atoms} atoms in {many(cost.calls)} calls")
+    missing = sum(one.cost is None for one in told)
+    typer.echo(f"\nIn seconds, for your model on this machine: ffbench plan MODEL --suite {suite}")
+    if missing:
+        typer.echo(f"Of {len(told)} tasks {missing} lack their data and would be left out.")
