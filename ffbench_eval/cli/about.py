@@ -58,18 +58,27 @@ def train(
     seed: Annotated[int, typer.Option()] = 0,
     folder: Annotated[Path | None, typer.Option(help="working folder [default: runs/train/<family>@<dataset>]")] = None,
     set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the family's configuration (repeatable)")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE of the recipe, such as max_steps=5000 (repeatable)")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="folder that holds the data sets")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
 ) -> None:
     """Train a reference family; a stopped training goes on when the command is given again."""
     from reference_models.train import Recipe, train_on
 
-    wrong = [item for item in set or [] if "=" not in item]
-    if wrong:
-        raise ValueError(f"--set {wrong[0]!r}: write KEY=VALUE")
-    changes = dict(item.split("=", 1) for item in set or [])
-    recipe = Recipe(minutes=minutes, batch=batch, seed=seed)
-    path = train_on(family, dataset, folder=folder, recipe=recipe, changes=changes, device=device)
+    how = Recipe.of({"minutes": minutes, "batch": batch, "seed": seed, **_pairs("--recipe", recipe)})
+    changes = _pairs("--set", set)
+    path = train_on(family, dataset, folder=folder, recipe=how, changes=changes, root=root, device=device)
     typer.echo(f"Checkpoint: {path}. Score it: ffbench evaluate reference_models:{path}")
+
+
+def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
+    """{KEY: VALUE} of a repeatable option."""
+    for item in items or ():
+        if "=" not in item:
+            raise ValueError(f"{option} {item!r}: write KEY=VALUE")
+    return dict(item.split("=", 1) for item in items or ())
 
 
 def suites() -> None:
