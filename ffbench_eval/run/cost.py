@@ -12,7 +12,6 @@ from ..models.guard import guarded
 from .plan import Planned, Ready, ready
 from .units import load_result
 
-
 CAPTURE_S, CAPTURED = 30.0, 0.06  # on an H100: to fuse and capture a step, and its part of the eager time
 
 
