@@ -80,6 +80,16 @@ class Frames:
         return np.diff(self.offsets)
 
     @cached_property
+    def species(self) -> np.ndarray:
+        """Numbers [T], equal for frames of the same elements (in any order), charge and spin: the same energy scale."""
+        elements, place = np.unique(self.atomic_numbers, return_inverse=True)
+        owner = np.repeat(np.arange(len(self)), self.n_atoms)
+        counts = np.zeros((len(self), len(elements)), int)
+        np.add.at(counts, (owner, place), 1)
+        key = np.column_stack([counts, self.charge, self.spin_multiplicity])
+        return np.unique(key, axis=0, return_inverse=True)[1].reshape(len(self))
+
+    @cached_property
     def one_size(self) -> bool:
         """Whether every frame has the same number of atoms."""
         return bool(len(self) and (self.n_atoms == self.n_atoms[0]).all())

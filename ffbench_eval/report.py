@@ -446,7 +446,7 @@ class Report(Strict):
 
         from .page.page import render
 
-        return write_text(path, render(self))
+        return write_text(path, render(self, Path(path).parent))
 
 
 def _refuse(constant: str):

@@ -71,14 +71,21 @@ def configuration(name: str, preset: str = "small", **fields: Any) -> Any:
     for key in fields:
         known(key, vars(default), "setting", f" of {name}")
     try:
-        return replace(default, **{k: _converted(v, getattr(default, k)) for k, v in fields.items()})
+        made = replace(default, **{k: _converted(v, getattr(default, k)) for k, v in fields.items()})
+        if not 0 < made.cutoff < float("inf"):
+            raise ValueError("cutoff must be a positive number of Angstrom")
+        return made
     except (TypeError, ValueError) as error:
         raise ValueError(f"settings {fields} of {name}: {error}") from None
 
 
 def _converted(value: Any, like: Any) -> Any:
     if not isinstance(value, str) or isinstance(like, str):
-        return tuple(value) if isinstance(value, list) else value
+        value = tuple(value) if isinstance(value, list) else value
+        fits = (int, float) if isinstance(like, float) else object if like is None else type(like)
+        if not isinstance(value, fits) or isinstance(value, bool) != isinstance(like, bool):
+            raise ValueError(f"{value!r} must be of type {type(like).__name__}")
+        return value
     if isinstance(like, bool):
         if value.lower() not in ("true", "false"):
             raise ValueError(f"{value!r} must be true or false")

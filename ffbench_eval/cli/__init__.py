@@ -89,7 +89,9 @@ def mount() -> None:
 
     from ..kinds.bsct.cli import app as bsct
     from ..own.cli import app as own
+    from ..run.tell import command as tell
 
+    own.command("tell")(tell)
     app.add_typer(bsct, name="bsct")
     app.add_typer(data, name="data", help="Datasets: list, build, check, push.")
     app.add_typer(own, name="suite")

@@ -233,6 +233,7 @@ class Run:
             step, piece = saved[1]["step"], saved[1]["piece"]
             self.model_forces.calls, earlier_s = saved[1]["calls"], saved[1]["wall_s"]
             self.model_forces.restore(tensors, {int(b): said for b, said in saved[1]["raised"].items()})
+        files: dict[str, str] = {} if saved is None else saved[1]["files"]
         monitors = self._monitors()
         if saved is not None:
             monitors.restore(tensors)
@@ -283,6 +284,9 @@ class Run:
                 piece += 1
                 kept = {**state._asdict(), **watch._asdict(), **monitors.state(), **self.model_forces.state()}
                 meta = {"piece": piece, "mode": self.form.mode, "note": self.form.note}
+                written = {p.name for stem in ("trajectory", "failure") for p in folder.glob(f"{stem}-*.parquet")}
+                files |= checkpoint.hashes(folder, written - files.keys())
+                meta["files"] = files
                 if self.form.steps is not None:
                     meta["places"] = self.form.steps.places
                     self.form.steps.lists.forget()

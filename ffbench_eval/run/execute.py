@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.atomic import PART, write_text
+from ffbench_data.atomic import PART, read_object, write_text
 from ffbench_data.contract import ForceField
 
 from ..kinds import Kind
@@ -85,11 +85,12 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
 
 def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
     from ..engine.checkpoint import OtherSimulation
+    from ..engine.trajectory import Damaged
 
     inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
     try:
         return dict(kind.module.run_unit(*inputs))
-    except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
+    except (OtherSimulation, Damaged):  # of an older engine, an answer that moved within the tolerance, a torn file
         _emptied(part)
         return dict(kind.module.run_unit(*inputs))
 
@@ -158,7 +159,7 @@ def _begun(part: Path, unit: Unit) -> float:
     What another address left there is thrown away: its name holds twelve digits of the address only.
     """
     with suppress(OSError):
-        if (part / OWNER).read_text() != unit.address:
+        if (part / OWNER).read_bytes() != unit.address.encode():
             shutil.rmtree(part)
     if part.exists() and not (part / OWNER).exists():
         shutil.rmtree(part)
@@ -166,9 +167,10 @@ def _begun(part: Path, unit: Unit) -> float:
     write_text(part / OWNER, unit.address)
     kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER) and not p.name.endswith(PART)]
     try:
-        return float(json.loads((part / SPENT).read_text())["seconds"]) if kept else 0.0
-    except (OSError, ValueError, KeyError):
+        seconds = float(read_object(part / SPENT)["seconds"]) if kept else 0.0
+    except (OSError, ValueError, KeyError, TypeError):
         return 0.0
+    return seconds if 0 <= seconds < float("inf") else 0.0
 
 
 def _emptied(part: Path) -> None:

@@ -458,6 +458,31 @@ def test_only_web_links_are_links(report):
     assert 'href="javascript' not in render(report.model_copy(update={"model": card}))
 
 
+def test_what_a_task_wrote_beside_the_page_is_linked(report, tmp_path):
+    name = next(n for n, t in report.tasks.items() if t.kind == "bsct")
+    plain = report.to_html(tmp_path / "report.html").read_text()
+    assert f'href="{name}' not in plain
+    (tmp_path / f"{name}.html").write_text("scans")
+    linked = report.to_html(tmp_path / "report.html").read_text()
+    assert re.findall(rf'href="({name}[^"]*)"', linked) == [f"{name}.html"]
+    (tmp_path.parent / "outside.html").write_text("not of this run")
+    task = report.tasks[name]
+    odd = report.model_copy(update={"tasks": {"../outside": task, 'a" onclick="x': task}})
+    (tmp_path / 'a" onclick="x.html').write_text("a task's name is a user's text")
+    page = odd.to_html(tmp_path / "report.html").read_text()
+    assert "outside.html" not in page
+    assert 'onclick="x.html' not in page
+
+
+def test_scans_page_and_report_share_their_colours():
+    from ffbench_eval.page.page import TEMPLATES
+
+    def colours(file):
+        return re.findall(r"--(page|card):(#\w+)", (TEMPLATES / file).read_text())
+
+    assert colours("scans.html.j2") == colours("report.html.j2")
+
+
 def test_every_figure_has_an_alternative_text(read):
     drawings = [a for t, a in read.tags if t == "svg" and "viewbox" in a and "class" in a]
     assert len(drawings) > 15

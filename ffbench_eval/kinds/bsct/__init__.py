@@ -113,6 +113,7 @@ KIND = Kind(
     members="scans",
     tolerance=2e-2,  # other hardware rounds float32 differently
     small_plots=True,
+    subject="smoothness",
     work="ffbench_eval.kinds.bsct.work",
     sentence="ffbench_eval.kinds.bsct.sentence:numbers",
     metrics=METRICS,

@@ -7,7 +7,6 @@ the data set. One whose stable part is too short gives ``None`` for its value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,21 +83,13 @@ def _reference_distances(system: System) -> tuple[np.ndarray, float]:
     return distance_counts(system.positions(), r_max=H_MAX, bins=BINS).sum(0), H_MAX
 
 
-@dataclass(frozen=True)
-class _Like:
-    numbers: np.ndarray
-    cell: np.ndarray
-    pbc: np.ndarray
-
-
 def _with_starts(stable, data, p) -> tuple[list[System], list[tuple[np.ndarray, System]]]:
     """The system of every replica, and (positions [N, 3], system) of the frames that the task starts from: these are
     the data set's, also where a replica was lost."""
     from .work import starting_rows
 
     frames = [data.frames[row] for row in starting_rows(p, data)]
-    starts = [_Like(f.atomic_numbers, f.cell, f.pbc) for f in frames]
-    systems = systems_of(data, [*stable, *starts])
+    systems = systems_of(data, [*stable, *frames])
     return systems[: len(stable)], [(np.asarray(f.positions), s) for f, s in zip(frames, systems[len(stable) :])]
 
 

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from torch import Tensor
 
 from ffbench_data.atomic import replacing
@@ -35,6 +36,31 @@ class Settings:
     patience: int = 12
     clip: float = 1.0
     seed: int = 0
+
+
+class About(BaseModel):
+    """What `Probe.save` writes beside the weights: how the inputs were made."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: int
+    charges: bool
+    energy_input: str
+    dimensions: int = Field(ge=1, le=1_000_000)
+    level: Literal["structure", "atom"]
+    elements: list[int]
+    shares: list[FiniteFloat]
+    energy: list[FiniteFloat] = Field(min_length=2, max_length=2)
+    size: list[FiniteFloat] = Field(min_length=2, max_length=2)
+    embedding: list[list[FiniteFloat]] = Field(min_length=2, max_length=2)
+
+    @model_validator(mode="after")
+    def fits(self) -> About:
+        if len(self.shares) != len(self.elements):
+            raise ValueError("shares must have one number per element")
+        if any(len(row) != self.dimensions for row in self.embedding):
+            raise ValueError("embedding must have one number per dimension")
+        return self
 
 
 class Probe:
@@ -163,21 +189,30 @@ class Probe:
     @classmethod
     def load(cls, path: str | Path) -> Probe:
         """A probe from `save`. ValueError for a missing, damaged or foreign file."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
         try:
             with safe_open(Path(path), "pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"probe {path} cannot be read: {error}") from None
-        about = json.loads(metadata.get("ffbench_probe", "null"))
-        if not about or about.pop("format") != FORMAT:
+            stated, settings = (json.loads(metadata.get(k, "null")) for k in ("ffbench_probe", "settings"))
+        except Exception as error:  # what bytes make of a parser: no list of its exceptions is complete
+            raise ValueError(f"probe {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+        if not isinstance(stated, dict) or stated.get("format") != FORMAT:
             raise ValueError(f"{path} holds no probe of this version of ffbench: fit and save it again")
-        probe = cls(charges=about.pop("charges"), energy=about.pop("energy_input"), **json.loads(metadata["settings"]))
-        probe.about = about
-        probe.network = ProbeNetwork(about["dimensions"], charges=probe.charges, level=about["level"])
-        probe.network.load_state_dict(tensors)
+        try:
+            about = About.model_validate(stated)
+            probe = cls(charges=about.charges, energy=about.energy_input, **settings)
+            probe.about = about.model_dump(exclude={"format", "charges", "energy_input"})
+            probe.network = ProbeNetwork(about.dimensions, charges=probe.charges, level=about.level)
+            probe.network.load_state_dict(tensors)
+        except ValidationError as error:
+            first = error.errors()[0]
+            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise ValueError(f"probe {path} is damaged ({said}): fit and save it again") from None
+        except (TypeError, ValueError, RuntimeError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise ValueError(f"probe {path} is damaged ({said}): fit and save it again") from None
         return probe
 
 
