@@ -115,6 +115,8 @@ def _scored(task: Task, data: TaskData, finished: list[Result]) -> tuple[dict, d
     if not finished:
         return {}, {}, "", ""
     try:
+        for result in finished:
+            task.kind.checked({"status": result.status, **result.values})
         metrics, curves = task.kind.module.score(task, finished, data)
         return stated(metrics), curves, task.kind.headline(finished), ""
     except Exception as error:

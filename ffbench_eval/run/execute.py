@@ -44,11 +44,11 @@ def run_unit(
     def work() -> dict[str, Any]:
         there = _work_there(unit, model, part, moved, compile)
         if there is not None and not there[1]:
-            return there[0]
+            return there[0]  # a failure
         safe = guarded(model)
         out = _work(kind, unit, data, safe, part, moved, compile) if there is None else there[0]
         more = kind.after(unit.task, data, safe, part, out)
-        return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
+        return kind.checked({**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]})
 
     try:
         out = _outcome(part, kind.count_members(unit.inputs), work)

@@ -38,6 +38,7 @@ from ...models.batching import batch_atoms, in_parts
 from ...models.finite import usable
 from ...models.guard import guarded
 from ...report import Curve, Interval, Metric
+from ..base import UnitValues
 from ..statistics import student
 from . import LIMITS, METRICS
 
@@ -103,7 +104,16 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, (jacobian + others) / per_call + p.own_ps * 2000
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+class Values(UnitValues, total=False):
+    row: int
+    dtype: str
+    one_precision: str
+    checks: dict[str, float]
+    skipped: dict[str, str]
+    dimers: list[list[float] | None]  # of the unit of dimers
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     if "dimers" in inputs:
         return _dimers(inputs["members"], model)
     row = inputs["members"][0]
@@ -486,7 +496,7 @@ def _moved(p, frame, model, folder: Path, row: int) -> np.ndarray:
     return np.asarray(saved[-1], float) if len(saved) else np.full(frame.positions.shape, np.nan)
 
 
-def _dimers(symbols: list[str], model: ForceField) -> dict[str, Any]:
+def _dimers(symbols: list[str], model: ForceField) -> Values:
     """Two atoms of one element, pushed together from within their bond length."""
     ask = Ask(model)
     status: list[str] = []
@@ -508,7 +518,8 @@ def _dimers(symbols: list[str], model: ForceField) -> dict[str, Any]:
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """The mean of every check over the structures, and the shares of dimers; ``None`` for a member that did not run."""
     spec = {m.name: m for m in METRICS}
-    found = {r.values["row"]: r.values for r in results if "checks" in r.values}
+    every: list[Values] = [r.values for r in results]
+    found = {v["row"]: v for v in every if "checks" in v}
     structures = list(found.values())
     metrics: dict[str, Metric] = {}
     names = {n for v in structures for n in (*v["checks"], *v["skipped"])}
@@ -529,7 +540,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
             n=len(known),
             **about,
         )
-    dimers = [row for r in results for row in r.values.get("dimers", [])]
+    dimers = [row for v in every for row in v.get("dimers", [])]
     for k, share in enumerate(SHARES if dimers else ()):
         values = [None if row is None else row[k] for row in dimers]
         known = [v for v in values if v is not None]
