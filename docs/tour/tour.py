@@ -70,9 +70,8 @@ painn  # noqa: B018
 # Every number is there as a table, with interval, baseline and score.
 
 # %%
-painn.to_pandas().query("task == 'ethanol_bond_scans'")[["metric", "value", "unit", "low", "high", "trivial"]].head(
-    6
-).round(3)
+table = painn.to_pandas().query("task == 'ethanol_bond_scans'")
+table[["metric", "value", "unit", "low", "high", "trivial"]].head(6).round(3)
 
 # %% [markdown]
 # ## The metrics alone
