@@ -2,12 +2,13 @@
 
 import re
 import shlex
+from importlib import import_module
 
 import pytest
 import typer
 from typer.core import TyperGroup
 
-from ffbench_eval.cli import _mount, app
+from ffbench_eval.cli import app, mount
 from tests.conftest import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")),
@@ -23,7 +24,7 @@ def commands(text):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_parses(path):
-    _mount()
+    mount()
     for line in commands(path.read_text(encoding="utf-8")):
         command, words = typer.main.get_command(app), shlex.split(line)
         while isinstance(command, TyperGroup) and words:
@@ -36,6 +37,33 @@ def test_every_command_parses(path):
                 command.make_context(line, words)
             except Exception as error:  # the parser's own errors have no public name
                 pytest.fail(f"{path.name}: `ffbench {line}`: {error}")
+
+
+PROGRAM = re.compile(r"python -m ((?:ffbench_data|reference_models)\.[\w.]+) +([^`\n#\"]*)")
+SOURCES = [p for room in ("ffbench_data", "reference_models") for p in sorted((ROOT / room).rglob("*.py"))]
+
+
+def programs():
+    """(module, its arguments) of every `python -m` that a document or a docstring shows."""
+    texts = (path.read_text(encoding="utf-8") for path in (*DOCUMENTS, *SOURCES))
+    return [(module, rest.split("  ")[0].strip()) for text in texts for module, rest in PROGRAM.findall(text)]
+
+
+@pytest.mark.parametrize("module", sorted({module for module, _ in programs()}))
+def test_every_program_of_a_module_parses(module):
+    main = import_module(module).main
+    for text in (text for name, text in programs() if name == module):
+        app = typer.Typer()
+        app.command()(main)
+        words = text.replace("[", "").replace("]", "").replace("...", "").split()
+        try:
+            typer.main.get_command(app).make_context(module, words)
+        except Exception as error:
+            pytest.fail(f"python -m {module} {text}: {error}")
+
+
+def test_programs_are_found():
+    assert {"ffbench_data.generate.water", "reference_models.train_all"} <= {module for module, _ in programs()}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -15,7 +15,7 @@ from ..models.identity import Known
 from ..report import Report
 from ..stderr import tell
 from ..suite import Suite, load_suite
-from . import doors, shards
+from . import doors, shards, streams
 from .assemble import assemble
 from .claim import claimed, met_in
 from .cost import announce, estimate
@@ -171,6 +171,8 @@ def _execute(
 
             run_side_by_side(waiting, run, workers, compile, bars, note)
         else:
+            beside, waiting = streams.parted(waiting)
+            streams.run_in_turns(beside, run, compile, bars, note)
             for p, unit in waiting:
                 move = functools.partial(bars.update, p, unit)
                 note(p, unit, run_unit(unit, p.data, p.model, run, move, compile))

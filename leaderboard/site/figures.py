@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from ffbench_eval.page.svg.axes import round_step
 from ffbench_eval.report import Curve
 from ffbench_eval.words import clean, number
 
@@ -67,8 +68,12 @@ FAR = 1e30  # beyond, a value is a gap: scales would overflow
 
 def _drawn(curve: Curve) -> Curve:
     keep = [k for k, x in enumerate(curve.x) if abs(x) < FAR]
-    series = {n: [None if y[k] is None or abs(y[k]) >= FAR else y[k] for k in keep] for n, y in curve.series.items()}
+    series = {n: [_near(y[k]) for k in keep] for n, y in curve.series.items()}
     return curve.model_copy(update={"x": [curve.x[k] for k in keep], "series": series})
+
+
+def _near(value: float | None) -> float | None:
+    return None if value is None or abs(value) >= FAR else value
 
 
 def _path(points: list[tuple[int, int | None]]) -> str:
@@ -236,7 +241,5 @@ def _ticks(axis: tuple[float, float], log: bool) -> list[float]:
         if len(found) > 7:
             found = [v for v in found if abs(math.log10(v) % 1) < 1e-9 or abs(math.log10(v) % 1 - 1) < 1e-9]
         return found
-    raw = (high - low) / 5
-    scale = 10.0 ** math.floor(math.log10(raw))
-    step = next(m for m in (1, 2, 2.5, 5, 10) if m * scale >= raw * 0.999) * scale
+    step, _ = round_step(low, high, 5)
     return [round(k * step, 10) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]

@@ -191,7 +191,7 @@ def test_errors_on_its_own_trajectory(tmp_path):
     mine, theirs = rng.normal(size=(2, 6))
     replica = np.array([0, 0, 0, 1, 1, 1])
     np.savez(tmp_path / FILE, replica=replica, time=np.arange(6.0), mine=mine, theirs=theirs, f=f, f_ref=truth)
-    metrics, _ = score_sample([tmp_path], 0.5)
+    metrics, _ = score_sample([(tmp_path, 0.5)])
     parts = [slice(0, 3), slice(3, 6)]
     for name, expected in {
         "on_trajectory_force_mae": [fm.force_mae(f[p], truth[p]) for p in parts],

@@ -651,3 +651,10 @@ def test_a_model_may_have_the_same_errors_in_two_suites(tmp_path):
     assert errors(check(path, entries=tmp_path, suites=FIXTURE, others=suite)) == []
     copied = errors(check(path, entries=tmp_path, suites=FIXTURE, others={"ffbench__copy/1/desk": entry}))
     assert copied
+
+
+def test_a_page_of_findings_and_no_more(tmp_path):
+    """300 faults of one entry: as many are named as a person may read; the first are the first."""
+    found = findings(changed(lambda e: [e["about"].update({f"x{k}": 1}) for k in range(300)]), tmp_path)
+    assert len(found) == 200
+    assert all(f.level == "error" for f in found)
