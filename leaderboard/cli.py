@@ -108,6 +108,7 @@ def recompute(
 def check_(
     entry: Annotated[list[Path] | None, typer.Argument(help="entry files [default: all]")] = None,
     entries: Entries = HERE,
+    warnings: Annotated[bool, typer.Option("--warnings", help="of all entries too, not of named ones alone")] = False,
 ) -> None:
     """Check entries: pure data, no model is imported. Exit code 1 if there is an error."""
     from .check.check import check, known_entries
@@ -120,7 +121,7 @@ def check_(
     paths = entry or entry_paths(entries)
     for path in paths:
         found += check(path, entries=entries, others=others)
-    _print(found)
+    _print(found if entry or warnings else [f for f in found if f.level == "error"])
     wrong = sum(f.level == "error" for f in found)
     counts = ((len(paths), "entry", "entries"), (wrong, "error", "errors"), (len(found) - wrong, "warning", "warnings"))
     typer.echo(", ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts))

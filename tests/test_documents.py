@@ -11,7 +11,8 @@ from typer.core import TyperGroup
 from ffbench_eval.cli import app, mount
 from tests.conftest import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")),
+             *sorted((ROOT / "docs" / "tutorials").glob("*.md"))]  # fmt: skip
 CODE = re.compile(r"```\w*\n.*?```|^ {4}\S.*$|`[^`\n]+`", flags=re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[`\s])ffbench ([a-z][^`\n#&]*)")
 FILE = re.compile(r"`((?:benchmarks|docs|tests|leaderboard|reference_models|ffbench_\w+)/[\w./-]+\.\w+)[`:]")
@@ -69,6 +70,20 @@ def test_programs_are_found():
 def test_every_file_that_is_named_is_there(path):
     for name in FILE.findall(path.read_text(encoding="utf-8")):
         assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+GUARD = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def test_every_fault_names_a_test_that_is_there():
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "guarded by" not in line]
+    assert len(rows) > 30
+    for row in rows:
+        found = GUARD.findall(row)
+        assert found, row
+        for file, name in found:
+            assert not name or f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {name}"
 
 
 def test_the_citation_is_of_this_version():

@@ -18,6 +18,8 @@ Made = TypeVar("Made")
 
 def read_entry(path: Path) -> Entry:
     """An entry's file, read strictly; one line names its first wrong field."""
+    if not path.is_file():
+        raise ValueError(f"{path} is no file; give an entry, such as leaderboard/entries/ORG__MODEL/VERSION/SUITE.json")
     return valid(lambda: Entry.model_validate(read(path, LIMIT)))
 
 

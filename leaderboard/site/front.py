@@ -234,6 +234,8 @@ def _metrics(boards: list[SuiteBoard], models: list[Model]) -> list[Head]:
             kind = kind_of(locked.kind)
             if kind.timed or (board.of_any_theory and ranked):
                 continue  # its suite's score says it; speed has a column of its own
+            if kind.why_other_theory(c.metric, locked.parameters):
+                continue  # it holds for models of the data's theory alone
             head = _metric(board, c, models)
             with_place = sum(
                 (p := c.places.get(row.entry.key)) is not None and p.rank is not None
