@@ -148,7 +148,7 @@ def of_bonds(folders):
 
 
 def answers(model, numbers, positions):
-    from ffbench_eval.kinds.physicality.work import Ask
+    from ffbench_eval.kinds.asking import Ask
 
     return Ask(model)(positions, numbers)
 

@@ -19,8 +19,8 @@ from ffbench_metrics import frequency_mae, harmonic_frequencies, why_no_interval
 from ...models.ase import from_ase
 from ...models.guard import guarded
 from ...report import Curve, Interval, Metric, axis, rounded
+from ..asking import Ask, in_double
 from ..base import UnitValues
-from ..physicality.work import Ask, in_double
 from ..statistics import student
 from . import METRICS
 
