@@ -3,13 +3,14 @@
     python benchmarks/selective_chemistry.py answers ani1x ani1ccx   # once: asks the eight networks, a minute each
     python benchmarks/selective_chemistry.py                         # the study, from what is committed alone
 
-Cases are the reactions of the suite ``chemistry`` that all rows below cover (neutral, closed shell, H C N O); predictions
-are rebuilt from the signed errors in ``leaderboard/entries``. A case fails where its error exceeds 1 kcal/mol, or the
-model's own median. Sources of confidence: the spread of the eight networks over the reaction (`ensemble`), the networks'
-spreads of each structure added in squares (`own_uncertainty`), the spread of the other rows and the distance from their
-median (`committee_spread`, `committee_distance`), the distance of the mean embedding to the nearest structure of another
-parent molecule (`embedding_distance`), and two controls: the number of atoms (`size_only`) and the size of the predicted
-energy (`energy_only`). Intervals: bootstrap over parent molecules within sets. Writes results/selective_chemistry.json.
+Cases are the reactions of the suite ``chemistry`` that all rows below cover (neutral, closed shell, H C N O);
+predictions are rebuilt from the signed errors in ``leaderboard/entries``. A case fails where its error exceeds 1
+kcal/mol, or the model's own median. Sources of confidence: the spread of the eight networks over the reaction
+(`ensemble`), the networks' spreads of each structure added in squares (`own_uncertainty`), the spread of the other
+rows and the distance from their median (`committee_spread`, `committee_distance`), the distance of the mean embedding
+to the nearest structure of another parent molecule (`embedding_distance`), and two controls: the number of atoms
+(`size_only`) and the size of the predicted energy (`energy_only`). Intervals: bootstrap over parent molecules within
+sets. Writes results/selective_chemistry.json.
 """
 
 from __future__ import annotations
@@ -101,8 +102,12 @@ def ask(models: list[str]) -> None:
     for name in models:
         model = pretrained(name)
         said: list[torch.Tensor] = []
+
+        def keep(module, given, out, said=said):
+            said.append(out[0].detach().double())
+
         for network in model.fn.networks:
-            network.register_forward_hook(lambda module, given, out: said.append(out[0].detach().double()))
+            network.register_forward_hook(keep)
         energy, vectors = [], []
         for _, frames, _, _ in structures():
             can = covered(model, frames)

@@ -2,11 +2,12 @@
 
     python benchmarks/which_test_warns.py
 
-Spearman correlation over models of every cheap number with what the simulations of ethanol (suite ``mini``) gave, with a
-percentile interval over models drawn with replacement, and the same where the force error is held fixed (partial, on
-ranks), and how well each tells the models apart that lost trust before the end. Signs are turned so that + means: the worse the test, the worse the simulation. The rows are not independent (14
-were trained here on one data set, five are transformers), and there are many pairs: ``expected_by_chance`` of the
-intervals exclude 0 when nothing is related. Writes results/which_test_warns.json.
+Spearman correlation over models of every cheap number with what the simulations of ethanol (suite ``mini``) gave,
+with a percentile interval over models drawn with replacement, and the same where the force error is held fixed
+(partial, on ranks), and how well each tells the models apart that lost trust before the end. Signs are turned so that
++ means: the worse the test, the worse the simulation. The rows are not independent (14 were trained here on one data
+set, five are transformers), and there are many pairs: ``expected_by_chance`` of the intervals exclude 0 when nothing
+is related. Writes results/which_test_warns.json.
 """
 
 from __future__ import annotations
