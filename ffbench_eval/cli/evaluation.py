@@ -103,11 +103,27 @@ def _chosen_suite(suite: str | None, data: list[str] | None, task: list[str] | N
 
 def plan(
     model: Annotated[str, typer.Argument(help="as for evaluate")],
-    suite: Annotated[str, typer.Option(help="suite name or YAML file")] = "mini",
+    suite: Annotated[str | None, typer.Option(help="suite name or YAML file [default: mini]")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="your own data instead: a file (repeatable), a data set or its folder")
+    ] = None,
     task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
+    theory: OwnText = "",
+    temperature: OwnText = "",
+    time_step: Annotated[float | None, typer.Option(rich_help_panel=OWN, help="fs between frames")] = None,
+    split: OwnText = "auto",
+    energy_key: OwnText = "",
+    forces_key: OwnText = "",
+    units: OwnText = "",
+    cell: OwnText = "",
+    pbc: OwnText = "",
+    reference: OwnText = "",
 ) -> None:
-    """Print the tasks and units of a suite with a cost estimate for this model and machine."""
-    _plan(model, suite, task, 0)
+    """Print the tasks and units of a suite, or of your own data, with a cost estimate for this model and machine."""
+    said = {"theory": theory, "temperature": temperature, "time_step": time_step, "split": split, "units": units,
+            "energy_key": energy_key, "forces_key": forces_key, "cell": cell, "pbc": pbc,
+            "reference": reference}  # fmt: skip
+    _plan(model, _chosen_suite(suite, data, task, said), task, 0)
 
 
 def _plan(model: str, suite: Any, task: list[str] | None, seed: int) -> None:
