@@ -63,10 +63,10 @@ def curve_title(name: str) -> str:
 def unit_name(unit: str) -> str:
     """Empty for a pure number.
 
-    >>> unit_name("m^2/s"), unit_name("1")
-    ('m²/s', '')
+    >>> unit_name("m^2/s"), unit_name("cm^-1"), unit_name("1")
+    ('m²/s', 'cm⁻¹', '')
     """
-    return "" if unit == "1" else clean(unit.replace("^2", "²").replace("^3", "³"))
+    return "" if unit == "1" else clean(unit.replace("^-1", "⁻¹").replace("^2", "²").replace("^3", "³"))
 
 
 def number(value: float, last: int | None = None) -> str:
