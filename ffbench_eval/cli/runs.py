@@ -35,10 +35,10 @@ def compare(
 
     from leaderboard.entry.read import report_of
 
-    from ..run.folder import side_by_side
+    from ..run.folder import columns, side_by_side
 
     reports = [report_of(path) for path in runs]
-    table = Table("task", "metric", *(f"{r.model.name} {r.model.version}".strip() for r in reports))
+    table = Table("task", "metric", *columns(reports, runs))
     for name, metric, cells in side_by_side(reports, task):
         table.add_row(name, metric, *cells)
     Console(highlight=False).print(table)

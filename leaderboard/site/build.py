@@ -22,7 +22,7 @@ from ..entry.trust import CHECKS, records
 from .cells import cell
 from .data import Row, SuiteBoard, load_board, load_entries, shown_metrics
 from .figures import dot, small
-from .front import front, headings, key_of
+from .front import front, headings, key_of, unscored
 from .key_figures import key_figures
 from .links import links
 from .literature import load_literature
@@ -163,6 +163,15 @@ def _suite(board: SuiteBoard) -> dict[str, Any]:
         "many": len(board.lock.tasks) > MANY,
         "weighed": _weighed(board),
         "any": _any_theory(board),
+        "whole": {r.slug: c for r in board.rows if r.rank is None and (c := unscored(board, r))},
+        "said": {
+            (r.slug, name): c.text
+            for r in board.rows
+            for name in board.lock.tasks
+            if r.scores[name].value is None
+            and r.scores[name].state != "different_theory"
+            and (c := unscored(board, r, name))
+        },
         "marks": {s: MARKS[s] for r in board.rows for score in r.scores.values() if (s := _bare(score.state)) in MARKS},
     }
 

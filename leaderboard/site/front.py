@@ -1,7 +1,8 @@
 """The front page: every model on one line, with what holds for all of them first.
 
 Columns come from the suites that entries have: a suite's score where models are ranked in it, the share of checks that
-hold where its metrics have limits, and one metric per subject (`Kind.subject`) of those that need no level of theory.
+hold where its metrics have limits, else the metric of each task; and one metric per subject (`Kind.subject`) of those
+that need no level of theory.
 Models that are one for everything stand in the first table, those trained anew for every data set in the second.
 """
 
@@ -9,20 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ffbench_eval import words as wording
 from ffbench_eval.kinds import kind_of
 from ffbench_eval.page.templating import typeset
-from ffbench_eval.report import ModelCard
+from ffbench_eval.report import Metric, ModelCard
 
 from ..entry.schema import Entry
-from .data import Column, Row, SuiteBoard
+from .data import Row, SuiteBoard, main_metric
 from .figures import FAR, dot
 from .key_figures import normalised_cost
 from .links import links
-from .pairs import APART
+from .pairs import APART, Place
 from .scoring import size
 from .told import ordinal, pair_words, place_words, short_state, state_meaning
 
@@ -163,7 +164,7 @@ def front(boards: list[SuiteBoard]) -> list[Table]:
 
 def _table(name: str, about: str, boards: list[SuiteBoard], models: list[Model]) -> Table:
     scored = [h for b in boards if (h := _suite(b, models))]
-    heads = [*scored, *_metrics(boards, models), *_speed(boards, models)]
+    heads = [*scored, *_measured(boards, models), *_metrics(boards, models), *_speed(boards, models)]
     heads.sort(key=lambda h: (not h.shown, h.order))
     return Table(name, about, heads, _grouped(boards, models))
 
@@ -174,18 +175,19 @@ def _suite(board: SuiteBoard, models: list[Model]) -> Head | None:
     for model in models:
         _, row = model.rows.get(key_of(board), (None, None))
         if row is not None:
-            cells[model.slug] = _score(board, row) or _checks(board, row) or _why_none(board, row)
+            cells[model.slug] = _score(board, row) or checks(board, row) or _why_none(board, row)
     known = sum(bool(c.sort) for c in cells.values())
     if not known:
         return None
     subjects = dict.fromkeys(kind_of(t.kind).about_what for t in board.lock.tasks.values())
     title = next(iter(subjects)) if len(subjects) == 1 and board.of_any_theory else board.lock.suite
     what = f"score of {board.lock.suite}" if title != board.lock.suite else "score"
-    checks = not any(row.rank for row in board.rows)
-    counted = len(board.lock.tasks) if checks else sum(w > 0 for w in board.weights.values())
-    what = f"checks that hold, {counted} tasks" if checks else f"{what}, {counted} task{'s' * (counted > 1)}"
-    shown = board.of_any_theory or 2 * known >= len(models)
-    return Head(title, what, f"suites/{key_of(board)}.html", shown, cells, 0 if board.of_any_theory else 2)
+    unranked = not any(row.rank for row in board.rows)
+    counted = len(board.lock.tasks) if unranked else sum(w > 0 for w in board.weights.values())
+    what = f"checks that hold, {counted} tasks" if unranked else f"{what}, {counted} task{'s' * (counted > 1)}"
+    first = unranked or board.of_any_theory  # what holds for every model
+    shown = first or 2 * known >= len(models)
+    return Head(title, what, f"suites/{key_of(board)}.html", shown, cells, 0 if first else 2)
 
 
 def _score(board: SuiteBoard, row: Row) -> Cell | None:
@@ -199,11 +201,11 @@ def _score(board: SuiteBoard, row: Row) -> Cell | None:
     return Cell(f"{row.rank.score:.4f}", f"{row.rank.score:.2f}", drawn, place_words(row.rank) + part, why)
 
 
-def _checks(board: SuiteBoard, row: Row) -> Cell | None:
-    """Of metrics with a limit: how many hold of those that have a value."""
+def checks(board: SuiteBoard, row: Row, only: str = "") -> Cell | None:
+    """Of metrics with a limit: how many hold of those that have a value, in all tasks or in one."""
     kept = asked = 0
     for name, task in row.entry.report.tasks.items():
-        locked = board.lock.tasks.get(name)
+        locked = board.lock.tasks.get(name) if only in ("", name) else None
         for key, m in task.metrics.items():
             hit = kind_of(locked.kind).spec(key) if locked else None
             if hit and hit[0].limit is not None and m.value is not None:
@@ -213,6 +215,17 @@ def _checks(board: SuiteBoard, row: Row) -> Cell | None:
         return None
     share = kept / asked
     return Cell(f"{share:.4f}", f"{kept} of {asked}", dot(share, None, (0.0, 1.0)), "", "checks within their limits")
+
+
+def unscored(board: SuiteBoard, row: Row, name: str = "") -> Cell | None:
+    """What a suite, or a task of it, shows of a model without a score: checks that hold, or the task's number."""
+    kept = checks(board, row, name)
+    task = row.entry.report.tasks.get(name)
+    if kept or task is None:
+        return kept
+    found = next((m for k in main_metric(task) if (m := task.metrics[k]).value is not None), None)
+    unit = wording.unit_name(found.unit) if found else ""
+    return Cell("", typeset(f"{wording.value_text(found)} {unit}".strip()), "", "") if found else None
 
 
 def _why_none(board: SuiteBoard, row: Row) -> Cell:
@@ -236,7 +249,7 @@ def _metrics(boards: list[SuiteBoard], models: list[Model]) -> list[Head]:
                 continue  # its suite's score says it; speed has a column of its own
             if kind.why_other_theory(c.metric, locked.parameters):
                 continue  # it holds for models of the data's theory alone
-            head = _metric(board, c, models)
+            head = _metric(board, c.task, c.metric, models, c.places)
             with_place = sum(
                 (p := c.places.get(row.entry.key)) is not None and p.rank is not None
                 for m in models
@@ -255,35 +268,58 @@ def _metrics(boards: list[SuiteBoard], models: list[Model]) -> list[Head]:
         able = [f for f in mine if most and 2 * f[1] >= most]
         if able:
             shown.add(id(min(able, key=lambda f: f[2])[3]))
-    return [Head(h.title, h.what, h.link, id(h) in shown, h.cells, 1) for *_, h in found]
+    return [replace(h, shown=id(h) in shown, order=1) for *_, h in found]
 
 
-def _metric(board: SuiteBoard, c: Column, models: list[Model]) -> Head | None:
-    values: dict[str, tuple[Any, str]] = {}
-    of = sum(p.rank is not None for p in c.places.values())
+def _metric(
+    board: SuiteBoard, name: str, metric: str, models: list[Model], places: dict[str, Place] | None = None
+) -> Head | None:
+    values: dict[str, tuple[Metric, str]] = {}
+    of = sum(p.rank is not None for p in (places or {}).values())
     for model in models:
         _, row = model.rows.get(key_of(board), (None, None))
-        task = row.entry.report.tasks.get(c.task) if row else None
-        m = task.metrics.get(c.metric) if task else None
-        here = c.places.get(row.entry.key) if row else None
+        task = row.entry.report.tasks.get(name) if row else None
+        m = task.metrics.get(metric) if task else None
         if row is not None and m is not None and m.value is not None:
-            beside = pair_words(here, of) if here else "saw test data" if row.seen else ""
-            values[model.slug] = m, beside
+            here = (places or {}).get(row.entry.key)
+            values[model.slug] = m, pair_words(here, of) if here else "saw test data" if row.seen else ""
     if not values:
         return None
-    axis = _axis([v for m, _ in values.values() for v in (m.value, *(m.interval or ()))])
+    axis = _axis([v for m, _ in values.values() for v in (m.value, *(m.interval or ())) if v is not None])
     cells = {
         slug: Cell(f"{m.value:.5g}", typeset(wording.value_text(m)), _drawn(m.value, m.interval, axis), beside)
         for slug, (m, beside) in values.items()
+        if m.value is not None
     }
     first = next(iter(values.values()))[0]
-    unit = wording.unit_name(first.unit)
     arrow = {"lower": "↓", "higher": "↑"}.get(first.better, "")
-    task_name = c.task.replace("_", " ")
-    named = ", ".join(x for x in (wording.metric_name(c.metric), unit) if x)
-    what = f"{arrow} {named}; {task_name} ({board.lock.suite})".strip()
-    kind = kind_of(board.lock.tasks[c.task].kind)
-    return Head(kind.about_what, what, f"tasks/{key_of(board)}__{c.task}.html", False, cells)
+    named = ", ".join(x for x in (wording.metric_name(metric), wording.unit_name(first.unit)) if x)
+    what = f"{arrow} {named}; {name.replace('_', ' ')} ({board.lock.suite})".strip()
+    kind = kind_of(board.lock.tasks[name].kind)
+    return Head(kind.about_what, what, f"tasks/{key_of(board)}__{name}.html", False, cells)
+
+
+def _measured(boards: list[SuiteBoard], models: list[Model]) -> list[Head]:
+    """What holds for every theory and has neither a score, nor places, nor limits: the metric that stands for a task.
+    Of a suite without any other column the first is shown."""
+    out = []
+    for board in boards:
+        if not board.of_any_theory or any(row.rank for row in board.rows):
+            continue
+        mine = []
+        for name, locked in board.lock.tasks.items():
+            specs = kind_of(locked.kind).metrics
+            if any(s.ranked or s.limit is not None for s in specs):
+                continue
+            done = [
+                t for m in models if (hit := m.rows.get(key_of(board))) and (t := hit[1].entry.report.tasks.get(name))
+            ]
+            metric = next((k for t in done for k in main_metric(t) if t.metrics[k].value is not None), "")
+            if metric and (head := _metric(board, name, metric, models)):
+                mine.append(head)
+        alone = not board.columns and not any(checks(board, row) for row in board.rows)
+        out += [replace(h, shown=alone and k == 0, order=1) for k, h in enumerate(mine)]
+    return out
 
 
 def _speed(boards: list[SuiteBoard], models: list[Model]) -> list[Head]:
@@ -372,7 +408,8 @@ def headings(board: SuiteBoard) -> list[tuple[str, list[Row]]]:
     for group in board.groups:
         ranked = sorted(((r.rank, r) for r in group if r.rank), key=lambda pair: (pair[0].level, -pair[0].score))
         tasks, most = len(ranked[0][0].tasks), ranked[-1][0].level
-        of = f"all {counted} tasks" if tasks == counted else f"{tasks} of {counted} tasks"
+        whole = f"all {counted} tasks" if counted > 1 else "its one task"
+        of = whole if tasks == counted else f"{tasks} of {counted} tasks"
         if len(group) < FEW or most == 1:
             even = "" if len(group) == 1 else f", {most} levels apart" if most > 1 else ", none surely better"
             out.append((of + even, [row for _, row in ranked]))

@@ -13,6 +13,7 @@ from ..check.lock import TaskLock
 from .cells import best_known, cell
 from .data import SuiteBoard, main_metric, slots
 from .figures import dot, small
+from .front import checks
 from .portraits import picture
 from .scoring import headline, rank
 from .told import place_words, short_state, state_meaning
@@ -36,6 +37,7 @@ def task_page(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         if report is None:
             continue
         here = places.get(r.entry.key)
+        shown = None if score.value is not None or score.state == "different_theory" else checks(board, r, name)
         mine = slots(report) if by_source else metrics  # the source is each model's own
         found = [best_known(report, m) for m in mine]
         lines.append(
@@ -47,7 +49,7 @@ def task_page(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
                 "name": r.name,
                 "org": r.entry.org,
                 "sort": "" if score.value is None else f"{score.value:.4f}",
-                "score": "–" if score.value is None else f"{score.value:.2f}",
+                "score": f"{score.value:.2f}" if score.value is not None else shown.text if shown else "–",
                 "drawn": "" if score.value is None else dot(score.value, score.interval, (0.0, 1.0)),
                 "cells": [cell(m, note) for m, note in found],
                 "first": next((m.value for m, _ in found if m is not None and m.value is not None), None),

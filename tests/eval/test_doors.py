@@ -107,3 +107,10 @@ def test_a_fault_of_a_task_names_the_task(tmp_path):
     suite.write_text("name: own\nversion: 1\ntasks:\n  my_scans: {kind: bsct, dataset: ethanol_gfn2}\n")
     with pytest.raises(ValueError, match="task 'my_scans' of suite own: frames are no bond scans"):
         evaluate("painn@ethanol_gfn2", suite, out=tmp_path / "run", quiet=True)
+
+
+def test_every_missing_parameter_of_a_row_is_said_at_once(tmp_path):
+    suite = tmp_path / "own.yaml"
+    suite.write_text("name: own\nversion: 1\ntasks:\n  md: {kind: molecular_dynamics, dataset: ethanol_gfn2}\n")
+    with pytest.raises(ValueError, match=r"line 4: task 'md': ensemble: Field required; .*length_ps: Field required"):
+        evaluate("painn@ethanol_gfn2", suite, out=tmp_path / "run", quiet=True)

@@ -1,11 +1,12 @@
 """The commands as typed, and what stands behind `merge`, `compare` and `status`."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from ffbench_eval.report import Report
-from ffbench_eval.run.folder import merge, side_by_side, status
+from ffbench_eval.run.folder import columns, merge, side_by_side, status
 from leaderboard.check.lock import all_locks, make_lock
 from leaderboard.entry.schema import ENTRIES, Entry
 from tests.leaderboard.board import command, put, real_entry, varied
@@ -43,6 +44,20 @@ def test_models_side_by_side():
     assert all(task == "water_md" and len(cells) == 2 for task, _, cells in rows)
     with pytest.raises(ValueError, match="suites differ"):
         side_by_side([REPORT, other.model_copy(update={"suite": "desk"})])
+
+
+def test_columns_of_one_model_are_told_apart_and_what_ran_without_a_value_from_what_did_not_run():
+    task = REPORT.tasks["water_md"]
+    key = next(iter(task.metrics))
+    less = {k: m for k, m in task.metrics.items() if k != key}
+    one = REPORT.model_copy(update={"tasks": REPORT.tasks | {"water_md": task.model_copy(update={"metrics": less})}})
+    none = REPORT.model_copy(update={"tasks": {k: t for k, t in REPORT.tasks.items() if k != "water_md"}})
+    rows = side_by_side([REPORT, one, none], "water_md")
+    assert rows[0][2][1:] == ["no value", "not run"]
+    other = Report.model_validate(varied(1)["report"])
+    heads = columns([REPORT, REPORT, other], [Path("a"), Path("b"), Path("c")])
+    assert [h.split("\n")[-1] for h in heads[:2]] == ["a", "b"]
+    assert "\n" not in heads[2]
 
 
 def test_status_counts_finished_and_stopped_units(tmp_path):
