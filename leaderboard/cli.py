@@ -48,6 +48,8 @@ def submit(
     entries: Entries = HERE,
 ) -> None:
     """Check a finished run and write its entry and a model card skeleton: the pull request is these files."""
+    from ffbench_eval.run.storage import local
+
     from .entry.schema import About
     from .entry.submit import make_entry
     from .entry.submit import submit as write
@@ -65,7 +67,7 @@ def submit(
     )
     entry = _valid(
         lambda: make_entry(
-            run, org=org, model=model or None, version=version or None, about=about, archive_url=archive_url
+            local(run), org=org, model=model or None, version=version or None, about=about, archive_url=archive_url
         )
     )
     path, found = write(entry, entries)
@@ -101,7 +103,9 @@ def merge(
     """Put the reports of one model's parts together: different tasks of a suite, or (--strict) shares of its units."""
     from ffbench_eval.report import Report
     from ffbench_eval.run.folder import merge as put_together
+    from ffbench_eval.run.storage import local
 
+    runs = [local(run) for run in runs]
     if strict:
         from ffbench_eval.run.shards import merge_shards
         from ffbench_eval.suite import load_suite
@@ -118,9 +122,10 @@ def merge(
 def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
     """Say what a run folder holds: finished and stopped units, and how their members ended."""
     from ffbench_eval.run.folder import status as look
+    from ffbench_eval.run.storage import local
     from ffbench_eval.words import duration
 
-    for task in look(run):
+    for task in look(local(run)):
         states = ", ".join(f"{count} {state}" for state, count in task.states.items())
         stopped = f", {task.stopped} stopped or running" if task.stopped else ""
         typer.echo(f"{task.task}: {task.finished} units done in {duration(task.seconds)}{stopped}; {states}")

@@ -28,6 +28,7 @@ def estimate(planned: Sequence[Planned], run: Path) -> None:
                 rows = p.task.kind.sample_rows(p.data, p.model, systems)
                 timed[key] = _call_seconds(p.model, collate(p.data.frames, indices=rows))
             seconds = 1.15 * calls * timed[key]
+            p.costs[unit.address] = seconds
             p.seconds, p.longest = p.seconds + seconds, max(p.longest, seconds)
 
 
