@@ -69,7 +69,7 @@ class Dealer:
     deaths: dict[str, int] = field(default_factory=dict)  # workers lost, by the unit they were at
     alone: set[str] = field(default_factory=set)  # units to give out one by one: their worker was lost
     unfit: dict[str, Exception] = field(default_factory=dict)
-    silent: set[str] = field(default_factory=set)
+    silent: dict[str, float] = field(default_factory=dict)  # when the scheduler had last seen a worker that was cut off
     places: dict[str, int] = field(default_factory=dict)  # of a worker among those of its machine
     waited: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event)  # a future is done
@@ -82,6 +82,9 @@ class Dealer:
         try:
             while self.left or self.given:
                 there = self.there()
+                if self.silent:
+                    now = self.seen()
+                    self.silent = {w: then for w, then in self.silent.items() if now.get(w, 0.0) <= then}
                 self.deal(there)
                 if self.given:
                     self.ended.wait(POLL_S)
@@ -94,7 +97,7 @@ class Dealer:
                     elif given.worker not in there or given.hangs:
                         self.lost(future, given, "the worker process died while it ran this unit")
                     elif time.monotonic() - given.heard > silent_s:
-                        self.silent.add(given.worker)
+                        self.silent[given.worker] = self.seen().get(given.worker, 0.0)
                         tell(f"worker {given.worker} gives no sign of life; what it has is given to others")
                         self.lost(future, given, "its worker gave no sign of life", begun=given.begun)
         finally:
@@ -114,6 +117,10 @@ class Dealer:
                 "goes on from there"
             ) from None
 
+    def seen(self) -> dict[str, float]:
+        """When the scheduler had the last sign of life of each worker's process, whatever that is doing."""
+        return {w: about["last_seen"] for w, about in self.client.scheduler_info(n_workers=-1)["workers"].items()}
+
     def hear(self, event: tuple[float, dict[str, Any]]) -> None:
         """A sign of life, in the client's thread."""
         said = event[1]
@@ -122,7 +129,6 @@ class Dealer:
                 if attempt == said["attempt"]:
                     given.heard, given.begun = time.monotonic(), True
                     given.hangs = given.hangs or bool(said.get("hangs"))
-                    self.silent.discard(given.worker)
                     self.bars.update(p, unit, min(0.999, said["done"]))
 
     def deal(self, there: dict[str, int]) -> None:

@@ -31,7 +31,7 @@ class Unit:
         return run / "units" / f"{self.task.name}-{self.address[:12]}"
 
     def part(self, run: Path, attempt: str = "") -> Path:
-        """Where it is worked on until it is complete; each ``attempt`` of a worker, which may be cut off, has its own."""
+        """Where it is worked on until it is complete; each ``attempt`` of a worker, which may be cut off, has one."""
         return self.folder(run).with_name(f"{self.folder(run).name}{attempt and '.'}{attempt}.part")
 
 

@@ -37,13 +37,17 @@ class Cluster:
     """Plays the workers: ``act(worker, units)`` says how a job ends (None: well; "die", or an error)."""
 
     def __init__(self, run, names, act):
-        self.run, self.names, self.act, self.jobs = run, list(names), act, []
+        self.run, self.names, self.act, self.jobs, self.last_seen = run, list(names), act, [], 0.0
 
     def subscribe_topic(self, topic, handler):
         pass
 
     def nthreads(self):
         return dict.fromkeys(self.names, 1)
+
+    def scheduler_info(self, n_workers):
+        self.last_seen += 1.0
+        return {"workers": {name: {"last_seen": self.last_seen} for name in self.names}}
 
     def submit(self, function, job, units, *, key, workers, retries, pure):
         future, (name,) = Future(), workers
@@ -58,7 +62,7 @@ class Cluster:
                 part.mkdir(parents=True)
                 save_result(Result(part, ["ok"], [], 1.0, 1, {}, address=unit.address), part)
                 part.rename(unit.folder(self.run))
-        if end != "die":
+        if end not in ("die", "silent"):
             future.status, future.error = ("finished", None) if end is None else ("error", end)
         return future
 
@@ -132,6 +136,20 @@ def test_who_cannot_work_gets_nothing_more_and_if_nobody_can_the_run_ends(tmp_pa
 def test_a_full_disk_everywhere_is_said_as_it_is(tmp_path):
     with pytest.raises(OSError, match="free the disk"):
         dealt(tmp_path, [1.0] * 3, ["a:1", "b:1"], lambda *_: OSError("cannot write unit; free the disk and run again"))
+
+
+def test_workers_that_were_all_silent_for_a_while_go_on(tmp_path, monkeypatch):
+    """Nobody is struck off for good: a machine may have been asleep."""
+    monkeypatch.setenv("FFBENCH_SILENT_S", "0.02")
+    asked = []
+
+    def act(name, units):
+        asked.append(name)
+        return "silent" if asked.count(name) == 1 else None
+
+    cluster, results = dealt(tmp_path, [1.0] * 6, ["tcp://a:1", "tcp://b:1"], act)
+    assert len(cluster.jobs) == 8
+    assert {tuple(r.status) for r in results.values()} == {("ok",)}
 
 
 @pytest.mark.parametrize(
