@@ -18,7 +18,7 @@ from ..models.identity import Known
 from ..report import Report
 from ..stderr import tell
 from ..suite import Suite, load_suite
-from . import doors, shards
+from . import doors, shards, streams
 from .assemble import assemble
 from .claim import claimed, met_in
 from .cost import announce, estimate
@@ -153,13 +153,7 @@ def _evaluate(
 
 
 def _write_pages(report: Report, planned: Sequence[Planned], results: dict[str, Result], run: Path) -> None:
-    """The page and the files of kinds. The numbers are safe by now: what fails here is told and costs only itself."""
-    try:
-        report.to_html(run / "report.html")
-    except Exception as error:
-        tell(
-            f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
-        )
+    """The files of kinds, then the page, which links to them. The numbers are safe by now: what fails is told."""
     for p in ready(planned):
         if report.tasks[p.task.name].metrics:
             finished = [results[u.address] for u in p.units if u.address in results]
@@ -167,6 +161,12 @@ def _write_pages(report: Report, planned: Sequence[Planned], results: dict[str, 
                 p.task.kind.write_files(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
             except Exception as error:
                 tell(f"files of task {p.task.name} could not be written ({type(error).__name__}: {error})")
+    try:
+        report.to_html(run / "report.html")
+    except Exception as error:
+        tell(
+            f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
+        )
 
 
 def _execute(
@@ -229,12 +229,17 @@ def _run(waiting: list[tuple[Ready, Unit]], setting: Setting, bars, note) -> Non
             scheduler=scheduler, cluster=cluster, device=setting.device, storage=setting.storage,
         )  # fmt: skip
         return
-    for p, unit in waiting:
-        move = functools.partial(bars.update, p, unit)
-        result = run_unit(unit, p.data, p.model, setting.run, move, setting.compile)
+
+    def kept(p: Ready, unit: Unit, result: Result) -> None:
         if setting.storage:
             setting.storage.push(result.folder)
         note(p, unit, result)
+
+    beside, others = streams.parted(waiting)
+    streams.run_in_turns(beside, setting.run, setting.compile, bars, kept)
+    for p, unit in others:
+        move = functools.partial(bars.update, p, unit)
+        kept(p, unit, run_unit(unit, p.data, p.model, setting.run, move, setting.compile))
         move(1.0)
 
 

@@ -7,12 +7,12 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.atomic import PART, write_text
+from ffbench_data.atomic import PART, read_object, write_text
 from ffbench_data.contract import ForceField
 
 from ..kinds import Kind
@@ -26,7 +26,7 @@ def run_unit(
     data: Any,
     model: ForceField,
     run: Path,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda _: None,
     compile: str = "auto",
     attempt: str = "",
 ) -> Result:
@@ -53,7 +53,7 @@ def run_unit(
         return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
 
     try:
-        out = _outcome(unit, part, kind.count_members(unit.inputs), work)
+        out = _outcome(part, kind.count_members(unit.inputs), work)
     finally:
         clock.note(now=True)
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
@@ -123,15 +123,16 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
     return save_result(Result(**record), result.folder)
 
 
-def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> Mapping[str, Any]:
+def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
     from ..engine.checkpoint import OtherSimulation
+    from ..engine.trajectory import Damaged
 
     inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
     try:
-        return kind.module.run_unit(*inputs)
-    except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
+        return dict(kind.module.run_unit(*inputs))
+    except (OtherSimulation, Damaged):  # of an older engine, an answer that moved within the tolerance, a torn file
         _emptied(part)
-        return kind.module.run_unit(*inputs)
+        return dict(kind.module.run_unit(*inputs))
 
 
 def _work_there(unit: Unit, model: ForceField, part: Path, progress, compile: str) -> tuple[dict, bool] | None:
@@ -167,11 +168,11 @@ def unit_here(model: ForceField, progress, unit: Unit, part: Path, compile: str)
         done.append(dict(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile)))
         return done[0]
 
-    out = _outcome(unit, part, kind.count_members(unit.inputs), work)
+    out = _outcome(part, kind.count_members(unit.inputs), work)
     return out, bool(done)
 
 
-def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _outcome(part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from ..engine.compiled import CannotCompile
     from ..engine.memory import OutOfMemory
     from ..models.tracebacks import full_traceback
@@ -198,7 +199,7 @@ def _begun(part: Path, unit: Unit) -> float:
     What another address left there is thrown away: its name holds twelve digits of the address only.
     """
     with suppress(OSError):
-        if (part / OWNER).read_text() != unit.address:
+        if (part / OWNER).read_bytes() != unit.address.encode():
             shutil.rmtree(part)
     if part.exists() and not (part / OWNER).exists():
         shutil.rmtree(part)
@@ -206,9 +207,10 @@ def _begun(part: Path, unit: Unit) -> float:
     write_text(part / OWNER, unit.address)
     kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER) and not p.name.endswith(PART)]
     try:
-        return float(json.loads((part / SPENT).read_text())["seconds"]) if kept else 0.0
-    except (OSError, ValueError, KeyError):
+        seconds = float(read_object(part / SPENT)["seconds"]) if kept else 0.0
+    except (OSError, ValueError, KeyError, TypeError):
         return 0.0
+    return seconds if 0 <= seconds < float("inf") else 0.0
 
 
 def _emptied(part: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+from ffbench_data.atomic import read_object
 
 from ..models.identity import same_model
 from ..report import ModelCard, Report, TaskReport
@@ -36,12 +37,13 @@ def status(run: Path) -> list[TaskState]:
             row[1] += 1
             continue
         try:
-            result = json.loads((folder / "result.json").read_text())
-        except (OSError, ValueError):
+            result = read_object(folder / "result.json")
+            states, seconds = Counter(map(str, result["status"])), float(result["wall_s"])
+        except (OSError, ValueError, KeyError, TypeError):  # torn: it will be run again
             continue
         row[0] += 1
-        row[2].update(result["status"])
-        row[3] += result["wall_s"]
+        row[2].update(states)
+        row[3] += seconds
     return [TaskState(task, a, b, dict(c), s) for task, (a, b, c, s) in found.items()]
 
 

@@ -25,6 +25,7 @@ from ffbench_data.atomic import replacing, write_text
 
 from ..models.isolated import call_limit
 from ..models.resolve import FROM_FILE
+from ..report import Status
 from ..stderr import tell
 from . import environment
 from .cluster import workers_of
@@ -230,7 +231,7 @@ class Dealer:
                 f"{why}, {DEATHS} times: the model crashed it, or memory ran out; try isolate=True (--isolate), which "
                 "says in which call, or fewer workers"
             )  # fmt: skip
-            status = "model_error" if enough else "harness_error"
+            status: Status = "model_error" if enough else "harness_error"
             members = p.task.kind.count_members(unit.inputs)
             self.note(p, unit, Result(unit.folder(self.run), [status] * members, [detail], 0.0, 0, {}))
             self.bars.update(p, unit, 1.0)

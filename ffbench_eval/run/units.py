@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.atomic import PART, write_text
+from ffbench_data.atomic import PART, read_object, write_text
 
+from ..report import Status
 from ..suite import Task
 
 RETRIED = {"harness_error", "out_of_memory"}  # a finished unit with only these is run again on resume
@@ -41,7 +42,7 @@ class Result:
     ``seal`` of it all."""
 
     folder: Path
-    status: list[str]
+    status: list[Status]
     detail: list[str]
     wall_s: float
     force_calls: int
@@ -86,7 +87,7 @@ def finished(folder: Path, address: str) -> Result | None:
     if damage(folder):
         return None
     try:
-        result = Result(folder, **json.loads((folder / "result.json").read_text(encoding="utf-8")))
+        result = Result(folder, **read_object(folder / "result.json"))
     except (OSError, ValueError, TypeError):
         return None
     return result if result.address == address else None
@@ -97,7 +98,7 @@ def damage(folder: Path) -> str:
     if not folder.exists():
         return ""
     try:
-        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        record = read_object(folder / "result.json")
         stated, sealed = dict(record["files"]), record["seal"]
         if sealed != _seal(record):
             return "result.json was changed after it was written"
@@ -121,7 +122,7 @@ def set_aside(unit: Unit, run: Path) -> list[str]:
     process was killed while it added them, or somebody put them there. Their names."""
     folder = unit.folder(run)
     try:
-        stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
+        stated = read_object(folder / "result.json")["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     more = {name: path for name, path in _files(folder).items() if name not in stated}
