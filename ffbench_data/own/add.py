@@ -186,12 +186,13 @@ def _judged(sample, kelvin, reader: Reader, sources, options: Options) -> list[F
     if any(f.check == "bond_stiffness" and f.level == "ok" for f in found):
         errors = [f for f in errors if f.check not in SIZES]
     units = reader.units
+    doubts = [f for f in found if f.check == "belonging" and f.level == "warning"]  # not asked again of the splits
     if not errors:
-        return []
+        return doubts
     said = f"{sources[0].name}: {errors[0].message.rstrip('?')}"
     fits = proposals(sample, heat, units)
     if options.units and not any(f.check in HARD for f in errors):
-        return []
+        return doubts
     told = f"{said}: read as {units.text}, that cannot be"
     if fits:
         raise ValueError(f"{told}; what fits is --units {' or --units '.join(fits[:3])}")
