@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from .contract import AtomsBatch, Prediction
 
 
@@ -27,7 +29,7 @@ class Frame:
     charge: int = 0
     spin_multiplicity: int = 1  # 2S+1
 
-    def to_ase(self):
+    def to_ase(self) -> Atoms:
         """An `ase.Atoms` with the labels in a single-point calculator; charge and spin (2S+1) in ``info``."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator

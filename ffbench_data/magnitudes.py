@@ -150,6 +150,9 @@ def force_size(frames: Frames, where: str, temperature: Sequence[float] | None) 
     if len(squared) == 0 or "scan" in frames.table.column_names:
         return []
     mean = float(squared.mean())
+    if mean == 0:
+        text = "every force is exactly 0: at rest by symmetry, or never computed (--forces-key none leaves them out)?"
+        return [Finding("force_size", where, "warning", text, 0.0)]
     low, high = temperature or ANY_TEMPERATURE
     stiffness = mean / (3 * units.kB * np.array([high, low]))  # the least and the most it can be
     at = f"at {low:g} K" if low == high else f"at {low:g} to {high:g} K"

@@ -9,7 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from .providers import Provider
 
 FAMILIES = {  # module and network class
     "painn": ("painn", "PaiNN"),
@@ -90,7 +95,7 @@ def _converted(value: Any, like: Any) -> Any:
     return type(like)(value)
 
 
-def build(config: str | Mapping[str, Any], *, elements=None, seed: int = 0, dtype=None):
+def build(config: str | Mapping[str, Any], *, elements=None, seed: int = 0, dtype=None) -> ForceField:
     """An untrained `ForceField` (energies in eV around 0), the same for the same ``seed``.
 
     ``config`` is a family (``"schnet"``), a family and a preset (``"schnet:paper"``), or a mapping with ``family``,
@@ -131,7 +136,7 @@ def list_models() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*@*") if path.suffix in (".safetensors", ".json"))
 
 
-def load(name: str):
+def load(name: str) -> Any:
     """A `ForceField` from ``family@dataset`` or a file, or a mapping {dataset: ForceField} from a bare family.
 
     In ``family@dataset:config`` the colon may be written as a hyphen, as in the file's name. ValueError with the
@@ -162,7 +167,7 @@ def load(name: str):
     return known(name, short, "reference model", also=names)
 
 
-def provider(name: str):
+def provider(name: str) -> Provider | None:
     """The `Provider` of the package that model ``name`` needs, or ``None``. Imports no package.
 
     >>> provider("mace@ethanol_gfn2").package

@@ -34,7 +34,7 @@ class About(BaseModel):
     members: int = Field(0, ge=0, le=MOST_MEMBERS)
 
 
-def save(path: Path, family: str, config: Any, module: torch.nn.Module, *, elements, card: dict[str, Any]) -> None:
+def save(path: Path, family: str, config: Any, module: Any, *, elements, card: dict[str, Any]) -> None:
     """Write ``module`` (a `Scaled`, or an `Ensemble` of them) with what is needed to build it again; atomic."""
     about = {
         "format": FORMAT,
@@ -92,16 +92,16 @@ def read(path: str | Path) -> ForceField:
     except ValueError as error:  # a package that the family needs, or a value it refuses
         raise ValueError(f"checkpoint {path}: {' '.join(str(error).split())}") from None
     except Exception as error:  # values that no network of this family can have
-        first = " ".join(str(error).split())[:200]
+        said = " ".join(str(error).split())[:200]
         raise ValueError(
             f"checkpoint {path} is damaged (no {family!r} can be made of its settings: {type(error).__name__}: "
-            f"{first}); copy or train it again"
+            f"{said}); copy or train it again"
         ) from None
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
-        raise ValueError(f"checkpoint {path} does not fit family {family!r} ({first}); train it again") from None
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(f"checkpoint {path} does not fit family {family!r} ({said}); train it again") from None
     return force_field(module, cutoff=config.cutoff, elements=about.elements, card=about.card)
 
 

@@ -1,6 +1,6 @@
 """Train a family on a dataset: energies and forces, one process, a budget in minutes.
 
-python -m reference_models.train painn ethanol_gfn2 --minutes 20
+ffbench train painn ethanol_gfn2 --minutes 20 --recipe max_steps=5000
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
 
 from ffbench_data.atomic import replacing, write_text
-from ffbench_data.contract import AtomsBatch, ForceField
+from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 from ffbench_data.frames import Frames, collate
 from ffbench_data.neighbors import edges
 
@@ -62,6 +64,23 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+
+    @classmethod
+    def of(cls, text: Mapping[str, Any]) -> Recipe:
+        """A recipe from fields as text, as a command line has them. ValueError names what is unknown or no number.
+
+        >>> Recipe.of({"minutes": "5", "max_steps": "100"}).max_steps
+        100
+        """
+        from ffbench_data.datacard import known
+
+        for name in text:
+            known(name, cls.__dataclass_fields__, "field of the recipe")
+        try:
+            return TypeAdapter(cls).validate_python(dict(text))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"recipe: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     def progress(self, step: int, spent: float) -> float:
         """Part of the budget used, from 0 to 1."""
@@ -196,10 +215,11 @@ def train(
         network.calibrate(batches(np.linspace(0, len(batches) - 1, min(64, len(batches))).astype(int))[0])
     _take_out_the_mean(module, batches)
     averaged = network_like(module).eval()
-    parameters, averages = list(module.parameters()), list(averaged.parameters())
+    parameters: list[Tensor] = list(module.parameters())
+    averages: list[Tensor] = list(averaged.parameters())
     card = {"name": family_name, "family": family_name, "version": "1", **(card or {})}
     card["parameters"] = sum(p.numel() for p in parameters)
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=1e-6, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate or own_rate, weight_decay=1e-6, fused=True)
     plan = {"family": family_name, "config": asdict(config), "recipe": asdict(recipe), "frames": len(training)}
     plan = json.loads(json.dumps(plan))
     curve: list[dict[str, float]] = []
@@ -291,7 +311,7 @@ def _waited(errors: list[float]) -> int:
     return len(errors) - 1 - int(np.argmin(errors)) if errors else 0
 
 
-def validate(module: torch.nn.Module, batches: Batches) -> tuple[float, float]:
+def validate(module: Callable[[AtomsBatch], Prediction], batches: Batches) -> tuple[float, float]:
     """(mean absolute error of a force component in eV/Angstrom, of the total energy in eV) over all frames."""
     total, count, off, known = 0.0, 0, 0.0, 0
     for start in range(0, len(batches), 16):
@@ -378,35 +398,3 @@ def train_on(
     folder = folder or Path("runs/train") / f"{family_name}@{dataset.replace(':', '-')}"
     train(family_name, config, training, validation, folder=folder, recipe=recipe, card=card, device=device, log=log)
     return folder / "best.safetensors"
-
-
-def main() -> None:
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="python -m reference_models.train", description=__doc__.splitlines()[0])
-    parser.add_argument("family")
-    parser.add_argument("dataset", help="NAME or NAME:CONFIG")
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--root", type=Path, help="folder that holds the datasets")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="field of the configuration")
-    for name, value in asdict(Recipe()).items():
-        kind = {"max_steps": int, "learning_rate": float}.get(name) or type(value)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value)
-    given = parser.parse_args()
-    recipe = Recipe(**{name: getattr(given, name) for name in asdict(Recipe())})
-    wrong = [item for item in given.set if "=" not in item]
-    if wrong:
-        parser.error(f"--set {wrong[0]!r}: write KEY=VALUE")
-    changes = dict(item.split("=", 1) for item in given.set)
-    torch.set_num_threads(1)
-    try:
-        path = train_on(
-            given.family, given.dataset, folder=given.folder, recipe=recipe, changes=changes, root=given.root
-        )
-    except ValueError as error:
-        parser.error(str(error))
-    print(f"Checkpoint: {path}")
-
-
-if __name__ == "__main__":
-    main()

@@ -227,7 +227,7 @@ def _cell(got: dict[str, Any], frames: int, path: Path) -> np.ndarray | None:
 
     if "cell" not in got and "lengths" not in got:
         return None
-    cell = _numeric(got.get("cell", got.get("lengths")), "cells", path).astype(float)
+    cell = _numeric(got["cell"] if "cell" in got else got["lengths"], "cells", path).astype(float)
     if "angles" in got and not np.allclose(got["angles"], 90):
         raise ValueError(f"{path}: angles of the cell other than 90 degrees: give the cell as [3, 3]")
     # Three rows of three are lattice vectors when called a cell, and edges of three frames when called lengths.

@@ -79,7 +79,7 @@ class Reader:
         with np.errstate(over="ignore"):
             return Labelled(
                 np.asarray(image.numbers), np.asarray(image.positions, float) * self.units.length, cell, pbc,
-                (number(whole[energy], energy, where) if energy else np.nan) * self.units.energy,
+                self.units.of_whole(number(whole[energy], energy, where) if energy else np.nan, n),
                 f * self.units.forces, None if stress is None else stress * volume_units,
                 charge or 0, spin or 1,
                 _maybe(whole[time]) if time else np.nan,

@@ -146,7 +146,7 @@ def stage(
     reader: Reader,
     units_of: Callable[[Source], Any],
     path: Path,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Rows:
     """Read everything once. Frames without a finite structure, without a label, or that occur again are left out and
     counted. ValueError where one structure has two labels."""

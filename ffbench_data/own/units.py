@@ -14,6 +14,7 @@ from ..finding import Finding
 from ..frames import Frames
 from ..magnitudes import _hydrogen_bonds, check_magnitudes
 from ..validate import _distances, _same_atoms, check_order, near_pairs, work
+from .oddities import oddities
 
 ENERGY = {
     "eV": 1.0,
@@ -40,19 +41,25 @@ ALIASES = {
 MANY, LEAST_ALIKE = 150, 0.2  # frames of one species; a rank correlation of 0.45 lies 3.5 standard errors above
 RELAXED = 0.3  # eV/Angstrom, root mean square: below it nothing is learnt from the forces
 LEAST_CORRELATION = 0.3  # of the force on a hydrogen with the length of its bond
-HARD = ("bond_stiffness", "work", "belonging")  # checks that no sound set of labels fails
+EACH = "/atom"  # after an energy
+HARD = ("bond_stiffness", "work", "belonging", "per_atom")  # checks that no sound set of labels fails
 
 
 @dataclass(frozen=True)
 class Units:
     """Factors to eV, eV/Angstrom, Angstrom and eV/Angstrom^3 (``None``: as energy over length cubed), and the text
-    that states them."""
+    that states them; with ``each`` energies are those of an atom."""
 
     energy: float = 1.0
     forces: float = 1.0
     length: float = 1.0
     stress: float | None = None
     text: str = "energy=eV,forces=eV/Angstrom,length=Angstrom"
+    each: bool = False
+
+    def of_whole(self, energy: Any, atoms: Any) -> Any:
+        """Energies (eV) of structures of so many ``atoms``."""
+        return energy * self.energy * (atoms if self.each else 1)
 
     @property
     def per_volume(self) -> float:
@@ -61,7 +68,8 @@ class Units:
 
 def parse_units(text: str, name: str = "--units") -> Units:
     """``energy=Hartree,forces=Hartree/Bohr,length=Angstrom``; names may be left out in this order, lengths are Angstrom
-    and forces energies over length where they are not said. A minus before the forces says that they are gradients.
+    and forces energies over length where they are not said. A minus before the forces says that they are gradients, one
+    before the stress that it is VASP's, positive under pressure. ``eV/atom``: energies are those of an atom.
 
     >>> parse_units("kcal/mol").text
     'energy=kcal/mol,forces=kcal/mol/Angstrom,length=Angstrom'
@@ -76,7 +84,9 @@ def parse_units(text: str, name: str = "--units") -> Units:
         if key not in order:
             raise ValueError(f"{name} {part!r}: name energy, forces, length or stress, as in {Units().text}")
         said[key] = (value if equal else part).strip()
-    energy = _one(said.get("energy", "eV"), ENERGY, name)
+    stated = said.get("energy", "eV")
+    each = stated.casefold().endswith(EACH)
+    energy = _one(stated[: -len(EACH)] if each else stated, ENERGY, name)
     length = _one(said.get("length", "Angstrom"), LENGTH, name)
     if "forces" not in said:
         if energy in ("Hartree", "Rydberg"):
@@ -88,11 +98,13 @@ def parse_units(text: str, name: str = "--units") -> Units:
     sign, top = (-1, said["forces"][1:]) if said["forces"].startswith("-") else (1, said["forces"])
     above, _, below = top.rpartition("/")
     above, below = _one(above, ENERGY, name), _one(below, LENGTH, name)
-    stress = _one(said["stress"], STRESS, name) if "stress" in said else None
-    full = f"energy={energy},forces={'-' * (sign < 0)}{above}/{below},length={length}"
+    turned, bare = (-1, said["stress"][1:]) if said.get("stress", "").startswith("-") else (1, said.get("stress", ""))
+    stress = _one(bare, STRESS, name) if bare else None
+    full = f"energy={energy}{EACH * each},forces={'-' * (sign < 0)}{above}/{below},length={length}"
     return Units(
         ENERGY[energy], sign * ENERGY[above] / LENGTH[below], LENGTH[length],
-        None if stress is None else STRESS[stress], full + (f",stress={stress}" if stress else ""),
+        None if stress is None else turned * STRESS[stress],
+        full + (f",stress={'-' * (turned < 0)}{stress}" if stress else ""), each,
     )  # fmt: skip
 
 
@@ -112,7 +124,10 @@ def judge(frames: Frames, temperature: Sequence[float] | None) -> list[Finding]:
         if not any(f.level != "note" for f in told):  # neighbours in time may lie farther apart than others
             told += work(frames, "data", near_pairs(frames))
         found += told
-    return found + _strangers(frames) + _energies_of_strangers(frames)
+    odd = oddities(frames)
+    if any(f.check == "per_atom" for f in odd):  # says what the plain check saw
+        found = [f for f in found if f.check != "work"]
+    return found + odd + _strangers(frames) + _energies_of_strangers(frames)
 
 
 def _energies_of_strangers(frames: Frames) -> list[Finding]:
@@ -159,10 +174,14 @@ def proposals(frames: Frames, temperature: Sequence[float] | None, used: Units) 
     for units in _usual():
         if units.text.split(",stress")[0] == used.text.split(",stress")[0]:
             continue
-        there = scaled(frames, units.energy / used.energy, units.forces / used.forces, units.length / used.length)
+        atoms = frames.n_atoms.astype(float)
+        energy = units.of_whole(1.0, atoms) / used.of_whole(1.0, atoms)
+        there = scaled(frames, energy, units.forces / used.forces, units.length / used.length)
         levels = [f.level for f in judge(there, temperature)]
         if "error" not in levels and "ok" in levels:
             found.append((levels.count("warning"), units.text))
+    if any(f.check == "per_atom" for f in judge(frames, temperature)):
+        found = [(doubts, text) for doubts, text in found if EACH + "," in text] or found
     least = min((doubts for doubts, _ in found), default=0)
     return [text for doubts, text in found if doubts == least]
 
@@ -173,12 +192,14 @@ def _usual() -> Iterator[Units]:
              ("meV", "meV/Angstrom"),
              ("Hartree", "Hartree/Angstrom"), ("eV", "eV/Bohr"), ("eV", "Hartree/Bohr"), ("eV", "kcal/mol/Angstrom"),
              ("Hartree", "eV/Angstrom"), ("kcal/mol", "eV/Angstrom"), ("eV", "-eV/Angstrom"),
-             ("Hartree", "-Hartree/Bohr"), ("kcal/mol", "-kcal/mol/Angstrom")]  # fmt: skip
+             ("Hartree", "-Hartree/Bohr"), ("kcal/mol", "-kcal/mol/Angstrom"), ("eV/atom", "eV/Angstrom"),
+             ("meV/atom", "eV/Angstrom"), ("Hartree/atom", "Hartree/Bohr"),
+             ("kcal/mol/atom", "kcal/mol/Angstrom")]  # fmt: skip
     for length, (energy, forces) in itertools.product(LENGTH, pairs):
         yield parse_units(f"energy={energy},forces={forces},length={length}")
 
 
-def scaled(frames: Frames, energy: float, forces: float, length: float) -> Frames:
+def scaled(frames: Frames, energy: float | np.ndarray, forces: float, length: float) -> Frames:
     """The same structures with other labels and lengths."""
     import copy
 

@@ -165,4 +165,4 @@ def write_hills(path: str | os.PathLike, hills: np.ndarray, *, periodic: Sequenc
     for name in variables if periodic is None else periodic:
         lines += [f"#! SET min_{name} -pi", f"#! SET max_{name} pi"]
     lines += [" ".join(f"{x:22.16g}" for x in row) for row in hills.tolist()]
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(Path(path), "\n".join(lines) + "\n")

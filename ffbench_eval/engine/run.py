@@ -43,6 +43,7 @@ from .system import (
     kinetic_temperature,
 )
 from .trajectory import Recorder
+from .turns import wait_for
 from .units import FS
 from .watch import ENERGY, STEP, TEMPERATURE, Limits, Watch, new_watch, reason_texts, watched_step
 
@@ -64,7 +65,7 @@ def simulate(
     folder: Path,
     *,
     seed: int,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda _: None,
     compile: str = "auto",
     identity: str | None = None,
 ) -> Outcome:
@@ -176,7 +177,7 @@ class Run:
         return self.chunk(state, watch, step, 1)
 
     def chunk(
-        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda step, made: None
+        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda *_: None
     ) -> tuple[State, Watch]:
         """``n`` steps of all replicas from step ``first`` on; ``keep`` gets the state after each, as a function."""
         if self.form.steps is not None:
@@ -258,6 +259,7 @@ class Run:
         while step < total and alive.any():
             n = self.until_next_event(step)
             state, watch = self.chunk(state, watch, step, n, keep)
+            wait_for(system.masses.device)
             step += n
             if self.form.steps is not None and (step % CHECKPOINT_STEPS == 0 or step == total):
                 check_on_the_way(self, state, watch, step)

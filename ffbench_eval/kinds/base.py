@@ -177,6 +177,7 @@ class Kind:
       ``compiled``: the option ``compile`` changes its results; ``timed``: no rerun repeats its numbers.
     - ``frames``: members are single frames, reported as runs of equal states; ``learned``: values come from networks
       trained anew, which agree within their intervals; ``small_plots``: its curves are many and alike.
+    - ``subject``: the property of a model that it speaks of, one or two words (its name if absent).
     - ``weight``: of its tasks in the board's overall score; ``needs_theory``: ``theory``, where a task's parameters
       decide it; ``other_theory``: from a metric and the parameters to why only models of the data's theory have a
       place in it.
@@ -210,6 +211,11 @@ class Kind:
     leads: tuple[str, ...] = ()
     sampled: bool = True
     own_baseline: bool = False
+    subject: str = ""
+
+    @property
+    def about_what(self) -> str:
+        return self.subject or self.name.replace("_", " ")
 
     @property
     def given(self) -> bool:

@@ -147,13 +147,13 @@ class Child:
             self.end()
         self.process = self.pipe = self.end = None
 
-    def ask(self, message: dict[str, Any], progress: Callable[[float], None] = lambda done: None) -> Any:
+    def ask(self, message: dict[str, Any], progress: Callable[[float], None] = lambda _: None) -> Any:
         if self.process is None:
             self.start()
         message["deterministic"] = torch.are_deterministic_algorithms_enabled()
         return self._exchange(message, "a call", progress)
 
-    def _exchange(self, message: Any, during: str, progress: Callable[[float], None] = lambda done: None) -> Any:
+    def _exchange(self, message: Any, during: str, progress: Callable[[float], None] = lambda _: None) -> Any:
         assert self.pipe is not None
         limit = call_limit()
         try:
@@ -288,7 +288,8 @@ def serve(pipe: Connection) -> None:
             model = models[message["name"]]
             if message["member"] is not None:
                 model = members_of(model)[message["member"]]
-            batch = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in message["batch"].items()}
+            sent = message["batch"].items()
+            batch: dict[str, Any] = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in sent}
             out = model(AtomsBatch(**batch))
             answer: dict[str, Any] = {
                 "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}

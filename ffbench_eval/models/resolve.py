@@ -42,6 +42,7 @@ def resolve(model: Any, isolate: bool | None = None) -> tuple[Models, str]:
     if isinstance(model, str):
         from .isolated import isolated, provider_of
 
+        model = as_spec(model)
         if isolate or (isolate is None and provider_of(model) is not None):
             return isolated(model), model
         spec, model = model, _from_spec(model)
@@ -54,6 +55,26 @@ def resolve(model: Any, isolate: bool | None = None) -> tuple[Models, str]:
             raise ValueError("model: an empty mapping; it must hold a model per data set")
         return {str(k): _one(v, f" for {k!r}") for k, v in model.items()}, spec
     return _one(model), spec
+
+
+def as_spec(text: str) -> str:
+    """A spec; names that `ffbench models` prints, and checkpoints, are of ``reference_models``.
+
+    >>> as_spec("painn@ethanol_gfn2"), as_spec("runs/painn/best.safetensors"), as_spec("my_model.py:load")
+    ('reference_models:painn@ethanol_gfn2', 'reference_models:runs/painn/best.safetensors', 'my_model.py:load')
+    """
+    if text.endswith(".safetensors") and not text.startswith("reference_models:"):
+        return f"reference_models:{text}"
+    place = text.partition(":")[0]
+    if place.endswith(".py") or "/" in place or "." in place:
+        return text
+    from reference_models import list_models
+    from reference_models.providers import published
+
+    shipped = list_models()
+    ours = {*shipped, *(name.partition("@")[0] for name in shipped), *published()}
+    named = text in ours or text.replace(":", "-") in ours
+    return f"reference_models:{text}" if named else text
 
 
 def _one(model: Any, which: str = "", made: bool = False) -> ForceField:

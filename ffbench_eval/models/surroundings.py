@@ -53,7 +53,7 @@ def limited(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def late(number: int, frame: Any) -> None:
+    def late(_number: int, _frame: Any) -> None:
         raise CallTooLong(
             f"a call did not come back within {seconds:g} s; if it only needs more time, set FFBENCH_CALL_LIMIT_S"
         )

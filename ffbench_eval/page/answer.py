@@ -93,6 +93,8 @@ def _by_numbers(task: TaskReport, theory: str) -> Answer:
     if metric.trivial is None or metric.value is None:
         return Answer("measured", "none", name)
     nothing = spec.nothing if spec else "nothing"
+    if metric.better == "lower" and metric.trivial == 0:  # forces that vanish by symmetry: nothing is asked
+        return Answer(f"cannot tell: {nothing} is exact here", "none", name)
     worse = metric.value >= metric.trivial if metric.better == "lower" else metric.value <= metric.trivial
     if worse:
         return Answer(f"no better than {nothing}", "bad", name)

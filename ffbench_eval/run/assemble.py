@@ -132,6 +132,6 @@ def known_cards(planned: Sequence[Planned], models: model_room.Models, spec: str
     return cards
 
 
-def run_lengths(status: list[str]) -> list[str]:
+def run_lengths(status: list[Status]) -> list[Status]:
     """Hundreds of equal frame states are one: a chunk is ``ok`` unless a frame is not."""
     return [s for s in dict.fromkeys(status) if s != "ok"] or ["ok"]

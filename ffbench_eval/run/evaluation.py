@@ -15,7 +15,7 @@ from ..models.identity import Known
 from ..report import Report
 from ..stderr import tell
 from ..suite import Suite, load_suite
-from . import doors, shards
+from . import doors, shards, streams
 from .assemble import assemble
 from .claim import claimed, met_in
 from .cost import announce, estimate
@@ -108,13 +108,7 @@ def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, 
 
 
 def _write_pages(report: Report, planned: Sequence[Planned], results: dict[str, Result], run: Path) -> None:
-    """The page and the files of kinds. The numbers are safe by now: what fails here is told and costs only itself."""
-    try:
-        report.to_html(run / "report.html")
-    except Exception as error:
-        tell(
-            f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
-        )
+    """The files of kinds, then the page, which links to them. The numbers are safe by now: what fails is told."""
     for p in ready(planned):
         if report.tasks[p.task.name].metrics:
             finished = [results[u.address] for u in p.units if u.address in results]
@@ -122,6 +116,12 @@ def _write_pages(report: Report, planned: Sequence[Planned], results: dict[str, 
                 p.task.kind.write_files(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
             except Exception as error:
                 tell(f"files of task {p.task.name} could not be written ({type(error).__name__}: {error})")
+    try:
+        report.to_html(run / "report.html")
+    except Exception as error:
+        tell(
+            f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
+        )
 
 
 def _execute(
@@ -171,6 +171,8 @@ def _execute(
 
             run_side_by_side(waiting, run, workers, compile, bars, note)
         else:
+            beside, waiting = streams.parted(waiting)
+            streams.run_in_turns(beside, run, compile, bars, note)
             for p, unit in waiting:
                 move = functools.partial(bars.update, p, unit)
                 note(p, unit, run_unit(unit, p.data, p.model, run, move, compile))

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def run_unit(
     data: Any,
     model: ForceField,
     run: Path,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda _: None,
     compile: str = "auto",
 ) -> Result:
     """Run a unit in ``<folder>.part`` and rename it when it is complete.
@@ -51,7 +51,7 @@ def run_unit(
         return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
 
     try:
-        out = _outcome(unit, part, kind.count_members(unit.inputs), work)
+        out = _outcome(part, kind.count_members(unit.inputs), work)
     finally:
         clock.note(now=True)
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
@@ -83,16 +83,16 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
     return save_result(Result(**record), result.folder)
 
 
-def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> Mapping[str, Any]:
+def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
     from ..engine.checkpoint import OtherSimulation
     from ..engine.trajectory import Damaged
 
     inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
     try:
-        return kind.module.run_unit(*inputs)
+        return dict(kind.module.run_unit(*inputs))
     except (OtherSimulation, Damaged):  # of an older engine, an answer that moved within the tolerance, a torn file
         _emptied(part)
-        return kind.module.run_unit(*inputs)
+        return dict(kind.module.run_unit(*inputs))
 
 
 def _work_there(unit: Unit, model: ForceField, part: Path, progress, compile: str) -> tuple[dict, bool] | None:
@@ -128,11 +128,11 @@ def unit_here(model: ForceField, progress, unit: Unit, part: Path, compile: str)
         done.append(dict(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile)))
         return done[0]
 
-    out = _outcome(unit, part, kind.count_members(unit.inputs), work)
+    out = _outcome(part, kind.count_members(unit.inputs), work)
     return out, bool(done)
 
 
-def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _outcome(part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from ..engine.compiled import CannotCompile
     from ..engine.memory import OutOfMemory
     from ..models.tracebacks import full_traceback

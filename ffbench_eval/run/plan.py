@@ -108,6 +108,11 @@ def plan(
             planned.append(_plan_task(task, models, seed, asked, device, compile))
         except NotBuilt as error:
             planned.append(_absent(task, error))
+        except ValueError as error:
+            said = str(error)
+            if type(error) is not ValueError or task.name in said or said.startswith("model"):
+                raise  # it says what is meant
+            raise ValueError(f"task {task.name!r} of suite {suite.name}: {said}") from error
     absent = [p for p in planned if isinstance(p, Absent)]
     if absent and len(absent) == len(planned):
         raise ValueError(f"suite {suite.name}: no data set of it is on this machine: {absent[0].why}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ffbench_data.atomic import PART, read_object, write_text
 
+from ..report import Status
 from ..suite import Task
 
 RETRIED = {"harness_error", "out_of_memory"}  # a finished unit with only these is run again on resume
@@ -37,7 +38,7 @@ class Result:
     ``seal`` of it all."""
 
     folder: Path
-    status: list[str]
+    status: list[Status]
     detail: list[str]
     wall_s: float
     force_calls: int

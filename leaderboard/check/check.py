@@ -98,7 +98,7 @@ def _check(path: Path, name: str, entries: Path, suites: Path, others: Any) -> l
     lock = load_lock(entry.report.suite, entry.report.suite_version, suites) if _plain(entry) else None
     number: Counter[str] = Counter()
     with np.errstate(all="ignore"):  # absurd numbers are findings, not warnings of numpy
-        for one in _all(entry, name, path, entries, lock, others):
+        for one in _all(entry, name, lock, others):
             number[one.level] += 1
             if number[one.level] <= MAX_SHOWN:
                 found.append(replace(one, file=name, message=one.message[:500]))
@@ -122,8 +122,8 @@ def _plain(entry: Entry) -> bool:
     return bool(re.fullmatch(SLUG, entry.report.suite) and re.fullmatch(SLUG, entry.report.suite_version))
 
 
-def _all(entry: Entry, name: str, path: Path, entries: Path, lock, others) -> Iterator[Finding]:
-    yield from _path(entry, name, path, entries)
+def _all(entry: Entry, name: str, lock, others) -> Iterator[Finding]:
+    yield from _path(entry, name)
     yield from _hashes(entry)
     yield from _about(entry)
     yield from _command(entry, lock)
@@ -150,7 +150,7 @@ def _warning(path: str, message: str, fix: str) -> Finding:
     return Finding("warning", "", path, message, fix)
 
 
-def _path(entry: Entry, name: str, path: Path, entries: Path) -> Iterator[Finding]:
+def _path(entry: Entry, name: str) -> Iterator[Finding]:
     match = GRAMMAR.match(name)
     if match is None:
         yield _error("$", "lies at no place of an entry", f"put it at {entry.key}.json below leaderboard/entries")
@@ -221,7 +221,7 @@ def _command(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
 def _machine(entry: Entry) -> Iterator[Finding]:
     """Times, counts and words that pages calculate with and show."""
     report, env = entry.report, entry.report.environment
-    limits = [
+    limits: list[tuple[str, float, float, float]] = [
         ("$.report.wall_s", report.wall_s, 0, MAX_SECONDS),
         ("$.report.seed", report.seed, -(2**63), 2**63),
         ("$.report.environment.cores", env.cores, 1, 10**6),

@@ -37,7 +37,7 @@ def simulate(made, wanted, folder, model):
     for k, inputs in enumerate(molecular_dynamics.plan(wanted, made, 0)):
         home = folder / str(k)
         home.mkdir()
-        out = molecular_dynamics.run_unit(wanted, inputs, made, model, home, lambda done: None, "off")
+        out = molecular_dynamics.run_unit(wanted, inputs, made, model, home, lambda _: None, "off")
         values = {k: v for k, v in out.items() if k not in ("status", "detail")}
         results.append(Result(home, out["status"], out["detail"], 0.0, 0, values))
     return results, molecular_dynamics.score(wanted, results, made)[0]
@@ -191,7 +191,7 @@ def test_smooth_is_nothing_without_forces(tmp_path):
     for k, inputs in enumerate(bsct.plan(wanted, made, 0)):
         home = tmp_path / str(k)
         home.mkdir()
-        out = bsct.run_unit(wanted, inputs, made, no_forces(), home, lambda done: None)
+        out = bsct.run_unit(wanted, inputs, made, no_forces(), home, lambda _: None)
         results.append(Result(home, out["status"], out["detail"], 0.0, 0, {"scans": out["scans"]}))
     metrics, _ = bsct.score(wanted, results, made)
     assert metrics["spurious_extrema"].value == 0

@@ -125,7 +125,7 @@ def test_random_numbers_do_not_depend_on_the_division(tmp_path):
     (tmp_path / "alone").mkdir()
     results, _ = simulate(made, hot, tmp_path / "all", no_forces())
     inputs = molecular_dynamics.plan(hot, made, 0)[-1]
-    molecular_dynamics.run_unit(hot, inputs, made, no_forces(), tmp_path / "alone", lambda done: None, "off")
+    molecular_dynamics.run_unit(hot, inputs, made, no_forces(), tmp_path / "alone", lambda _: None, "off")
     first, second = read_trajectories(results[-1].folder), read_trajectories(tmp_path / "alone")
     assert all(np.array_equal(a.positions, b.positions) for a, b in zip(first, second))
 

@@ -61,6 +61,17 @@ def test_commands_run_and_say_where(tmp_path, capsys):
     path = put(json.loads((ENTRIES / "ffbench__painn/1/mini.json").read_text()), entries)  # today's lock and entry
     assert command("leaderboard", "check", "--entries", entries) == 0
     assert "1 entry, 0 errors" in capsys.readouterr().out
+    assert command("leaderboard", "check", "--entries", entries) == 0
+    quiet = capsys.readouterr()
+    assert command("leaderboard", "check", "--entries", entries, "--warnings") == 0
+    told = capsys.readouterr()
+    assert "warning: " not in quiet.out + quiet.err  # counted, and not the submitter's to read
+    assert (told.out + told.err).count("warning: ") >= 1
+    assert command("leaderboard", "check", path, "--entries", entries) == 0
+    mine = capsys.readouterr()
+    assert "warning: " in mine.out + mine.err  # of a named entry always
+    assert command("export", "hub", entries / "none.json") == 2
+    assert "none.json is no file" in capsys.readouterr().err
     assert command("leaderboard", "build", "--entries", entries, "--out", tmp_path / "site") == 0
     assert command("export", "hub", path, "--out", tmp_path / "hub") == 0
     assert (tmp_path / "hub/.eval_results/ffbench.yaml").exists()

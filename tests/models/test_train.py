@@ -24,7 +24,7 @@ def frames():
 
 def fit(folder, frames, steps, callbacks=()):
     recipe = Recipe(minutes=5, batch=4, validate_every=100, max_steps=steps)
-    return train("painn", SMALL, *frames, folder=folder, recipe=recipe, callbacks=callbacks, log=lambda line: None)
+    return train("painn", SMALL, *frames, folder=folder, recipe=recipe, callbacks=callbacks, log=lambda _: None)
 
 
 def forces(model, frames):

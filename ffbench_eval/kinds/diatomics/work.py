@@ -51,7 +51,8 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     x = np.zeros((len(GRID), 2, 3))
     x[:, 1, 0] = GRID
     out = predict(model, [(s.numbers, where) for s in chosen for where in (x, s.positions)], progress=progress)
-    state, kept = dict.fromkeys(inputs["dimers"], "unsupported"), {}
+    state: dict[str, str] = dict.fromkeys(inputs["dimers"], "unsupported")
+    kept: dict[str, Any] = {}
     for at, (e, f) in enumerate(zip(out.energy, out.forces)):
         scan = chosen[at // 2]
         answer = kept[f"{scan.name} {at % 2}"] = np.column_stack([e, f.reshape(-1, 6)])

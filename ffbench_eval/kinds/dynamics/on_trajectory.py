@@ -7,6 +7,7 @@ itself goes. Its growth before a failure shows when trust was lost (PROTOCOLS: t
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def label_sample(
         columns["f"].append(forces)
         columns["f_ref"].append(wanted)
     if columns["time"]:
-        np.savez_compressed(folder / FILE, **{k: np.concatenate(v) for k, v in columns.items()})
+        whole: dict[str, Any] = {k: np.concatenate(v) for k, v in columns.items()}
+        np.savez_compressed(folder / FILE, **whole)
     return "", [notes[b] for b in sorted(notes)]
 
 

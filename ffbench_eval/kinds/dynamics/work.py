@@ -393,13 +393,13 @@ def _stability(failed: list[bool], ends: list[float], rules: list[Criterion], le
         why = next(c.absent for c, u in zip(rules, unknown) if u)
         share = [None if u else float(not f) for u, f in zip(unknown, failed)]
         time = [None if u else float(end) for u, end in zip(unknown, ends)]
-        about = {"value": None, "better": "higher", "not_scored": why}
+        about: dict[str, Any] = {"value": None, "better": "higher", "not_scored": why}
         return {
             "stable_fraction": Metric(unit="1", values=share, **about),
             "stable_time": Metric(unit="ps", values=time, aggregate="restricted_mean", **about),
         }
     metrics = {
-        "stable_fraction": stable_fraction(failed, ends, length_ps),
+        "stable_fraction": stable_fraction(failed),
         "stable_time": stable_time(failed, ends, length_ps),
     }
     notes = list(dict.fromkeys(c.note for c in rules if c.note))

@@ -124,7 +124,7 @@ def after(task, data, model, folder, values) -> dict[str, Any] | None:
     """The whole of it again, once the package of a reference that was missing is there."""
     if "needs " not in values.get("no_reference", "") or lacks(task):
         return None
-    made = run_unit(task, {"molecules": [values["molecule"]]}, data, model, folder, lambda done: None)
+    made = run_unit(task, {"molecules": [values["molecule"]]}, data, model, folder, lambda _: None)
     kept = {k: v for k, v in made.items() if k not in ("status", "detail", "force_calls")}
     return {"no_reference": "", **kept}
 

@@ -177,7 +177,7 @@ class Ask:
             energy, forces = (v.detach().cpu().double().numpy() for v in (out.energy, out.forces))
             return energy, forces.reshape(b, n, 3)
 
-        def failed(row, error):
+        def failed(_row, error):
             self.raised.append(error.line)
             return np.full(1, np.nan), np.full((1, n, 3), np.nan)
 
@@ -515,7 +515,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     for name in (n for n in spec if n in names):
         values = [found[k]["checks"].get(name) if k in found else None for k in rows_of(task.parameters, data)]
         known = [v for v in values if v is not None]
-        about = {"unit": spec[name].unit, "better": spec[name].better, "values": values}
+        about: dict[str, Any] = {"unit": spec[name].unit, "better": spec[name].better, "values": values}
         if not known:
             why = next((v["skipped"][name] for v in structures if name in v["skipped"]), "no finite answer")
             metrics[name] = Metric(value=None, not_scored=why, **about)

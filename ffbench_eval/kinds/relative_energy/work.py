@@ -120,7 +120,9 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     metrics = _errors(found, reference, asked, np.array(groups(task, data)), int(lost.sum()))
     mine = metrics["relative_energy_mae"]
     floor, trivial = _anchor(facts)
-    score = normalised_score(mine.value, floor.median, trivial) if asked.all() else None
+    score = None
+    if asked.all() and mine.value is not None:
+        score = normalised_score(mine.value, floor.median, trivial)
     metrics["relative_energy_mae"] = mine.model_copy(update={"floor": floor, "trivial": trivial, "score": score})
     metrics |= _order(found, reference, asked, facts) | _minima(found, reference, asked, facts)
     if not asked.all():
@@ -145,7 +147,7 @@ def _errors(found, reference, asked, parents, lost: int) -> dict[str, Metric]:
     note = f"; {lost} reactions without an answer count as no difference" if lost else ""
     rows = np.flatnonzero(asked)
     signed, size, owner = (found - reference)[rows], np.abs(reference[rows]), parents[rows]
-    value = {
+    value: dict[str, tuple[float, np.ndarray, Better]] = {
         "relative_energy_mae": (relative_energy_mae(found[rows], reference[rows]), np.abs(signed), "lower"),
         "relative_energy_bias": (relative_energy_bias(found[rows], reference[rows]), signed, "neither"),
         "no_difference_mae": (no_difference_mae(reference[rows]), size, "neither"),
@@ -211,7 +213,7 @@ def _order(found, reference, asked, facts) -> dict[str, Metric]:
             uncertainty=Interval.of(interval, note, "student"),
             n=len(rho),
             better="higher",
-            values=rho,
+            values=list(rho),
         )
     }
 
@@ -237,7 +239,7 @@ def _minima(found, reference, asked, facts) -> dict[str, Metric]:
     for column, (name, unit) in enumerate((("minimum_position_error", "1"), ("minimum_depth_error", "kcal/mol"))):
         if len(whole):
             x = np.array(off)[:, column]
-            about = {"better": "lower", "place": whole, "of": len(lines), "unit": unit}
+            about: dict[str, Any] = {"better": "lower", "place": whole, "of": len(lines), "unit": unit}
             out[name] = over_parents(float(x.mean()), x, parents, **about)
     return out
 

@@ -26,13 +26,14 @@ from . import facts as allowed
 from . import order, parts
 from .images import Source, open_source
 from .labelled import Reader
+from .oddities import TOLD
 from .options import Options
 from .rows import Rows, stage
 from .units import HARD, Units, judge, parse_units, proposals
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 VALIDATION = "validation.json"
-RULES = 2  # raised when the same files give another data set
+RULES = 3  # raised when the same files give another data set
 UNSTATED = "not stated"
 SIZES = ("force_size", "energy_spread")  # of thermal frames; frames need not be thermal
 
@@ -43,7 +44,7 @@ def add(
     options: Options | None = None,
     *,
     out: str | Path | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Path:
     """Seal ``files`` as the data set ``out/name`` and return that folder (``out``: the user's cache, where
     `load_frames` looks). The same files with the same options are not read again; others become its next version.
@@ -186,20 +187,20 @@ def _judged(sample, kelvin, reader: Reader, sources, options: Options) -> list[F
     if any(f.check == "bond_stiffness" and f.level == "ok" for f in found):
         errors = [f for f in errors if f.check not in SIZES]
     units = reader.units
-    doubts = [f for f in found if f.check == "belonging" and f.level == "warning"]  # not asked again of the splits
+    told = [f for f in found if f.check in TOLD or (f.check == "belonging" and f.level == "warning")]
     if not errors:
-        return doubts
+        return told
     said = f"{sources[0].name}: {errors[0].message.rstrip('?')}"
     fits = proposals(sample, heat, units)
     if options.units and not any(f.check in HARD for f in errors):
-        return doubts
-    told = f"{said}: read as {units.text}, that cannot be"
+        return told
+    wrong = f"{said}: read as {units.text}, that cannot be"
     if fits:
-        raise ValueError(f"{told}; what fits is --units {' or --units '.join(fits[:3])}")
+        raise ValueError(f"{wrong}; what fits is --units {' or --units '.join(fits[:3])}")
     if options.units:
-        raise ValueError(f"{told}, and no usual units fit: are forces and energies those of these frames?")
+        raise ValueError(f"{wrong}, and no usual units fit: are forces and energies those of these frames?")
     raise ValueError(
-        f"{told}, and no usual units fit: check that energies and forces belong to these frames; if all is right, say "
+        f"{wrong}, and no usual units fit: check that energies and forces belong to these frames; if all is right, say "
         f"--units {units.text}"
     )
 
