@@ -217,6 +217,6 @@ def test_energies_of_other_frames_are_doubted():
 
 
 def test_where_neighbours_in_time_lie_too_far_apart_the_nearest_frames_tell_the_units():
-    """Energies per atom beside forces: every size is possible, their differences are a ninth of the work."""
-    found = judge(real(energy=real().energy / 9), (500, 500))
+    """Energies a fifth of their size: any size is possible, but their differences are a fifth of the forces' work."""
+    found = judge(real(energy=real().energy / 5), (500, 500))
     assert "work" in [f.check for f in found if f.level == "error"]
