@@ -711,3 +711,9 @@ def test_no_more_cases_are_counted_than_the_task_has_also_where_some_failed(tmp_
 
     found = [f.path for f in errors(findings(changed(forged), tmp_path))]
     assert "$.report.tasks.ethanol_selective.metrics.prevalence.test.n" in found
+
+
+@pytest.mark.parametrize(("values", "said"), [([0.0, 0.0], False), ([1.0, 1.0], True), ([0.0, 0.7312, 0.7312], True)])
+def test_equal_samples_are_looked_at_but_for_those_of_nothing(values, said):
+    m = Metric(value=values[-1], unit="eV/Å", values=values, n=len(values))
+    assert any("all agree" in f.message for f in _physics("$", "force_mae", m)) == said
