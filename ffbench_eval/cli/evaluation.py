@@ -130,8 +130,7 @@ def plan(
     machines: Annotated[str, typer.Option(help="what N machines take, or NxGPU: such as 8 or 4x8")] = "",
     env: Annotated[str, typer.Option(help="the model's Python environment, as for evaluate")] = "",
 ) -> None:
-    """Print the tasks and units of a suite, or of your own data, with a cost estimate for this model and machine, or for
-    many like it."""
+    """Print the tasks and units of a suite, or of your own data, with a cost estimate for this machine or many."""
     from ..run.scaling import parse
 
     said = {"theory": theory, "temperature": temperature, "time_step": time_step, "split": split, "units": units,
