@@ -44,6 +44,7 @@ ROOMS = {
         "leaderboard/check/check.py": [BOARD.format("check"), "-k", "not thousand and not every_selective"],
     },
     "kinds": {
+        "ffbench_eval/kinds/*/__init__.py": [EVALUATOR.format(n) for n in ("intervals", "kinds")],
         "ffbench_eval/kinds/accuracy/*.py": [EVALUATOR.format(n) for n in ("accuracy_metrics", "alignment")],
         "ffbench_eval/kinds/bsct/*.py": [EVALUATOR.format("bsct")],
         "ffbench_eval/kinds/dynamics/*.py": [

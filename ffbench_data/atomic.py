@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,8 @@ PART = ".part"  # how the name of an unfinished file ends; a killed process may 
 def replacing(path: str | Path) -> Iterator[Path]:
     """A path beside ``path`` to write to; it takes its place when the block ends well, and is removed otherwise.
 
-    The name holds the process, so that two that write the same file do not mix: the last one wins, whole.
+    The name is drawn, so that two that write the same file do not mix, on machines that share a disk too: the last one
+    wins, whole.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "numbers.txt"
@@ -26,7 +28,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ('1 2 3', ['numbers.txt'])
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PART}")
     try:
         yield part
         os.replace(part, path)

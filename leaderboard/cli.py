@@ -35,6 +35,8 @@ def submit(
     entries: Entries = HERE,
 ) -> None:
     """Check a finished run and write its entry and a model card skeleton: the pull request is these files."""
+    from ffbench_eval.run.storage import local
+
     from .entry.read import valid
     from .entry.schema import About
     from .entry.submit import make_entry
@@ -53,7 +55,7 @@ def submit(
     )
     entry = valid(
         lambda: make_entry(
-            run, org=org, model=model or None, version=version or None, about=about, archive_url=archive_url
+            local(run), org=org, model=model or None, version=version or None, about=about, archive_url=archive_url
         )
     )
     path, found = write(entry, entries)

@@ -187,7 +187,7 @@ def _judged(sample, kelvin, reader: Reader, sources, options: Options) -> list[F
     if any(f.check == "bond_stiffness" and f.level == "ok" for f in found):
         errors = [f for f in errors if f.check not in SIZES]
     units = reader.units
-    told = [f for f in found if f.check in TOLD]
+    told = [f for f in found if f.check in TOLD or (f.check == "belonging" and f.level == "warning")]
     if not errors:
         return told
     said = f"{sources[0].name}: {errors[0].message.rstrip('?')}"

@@ -21,9 +21,13 @@ def evaluate(
         list[str] | None, typer.Option(help="your own data instead: a file (repeatable), a data set or its folder")
     ] = None,
     task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
-    out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<model>-<suite>]")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="run folder, or an fsspec URL of one [default: runs/<model>-<suite>]")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
-    workers: Annotated[int, typer.Option(help="worker processes")] = 0,
+    workers: Annotated[int, typer.Option(help="worker processes; with --cluster, of its jobs")] = 0,
+    scheduler: Annotated[str, typer.Option(help="a running Dask scheduler: tcp://host:port or its JSON file")] = "",
+    cluster: Annotated[str, typer.Option(help="ask for --workers there: slurm, pbs, k8s (Dask's own files)")] = "",
     seed: Annotated[int, typer.Option(help="seed of the run")] = 0,
     compile: Annotated[str, typer.Option(help="compile the MD step: auto, off or require")] = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="throw away what the run folder holds")] = False,
@@ -31,6 +35,7 @@ def evaluate(
     isolate: Annotated[
         bool | None, typer.Option(help="the model in its own process [default: other people's packages]")
     ] = None,
+    env: Annotated[str, typer.Option(help="the model's Python environment: a name (see docs) or an interpreter")] = "",
     shard: Annotated[str, typer.Option(help="run only this part of the units: PART/PARTS, such as 2/8")] = "",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="on a GPU: the same sums in every run, slower")
@@ -55,7 +60,7 @@ def evaluate(
             "reference": reference}  # fmt: skip
     chosen = _chosen_suite(suite, data, task, said)
     if dry_run:
-        _plan(model, chosen, task, seed)
+        _plan(model, chosen, task, seed, env=env)
         return
     report = evaluation.evaluate(
         model,
@@ -70,10 +75,14 @@ def evaluate(
         isolate=isolate,
         deterministic=deterministic,
         shard=shard,
+        scheduler=scheduler,
+        cluster=cluster,
+        env=env,
     )
     print_summary(report)
-    run = out or Path("runs") / f"{evaluation.slug(report.model.name)}-{report.suite}"
-    typer.echo(f"\nPage: {run / 'report.html'}. Every number: ffbench show {shlex.quote(str(run))} --all")
+    run: Any = out or Path("runs") / f"{evaluation.slug(report.model.name)}-{report.suite}"
+    page = f"{run.rstrip('/')}/report.html" if isinstance(run, str) else run / "report.html"
+    typer.echo(f"\nPage: {page}. Every number: ffbench show {shlex.quote(str(run))} --all")
 
 
 def _chosen_suite(suite: str | None, data: list[str] | None, task: list[str] | None, said: dict[str, Any]) -> Any:
@@ -103,14 +112,34 @@ def _chosen_suite(suite: str | None, data: list[str] | None, task: list[str] | N
 
 def plan(
     model: Annotated[str, typer.Argument(help="as for evaluate")],
-    suite: Annotated[str, typer.Option(help="suite name or YAML file")] = "mini",
+    suite: Annotated[str | None, typer.Option(help="suite name or YAML file [default: mini]")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="your own data instead: a file (repeatable), a data set or its folder")
+    ] = None,
     task: Annotated[list[str] | None, typer.Option(help="only this task (repeatable)")] = None,
+    theory: OwnText = "",
+    temperature: OwnText = "",
+    time_step: Annotated[float | None, typer.Option(rich_help_panel=OWN, help="fs between frames")] = None,
+    split: OwnText = "auto",
+    energy_key: OwnText = "",
+    forces_key: OwnText = "",
+    units: OwnText = "",
+    cell: OwnText = "",
+    pbc: OwnText = "",
+    reference: OwnText = "",
+    machines: Annotated[str, typer.Option(help="what N machines take, or NxGPU: such as 8 or 4x8")] = "",
+    env: Annotated[str, typer.Option(help="the model's Python environment, as for evaluate")] = "",
 ) -> None:
-    """Print the tasks and units of a suite with a cost estimate for this model and machine."""
-    _plan(model, suite, task, 0)
+    """Print the tasks and units of a suite, or of your own data, with a cost estimate for this machine or many."""
+    from ..run.scaling import parse
+
+    said = {"theory": theory, "temperature": temperature, "time_step": time_step, "split": split, "units": units,
+            "energy_key": energy_key, "forces_key": forces_key, "cell": cell, "pbc": pbc,
+            "reference": reference}  # fmt: skip
+    _plan(model, _chosen_suite(suite, data, task, said), task, 0, parse(machines) if machines else 0, env)
 
 
-def _plan(model: str, suite: Any, task: list[str] | None, seed: int) -> None:
+def _plan(model: str, suite: Any, task: list[str] | None, seed: int, workers: int = 0, env: str = "") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -120,7 +149,7 @@ def _plan(model: str, suite: Any, task: list[str] | None, seed: int) -> None:
     from ..run.plan import Ready, oddities, plan, ready
     from ..suite import Suite, load_suite
 
-    chosen, spec = models.resolve(model)
+    chosen, spec = models.resolve(model, env=env)
     models.cards(chosen, spec)
     found = suite if isinstance(suite, Suite) else load_suite(suite, tasks=task)
     planned = plan(chosen, found, doors.seed(seed))
@@ -141,6 +170,31 @@ def _plan(model: str, suite: Any, task: list[str] | None, seed: int) -> None:
         console.print(f"Left out: {', '.join(names)}: {why}", markup=False)
     for line in oddities(planned):
         console.print(f"Warning: {line}", markup=False)
+    if workers:
+        _scaled(console, runs, workers)
+
+
+def _scaled(console: Any, runs: Any, workers: int) -> None:
+    """What the suite takes on many workers like this machine, and what keeps it from taking less."""
+    from rich.table import Table
+
+    from ..run.cost import duration
+    from ..run.scaling import bound, costs_of, table
+
+    costs = costs_of(runs)
+    if not costs:
+        console.print("No unit is left to run.")
+        return
+    columns = Table("workers", "about", "at work")
+    for row in table(list(costs.values()), workers):
+        columns.add_row(str(row.workers), duration(row.seconds), f"{100 * row.efficiency:.0f} %")
+    console.print(columns)
+    task, seconds, enough = bound(runs, costs)
+    console.print(
+        f"The longest unit, one of {task}, takes {duration(seconds)} (a trajectory is sequential in time); {enough} "
+        f"workers come within 5 % of that, more gain nothing.",
+        markup=False,
+    )
 
 
 def show(
@@ -153,7 +207,9 @@ def show(
     from ..page.summary import answers, print_summary
     from ..page.table import print_table
     from ..report import Report
+    from ..run.storage import local
 
+    run = local(run)
     if (run / "run.json").exists() and not (run / "report.json").exists():
         raise ValueError(f"{run} is unfinished: give the command that made it again, and it goes on where it was")
     report = Report.load(run)

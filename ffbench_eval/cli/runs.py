@@ -53,7 +53,9 @@ def merge(
     """Put the reports of one model's parts together: different tasks of a suite, or (--strict) shares of its units."""
     from ..report import Report
     from ..run.folder import merge as put_together
+    from ..run.storage import local
 
+    runs = [local(run) for run in runs]
     if strict:
         from ..run.shards import merge_shards
         from ..suite import load_suite
@@ -70,9 +72,10 @@ def merge(
 def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
     """Say what a run folder holds: finished and stopped units, and how their members ended."""
     from ..run.folder import status as look
+    from ..run.storage import local
     from ..words import duration
 
-    for task in look(run):
+    for task in look(local(run)):
         states = ", ".join(f"{count} {state}" for state, count in task.states.items())
         stopped = f", {task.stopped} stopped or running" if task.stopped else ""
         typer.echo(f"{task.task}: {task.finished} units done in {duration(task.seconds)}{stopped}; {states}")

@@ -32,6 +32,7 @@ def estimate(planned: Sequence[Planned], run: Path) -> None:
             seconds = 1.15 * calls * timed[key]
             if p.model.device.type == "cuda" and p.task.kind.compiled:
                 seconds = min(seconds, CAPTURE_S + CAPTURED * seconds)
+            p.costs[unit.address] = seconds
             p.seconds, p.longest = p.seconds + seconds, max(p.longest, seconds)
 
 

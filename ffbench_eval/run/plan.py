@@ -17,6 +17,7 @@ from ffbench_data.load import NotBuilt
 from ..models import resolve as model_room
 from ..models.coverage import lacking
 from ..models.identity import Identity, Known
+from ..models.isolated import Remote
 from ..report import DatasetUsed
 from ..suite import Suite, Task
 from . import environment as machine
@@ -35,6 +36,7 @@ class Ready:
     units: list[Unit]
     seconds: float = 0.0
     longest: float = 0.0  # unit of it, in seconds
+    costs: dict[str, float] = field(default_factory=dict)  # of every unit to run, in seconds, by address
     identities: dict[str, Identity] = field(default_factory=dict)  # who answers, by data set asked about
     common: str = ""  # of these the one that every run of this model asks about
     warnings: list[str] = field(default_factory=list)
@@ -181,6 +183,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
         made_by["compile"] = compile
     if torch.are_deterministic_algorithms_enabled() and made_by["device"] != "cpu":
         made_by["deterministic"] = "yes"
+    if isinstance(model.fn, Remote) and model.fn.env:
+        made_by["packages"] = json.dumps(model.fn.packages, sort_keys=True)  # others than ffbench runs with here
     rows = kind.plan(task, data, seed, model)
     content = data.used.content_sha256
     units = [make_unit(task, inputs, seed=seed, data=content, model="+".join(marks), **made_by) for inputs in rows]

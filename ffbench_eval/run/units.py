@@ -31,6 +31,10 @@ class Unit:
     def folder(self, run: Path) -> Path:
         return run / "units" / f"{self.task.name}-{self.address[:12]}"
 
+    def part(self, run: Path, attempt: str = "") -> Path:
+        """Where it is worked on until it is complete; each ``attempt`` of a worker, which may be cut off, has one."""
+        return self.folder(run).with_name(f"{self.folder(run).name}{attempt and '.'}{attempt}.part")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -74,7 +78,19 @@ def load_result(unit: Unit, run: Path) -> Result | None:
 
 def read_result(folder: Path, address: str) -> Result | None:
     """The same from the folder of a unit."""
-    return None if damage(folder) else _read(folder, address)
+    result = finished(folder, address)
+    return None if result is None or (result.status and set(result.status) <= RETRIED) else result
+
+
+def finished(folder: Path, address: str) -> Result | None:
+    """The result of a finished unit, however it ended; ``None`` if it is absent, damaged or of another address."""
+    if damage(folder):
+        return None
+    try:
+        result = Result(folder, **read_object(folder / "result.json"))
+    except (OSError, ValueError, TypeError):
+        return None
+    return result if result.address == address else None
 
 
 def damage(folder: Path) -> str:
@@ -113,15 +129,6 @@ def set_aside(unit: Unit, run: Path) -> list[str]:
     for path in more.values():
         path.rename(path.with_name(f".{path.name}"))
     return list(more)
-
-
-def _read(folder: Path, address: str) -> Result | None:
-    try:
-        result = Result(folder, **read_object(folder / "result.json"))
-    except (OSError, ValueError, TypeError):
-        return None
-    failed = bool(result.status) and set(result.status) <= RETRIED
-    return None if failed or result.address != address else result
 
 
 def save_result(result: Result, folder: Path) -> Result:

@@ -11,8 +11,8 @@ import reference_models
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate, from_ase
+from ffbench_eval.kinds.asking import Ask
 from ffbench_eval.kinds.frequencies import work
-from ffbench_eval.kinds.physicality.work import Ask
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.suite import load_suite
 from leaderboard.check.recompute import metric_faults, task_faults

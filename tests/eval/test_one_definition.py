@@ -1,6 +1,7 @@
 """What a report prints under a metric's name is the function of `ffbench_metrics` that its spec names, on what the run
 archived: files and labels in, one number out, without the evaluator's own code. Accuracy with lost frames:
-`test_accuracy_metrics`; all scores of selective classification: `test_selective_metrics`; g(r): below, on water."""
+`test_accuracy_metrics`; selective classification: `test_selective`; the other kinds: `test_one_definition_of_kinds`;
+g(r): below, on water."""
 
 from types import SimpleNamespace
 

@@ -212,6 +212,10 @@ def test_the_command_line_from_a_file_to_a_report(home, atoms, capsys):
     code, said = run("suite", "for", "mine.extxyz", "--temperature", "500")
     assert code == 0
     assert yaml.safe_load((home / "mine.yaml").read_text())["tasks"]["dynamics"]["temperature_K"] == 500
+    code, said = run("plan", "m.py:load", "--data", "mine.extxyz", "--temperature", "500", "--task", "errors")
+    assert code == 0
+    assert "Errors on unseen frames" in said.out
+    assert "no temperature" not in said.err
     for words, why in (
         (["--data", "mine.extxyz", "--suite", "mini"], "give one"), (["--temperature", "300"], "goes with --data FILE"),
         (["--data", "water"], "comes with ffbench"), (["--data", "nothing.xyz"], "no such file"),

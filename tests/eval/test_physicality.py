@@ -12,8 +12,9 @@ from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate
 from ffbench_eval.kinds import KINDS
+from ffbench_eval.kinds.asking import Ask
 from ffbench_eval.kinds.physicality import LIMITS, beyond, numbers
-from ffbench_eval.kinds.physicality.work import Ask, Parameters, plan, run_unit, score
+from ffbench_eval.kinds.physicality.work import Parameters, plan, run_unit, score
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.run.reproduce import compare
 from ffbench_eval.suite import load_suite

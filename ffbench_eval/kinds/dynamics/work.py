@@ -326,7 +326,8 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         found = [replace(t, **state) for t in read_trajectories(result.folder, replicas=len(result.status))]
         trajectories += found
         folders += [result.folder] * len(found)
-        ends += result.values["end_ps"]
+        values: Values = result.values
+        ends += values["end_ps"]
         failed += [s != "ok" for s in result.status]
         hills += _hills(result.folder, len(found))
     if not ends:

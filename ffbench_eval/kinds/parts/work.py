@@ -11,11 +11,11 @@ from ffbench_metrics import energy_mae, force_mae
 from ...report import Curve, Metric
 from ..accuracy import alignment
 from ..accuracy import work as whole
-from ..accuracy.work import Answers, Parameters, answers_of, calls, plan, plan_for_model, run_unit
+from ..accuracy.work import Answers, Parameters, Values, answers_of, calls, plan, plan_for_model, run_unit
 from ..dynamics.systems import formula
 from ..statistics import over_frames
 
-__all__ = ["Parameters", "calls", "plan", "plan_for_model", "run_unit", "score"]
+__all__ = ["Parameters", "Values", "calls", "plan", "plan_for_model", "run_unit", "score"]
 
 MOST = 20  # parts of one kind, those with most frames
 

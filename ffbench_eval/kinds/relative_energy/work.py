@@ -22,7 +22,7 @@ from ffbench_metrics import (
 
 from ...models.coverage import covered
 from ...report import Curve, Floor, Interval, Metric, axis, rounded
-from ..base import Better
+from ..base import Better, UnitValues
 from ..bsct.predict import predict
 from ..statistics import student
 
@@ -61,7 +61,11 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return systems, float(data.frames.n_atoms[_structures(inputs, data)].sum()) / (systems * TYPICAL)
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+class Values(UnitValues, total=False):
+    reactions: list[int]  # in the order of the states
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     """Total energies of all structures of reactions that the model covers as a whole."""
     terms, can = _terms(data), covered(model, data.frames)
     whole = [r for r in inputs["reactions"] if all(can[k] for _, k in terms[r])]
@@ -109,7 +113,8 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     for result in results:
         with np.load(result.folder / "energies.npz") as got:
             energy[got["rows"]] = got["energy"]
-        state |= dict(zip(result.values["reactions"], result.status))
+        values: Values = result.values
+        state |= dict(zip(values["reactions"], result.status))
     reference = np.array([r["reference"] for r in facts["reactions"]], float)
     found = reaction_energies(energy, _terms(data))
     asked = np.array([state.get(r, "not_run") not in ("unsupported", "not_run") for r in range(len(reference))])
