@@ -46,9 +46,11 @@ def typeset(text: str) -> Any:
 
     >>> str(typeset("-1.5e-3 < 2")), str(typeset(">= 300"))
     ('−1.5 × 10<sup>−3</sup> &lt; 2', '≥ 300')
+    >>> str(typeset("0.1 (-2 to 1e-06)"))
+    '0.1 (−2 to 1 × 10<sup>−6</sup>)'
     """
     from markupsafe import Markup, escape
 
     safe = str(escape(text)).replace("&gt;= ", "≥ ")
-    safe = re.sub(r"(?<![\w.])(\d[\d.]*)e(-?\d+)\b", r"\1 × 10<sup>\2</sup>", safe)
-    return Markup(re.sub(r"(^|[\s>])-(?=\d)", "\\1−", safe))
+    safe = re.sub(r"(?<![\w.])(\d[\d.]*)e(-?)\+?0*(\d+)\b", r"\1 × 10<sup>\2\3</sup>", safe)
+    return Markup(re.sub(r"(^|[\s>(])-(?=\d)", "\\1−", safe))

@@ -325,6 +325,7 @@ def _charts(task: TaskReport) -> list[tuple[str, Any]]:
 
 def _metric_row(name: str, m: Metric, scored: bool = True, loose: str = "") -> tuple[Any, ...]:
     """Cells of a metric; a dagger marks what the check takes as reported (``loose``: `not_recomputed`)."""
+    m = wording.in_small_units(m)
     unit = wording.unit_name(m.unit)
     floor = f"{wording.number(m.floor.median)}, {wording.number(m.floor.p95)}" if m.floor else ""
     floor += " (one run)" if m.floor and m.floor.runs == 1 else ""

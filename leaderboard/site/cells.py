@@ -10,7 +10,12 @@ from ffbench_eval.report import Metric, TaskReport
 
 
 def cell(m: Metric | None, note: str = "") -> tuple[str, Any]:
-    """(for sorting, as read): the value and half its interval."""
+    """(for sorting, as read): the value and half its interval, or both its ends.
+
+    >>> ends = {"method": "student", "low": -1.5, "high": -0.2}
+    >>> str(cell(Metric(value=-1.0, unit="K", n=3, uncertainty=ends))[1])
+    '−1.00 (−1.50 to −0.20)'
+    """
     if m is None:
         return "", "–"
     if m.value is None:
@@ -21,7 +26,8 @@ def cell(m: Metric | None, note: str = "") -> tuple[str, Any]:
         if abs(high - low) < 0.1 * (high + low):
             text += f" ± {wording.number((low + high) / 2, wording.last_digit(m))}"
         else:
-            text += f" ({wording.interval_text(m).replace(' to ', '–')})"
+            between = wording.interval_text(m)
+            text += f" ({between if '-' in between else between.replace(' to ', '–')})"
     return f"{m.value:.5g}", typeset(f"{text} {note}".strip())
 
 

@@ -42,12 +42,18 @@ def small(curve: Curve, label: str, points: int = POINTS) -> Markup:
     drawn = "".join(text for _, text in sorted(lines, key=lambda e: not e[0]))
     return Markup(
         f'<svg class="k" viewBox="0 0 200 140" role="img" aria-label="{escape(label)}">'
-        f'<text x="0" y="9">{number(low)} to {number(high)}: {escape(clean(curve.y_label)[:30])}</text>{drawn}'
-        f'<path class="a" d="M0 14V113H200"/><text x="0" y="125">{number(x0)}</text>'
-        f'<text x="200" y="125" class="e">{number(x1)}</text><text x="100" y="137" class="i">'
+        f'<text x="0" y="9">{_end(low)} to {_end(high)}: {escape(clean(curve.y_label)[:30])}</text>{drawn}'
+        f'<path class="a" d="M0 14V113H200"/><text x="0" y="125">{_end(x0)}</text>'
+        f'<text x="200" y="125" class="e">{_end(x1)}</text><text x="100" y="137" class="i">'
         f"{escape(clean(curve.x_label)[:36])}</text></svg>"
         f'<small class="lg">{" ".join(legend)}</small>'
     )
+
+
+def _end(value: float) -> str:
+    """The end of an axis, with a true minus."""
+    text = number(value)
+    return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def dot(value: float, interval: tuple[float, ...] | None, axis: tuple[float, float]) -> Markup:

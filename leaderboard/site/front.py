@@ -213,8 +213,9 @@ def checks(board: SuiteBoard, row: Row, only: str = "") -> Cell | None:
                 kept += not hit[0].beyond(m.value)
     if not asked:
         return None
-    share = kept / asked
-    return Cell(f"{share:.4f}", f"{kept} of {asked}", dot(share, None, (0.0, 1.0)), "", "checks within their limits")
+    share, done = kept / asked, sum(name in row.entry.report.tasks for name in board.lock.tasks)
+    part = f"{done} of {len(board.lock.tasks)} tasks" if not only and done < len(board.lock.tasks) else ""
+    return Cell(f"{share:.4f}", f"{kept} of {asked}", dot(share, None, (0.0, 1.0)), part, "checks within their limits")
 
 
 def unscored(board: SuiteBoard, row: Row, name: str = "") -> Cell | None:
