@@ -233,3 +233,18 @@ def test_the_estimate_knows_that_units_of_a_task_run_side_by_side(tmp_path, caps
     scans.longest = 3000
     cost.announce([scans], tmp_path, workers=2)
     assert "about 50 min on this machine" in capsys.readouterr().err
+
+
+def test_a_model_that_somebody_changed_in_the_folder_is_not_loaded(tmp_path):
+    import pickle
+
+    class Loud:
+        def __reduce__(self):
+            return open, (str(tmp_path / "run"), "w")
+
+    (tmp_path / "sent").mkdir()
+    (tmp_path / "sent" / "0123").write_bytes(pickle.dumps(Loud()))
+    job = Job(**{**vars(JOB), "run": str(tmp_path), "models": {"t": "0123"}})
+    with pytest.raises(Unfit, match="is not the one that was sent"):
+        worker._model(job, "t", tmp_path)
+    assert not (tmp_path / "run").exists()
