@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ def _processes(workers: int) -> Any:
 def _deaf() -> Iterator[None]:
     """Threads and processes that begin in here, and theirs, do not hear Ctrl-C: a terminal sends it to all processes,
     and it is for the one that deals to end the others."""
+    resource_tracker.ensure_running()  # it begins with the first process, and lets its thread hear again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
