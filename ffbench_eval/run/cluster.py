@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +107,14 @@ def _processes(workers: int) -> Any:
     from distributed import LocalCluster
 
     try:
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
-            silence_logs=logging.CRITICAL,
-        )
+        with _deaf():
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
+                silence_logs=logging.CRITICAL,
+            )
     except (RuntimeError, OSError, EOFError) as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(
@@ -119,6 +122,18 @@ def _processes(workers: int) -> Any:
             "if __name__ == '__main__': (from stdin there can be no workers), or use workers=0 "
             f"({type(error).__name__}: {first})"
         ) from None
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Threads and processes that begin in here, and theirs, do not hear Ctrl-C: a terminal sends it to all processes,
+    and it is for the one that deals to end the others."""
+    resource_tracker.ensure_running()  # it begins with the first process, and lets its thread hear again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ended(made: Any, client: Any) -> None:

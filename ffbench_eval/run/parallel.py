@@ -38,7 +38,7 @@ from .worker import Job, Unfit, work
 POLL_S = 0.5
 AHEAD_S = 1.0  # of short units a worker takes so many seconds at once: what it takes to give out one is milliseconds
 MOST_AHEAD = 100
-DEATHS = 3  # workers that a unit may cost
+DEATHS = 5  # workers that a unit may cost without having got further: machines are taken away, too
 ARRIVE_S = 10.0  # until a finished unit must be seen in a shared folder
 WAIT_S = 60.0  # between two lines that say that there are no workers
 SILENT = "FFBENCH_SILENT_S"  # a worker without a sign of life for so long is cut off
@@ -68,6 +68,8 @@ class Dealer:
     storage: Storage | None = None
     given: dict[Any, Given] = field(default_factory=dict)  # by future
     deaths: dict[str, int] = field(default_factory=dict)  # workers lost, by the unit they were at
+    reached: dict[str, float] = field(default_factory=dict)  # how far a unit has been seen
+    reached_then: dict[str, float] = field(default_factory=dict)  # when it last cost a worker
     alone: set[str] = field(default_factory=set)  # units to give out one by one: their worker was lost
     unfit: dict[str, Exception] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)  # when the scheduler had last seen a worker that was cut off
@@ -130,6 +132,7 @@ class Dealer:
                 if attempt == said["attempt"]:
                     given.heard, given.begun = time.monotonic(), True
                     given.hangs = given.hangs or bool(said.get("hangs"))
+                    self.reached[unit.address] = max(self.reached.get(unit.address, 0.0), said["done"])
                     self.bars.update(p, unit, min(0.999, said["done"]))
 
     def deal(self, there: dict[str, int]) -> None:
@@ -225,7 +228,10 @@ class Dealer:
     def again(self, p: Ready, unit: Unit, why: str, enough: bool = False) -> None:
         """Back to those left, ahead of them; given up as a harness error when it has cost enough workers (``why``)."""
         if why:
-            self.deaths[unit.address] = self.deaths.get(unit.address, 0) + 1
+            reached = self.reached.get(unit.address, 0.0)
+            further = reached > self.reached_then.get(unit.address, 0.0)
+            self.reached_then[unit.address] = reached
+            self.deaths[unit.address] = 1 if further else self.deaths.get(unit.address, 0) + 1
         if enough or self.deaths.get(unit.address, 0) >= DEATHS:
             detail = why if enough else (
                 f"{why}, {DEATHS} times: the model crashed it, or memory ran out; try isolate=True (--isolate), which "

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -152,7 +154,9 @@ def test_the_report_is_there_as_soon_as_a_task_is_finished(tmp_path, suite, netw
 
 SLOW = """
 import os, time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 import reference_models
 
 def load():
@@ -171,8 +175,8 @@ DEAF = """while True:
                     open("deaf", "w").close()"""
 
 
-def begun(tmp_path, wait):
-    (tmp_path / "model.py").write_text(SLOW.replace("WAIT", wait))
+def begun(tmp_path, wait, *more, where=""):
+    (tmp_path / "model.py").write_text(SLOW.replace("WAIT", wait).replace("if os", f"if {where}os"))
     (tmp_path / "slow").touch()
     command = [
         sys.executable,
@@ -184,10 +188,11 @@ def begun(tmp_path, wait):
         "small.yaml",
         "--out",
         "run",
+        *more,
     ]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
-        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, process_group=0
     )
     wait_for(tmp_path / "begun", child)
     return command, env, child
@@ -211,6 +216,40 @@ def test_ctrl_c_ends_the_run_cleanly_and_the_same_command_goes_on(tmp_path, suit
         said.splitlines()[-1] == "ffbench: stopped; what is finished is kept, and the same command goes on from there"
     )
     assert "Traceback" not in said
+    (tmp_path / "slow").unlink()
+    subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["tasks"]["dynamics"]["metrics"]
+
+
+def running_in(group):
+    """The commands of a process group that are not over."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group and fields[0] != "Z":
+                found.append((path.parent / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def test_ctrl_c_ends_workers_too_within_seconds(tmp_path, suite):
+    """A terminal sends it to every process of the command; the workers sleep in a call of the model."""
+    pytest.importorskip("distributed")
+    only = "__import__('multiprocessing').parent_process() is not None and "
+    command, env, child = begun(tmp_path, "time.sleep(600)", "--workers", "2", where=only)
+    pressed = time.monotonic()
+    os.killpg(child.pid, signal.SIGINT)
+    said = child.communicate(timeout=120)[1]
+    assert time.monotonic() - pressed < 60  # seconds, on a machine that is not starved
+    assert child.returncode == 130
+    assert said.splitlines()[-1].startswith("ffbench: stopped; what is finished is kept, and the same command goes on")
+    assert "Traceback" not in said
+    for _ in range(300):
+        if not running_in(child.pid):
+            break
+        time.sleep(0.1)
+    assert not running_in(child.pid)
+    assert not list((tmp_path / "run" / "sent").glob("*"))
     (tmp_path / "slow").unlink()
     subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["tasks"]["dynamics"]["metrics"]

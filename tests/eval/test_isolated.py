@@ -17,6 +17,7 @@ from ffbench_eval.engine.trajectory import read_trajectories
 from ffbench_eval.models import isolated as isolated_module
 from ffbench_eval.models.isolated import LIMIT, ProcessLost, isolated, provider_of
 from ffbench_eval.models.resolve import card, resolve
+from ffbench_eval.run import parallel
 from ffbench_eval.run.data import load_task_data
 from ffbench_eval.run.execute import run_unit
 from ffbench_eval.run.first_answer import look, stated
@@ -173,12 +174,13 @@ def _alive(pid):
         return False
 
 
-def test_worker_processes_that_die_end_as_harness_error_and_the_rest_goes_on(tmp_path, suite):
+def test_worker_processes_that_die_end_as_harness_error_and_the_rest_goes_on(tmp_path, suite, monkeypatch):
     trouble = "(multiprocessing.parent_process() is None) or os._exit(9)"  # only in a worker: this process goes on
+    monkeypatch.setattr(parallel, "DEATHS", 2)
     report = evaluate(spec(tmp_path, trouble), suite, out=tmp_path / "run", quiet=True, workers=2)
     broken = report.tasks["dynamics"]
-    assert broken.statuses == {"harness_error": 1}
-    assert "the worker process died while it ran this unit, twice" in broken.units[0].detail[0]
+    assert broken.statuses == {"harness_error": 2}
+    assert "the worker process died while it ran this unit, 2 times" in broken.units[0].detail[0]
     assert report.tasks["errors"].metrics["force_mae"].value > 0
 
 

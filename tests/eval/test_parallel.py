@@ -119,7 +119,27 @@ def test_a_unit_that_kills_its_workers_is_given_up_and_no_other(tmp_path):
     assert states.pop(bad) == ["harness_error"] * TASK.kind.count_members({})
     assert set(map(tuple, states.values())) == {("ok",)}
     assert sum(bad in units for _, units, _ in cluster.jobs) <= parallel.DEATHS + 1
-    assert "3 times" in results[bad].detail[0]
+    assert "5 times" in results[bad].detail[0]
+
+
+def test_a_unit_that_gets_further_each_time_is_not_given_up(tmp_path, monkeypatch):
+    """A long simulation on machines that are taken away again and again."""
+    died = []
+    beats = parallel.Dealer.lost
+
+    def lost(self, future, given, why, begun=True):
+        self.hear((0.0, {"attempt": given.units[0][2], "done": 0.01 * len(died)}))
+        self.given[future] = given
+        beats(self, future, given, why, begun)
+
+    monkeypatch.setattr(parallel.Dealer, "lost", lost)
+
+    def act(*_):
+        died.append(1)
+        return "die" if len(died) <= 4 * parallel.DEATHS else None
+
+    _, results = dealt(tmp_path, [1.0], ["tcp://a:1"], act)
+    assert [r.status for r in results.values()] == [["ok"]]
 
 
 def test_who_cannot_work_gets_nothing_more_and_if_nobody_can_the_run_ends(tmp_path, capsys):
@@ -233,3 +253,18 @@ def test_the_estimate_knows_that_units_of_a_task_run_side_by_side(tmp_path, caps
     scans.longest = 3000
     cost.announce([scans], tmp_path, workers=2)
     assert "about 50 min on this machine" in capsys.readouterr().err
+
+
+def test_a_model_that_somebody_changed_in_the_folder_is_not_loaded(tmp_path):
+    import pickle
+
+    class Loud:
+        def __reduce__(self):
+            return open, (str(tmp_path / "run"), "w")
+
+    (tmp_path / "sent").mkdir()
+    (tmp_path / "sent" / "0123").write_bytes(pickle.dumps(Loud()))
+    job = Job(**{**vars(JOB), "run": str(tmp_path), "models": {"t": "0123"}})
+    with pytest.raises(Unfit, match="is not the one that was sent"):
+        worker._model(job, "t", tmp_path)
+    assert not (tmp_path / "run").exists()
