@@ -39,7 +39,7 @@ BOARD, EVALUATOR = "tests/leaderboard/test_{}.py", "tests/eval/test_{}.py"
 ROOMS = {
     "metrics": {"ffbench_metrics/*.py": ["tests/metrics"]},
     "board": {
-        "leaderboard/check/recompute*.py": [BOARD.format("recompute")],
+        "leaderboard/check/recompute*.py": [BOARD.format(n) for n in ("recompute", "reactions")],
         "leaderboard/site/scoring.py": [BOARD.format("scoring")],
         "leaderboard/check/check.py": [BOARD.format("check"), "-k", "not thousand and not every_selective"],
     },
@@ -73,7 +73,7 @@ LIBRARIES = """torch scipy.stats scipy.optimize scipy.spatial.transform sklearn.
     ase.md pytest hypothesis pydantic mdtraj freud.density freud.msd pyarrow datasets vesin jinja2 typer rich.console
     yaml joblib safetensors.torch contourpy filelock tqdm torch._dynamo ase.build ase.calculators.emt
     ase.units scipy.integrate scipy.signal"""
-FEW = 30  # tests tried for a constant of a module, which every test runs
+FEW = 80  # tests tried for a constant of a module, which every test runs
 LIMIT_S = 90  # or three times what the tests take without a fault
 
 BINARY = {"*": "term", "**": "power"}  # elsewhere they part or spread arguments
@@ -129,14 +129,18 @@ def draw_faults(path: Path, number: int, draw: random.Random) -> tuple[list[dict
     return [{"file": str(path.relative_to(ROOT)), **found[key]} for key in sorted(found)], len(possible)
 
 
-def planted(fault: dict, text: str) -> str:
-    """The text of its file with the fault; the line is looked for near its number: edits elsewhere do no harm."""
-    lines = text.split("\n")
-    places = [i for i, text in enumerate(lines) if text == fault["before"]]
+def line_of(fault: dict, text: str) -> int:
+    """The number of its line, which is looked for near the one it had: edits elsewhere do no harm."""
+    places = [i for i, line in enumerate(text.split("\n"), 1) if line == fault["before"]]
     if not places:
         raise SystemExit(f"{fault['file']}: no line {fault['before']!r}. Draw a new sample or edit the fault.")
-    at = min(places, key=lambda i: abs(i + 1 - fault["line"]))
-    lines[at] = fault["after"]
+    return min(places, key=lambda i: abs(i - fault["line"]))
+
+
+def planted(fault: dict, text: str) -> str:
+    """The text of its file with the fault."""
+    lines = text.split("\n")
+    lines[line_of(fault, text) - 1] = fault["after"]
     return "\n".join(lines)
 
 
@@ -283,7 +287,7 @@ def run(path: Path, only: str | None) -> None:
             text = target.read_text()
             for fault in (f for f in todo if f["file"] == file):
                 begin = time.monotonic()
-                only = that_run(fault["line"], text, passed, lines.get(file, {}))
+                only = that_run(line_of(fault, text), text, passed, lines.get(file, {}))
                 files = sorted({name.split("::")[0] for name in only})
                 write(target, planted(fault, text), next(clock))
                 failed = apart(functools.partial(trial, folder, files, only), limit) if only else []

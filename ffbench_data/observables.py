@@ -7,7 +7,6 @@ block of time), ``hills.parquet`` and ``free_energy.parquet`` (metadynamics).
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+
+from .atomic import read_object
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,20 @@ class Reference:
         return values.reshape(round(len(values) ** 0.5), -1)
 
 
-@lru_cache(maxsize=32)
 def read_reference(folder: Path, config: str | None = None) -> Reference | None:
-    """The reference of a dataset's ``config`` (``reference/<config>/``), else of the whole dataset, else ``None``."""
+    """The reference of a dataset's ``config`` (``reference/<config>/``), else of the whole dataset, else ``None``.
+
+    One object as long as the file stays as it is: data that are built anew in this process have new facts.
+    """
     home = Path(folder) / "reference"
     for place in ([home / config] if config else []) + [home]:
-        if (place / "reference.json").exists():
-            return Reference(place, json.loads((place / "reference.json").read_text()))
+        path = place / "reference.json"
+        if path.exists():
+            made = path.stat()
+            return _read(place, made.st_size, made.st_mtime_ns, made.st_ino)
     return None
+
+
+@lru_cache(maxsize=32)
+def _read(place: Path, *_state: int) -> Reference:
+    return Reference(place, read_object(place / "reference.json"))

@@ -120,8 +120,9 @@ def summary(found: list[Finding], before: dict[str, Entry], new: dict[str, Entry
     lines = ["# Leaderboard check", "", f"{len(wrong)} errors, {len(found) - len(wrong)} warnings.", ""]
     if found:
         lines += ["| | file | where | what | what to do |", "|---|---|---|---|---|"]
+        first = sorted(found, key=lambda f: f.level != "error")[:100]
         lines += [
-            "| " + " | ".join(_cell(x) for x in (f.level, f.file, f.path, f.message, f.fix)) + " |" for f in found[:100]
+            "| " + " | ".join(_cell(x) for x in (f.level, f.file, f.path, f.message, f.fix)) + " |" for f in first
         ]
         lines.append("")
     if elsewhere:

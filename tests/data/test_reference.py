@@ -63,3 +63,19 @@ def test_no_reference_and_missing_engine(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'ffbench\[generate\]'"):
         reference("water")
+
+
+def test_a_reference_that_is_built_anew_is_read_anew(tmp_path):
+    """In the same process: one object while the file stays, other facts as soon as it is another."""
+    import json
+
+    from ffbench_data.atomic import write_text
+    from ffbench_data.observables import read_reference
+
+    (tmp_path / "reference").mkdir()
+    write_text(tmp_path / "reference" / "reference.json", json.dumps({"starts": [1]}))
+    first = read_reference(tmp_path)
+    assert read_reference(tmp_path) is first
+    write_text(tmp_path / "reference" / "reference.json", json.dumps({"starts": [2]}))
+    assert read_reference(tmp_path).facts == {"starts": [2]}
+    assert read_reference(tmp_path / "none") is None

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,8 +103,9 @@ def test_g_of_r_of_each_replica_is_that_of_its_own_cell(tmp_path):
 def test_open_molecules_of_several_sizes(tmp_path):
     hydrogen = np.zeros((12, 2, 3))
     hydrogen[:, 1, 2] = 0.73
-    water = np.repeat([[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]], 12, 0)
-    made = data(([1, 1], hydrogen, None), ([8, 1, 1], water, None), ([1, 1, 8], water[:, [1, 2, 0]], None))
+    water = np.repeat([[[0, 0, 0], [0.95, 0, 0], [-0.24, 0.93, 0]]], 12, 0)  # no distance on the edge of a bin
+    sets = ([1, 1], hydrogen, None), ([8, 1, 1], water, None), ([1, 1, 8], water[:, [1, 2, 0]], None)
+    made = data(*sets, facts={"starts": [0, 12, 24, 1, 13, 25]})
     wanted = task(replicas=6, temperature_K=1e-9, observables=["distance_histogram"], length_ps=1.2)
     rows = molecular_dynamics.starting_rows(wanted.parameters, made)
     assert len({row // 12 for row in rows}) == 3
@@ -252,7 +254,7 @@ def ions(scale=1.0):
     energy = np.where(np.arange(24) < 12, -100.0, -102.0) + scale * np.tile([-1.0, 1.0], 12)
     zero = np.zeros_like(x)
     table = to_table([8, 1], x, energy, zero, charge=[0] * 12 + [-1] * 12, spin_multiplicity=[2] * 12 + [1] * 12)
-    return TaskData(Frames(table), None, USED)
+    return TaskData(Frames(table), SimpleNamespace(facts={"starts": [0, 12, 1, 13, 2, 14]}), USED)
 
 
 def test_frames_of_another_charge_are_of_another_system(tmp_path):

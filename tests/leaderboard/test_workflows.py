@@ -237,3 +237,16 @@ def test_the_workflow_calls_what_these_tests_call():
     script = flow["jobs"]["validate"]["steps"][-1]["run"]
     assert 'python -m leaderboard.ci_check . ../head ../changed.txt "$LIFTED"' in script
     assert "cd base" in script
+
+
+def test_errors_stand_before_the_warnings_of_a_summary():
+    """A hundred rows are shown; an error behind 150 warnings is the first of them."""
+    from leaderboard.check.check import Finding
+    from leaderboard.check.pull_request import summary
+
+    found = [Finding("warning", "a.json", f"$.w{k}", "odd", "look") for k in range(150)]
+    text = summary([*found, Finding("error", "a.json", "$.value", "is forged", "run again")], {}, {}, [])
+    rows = [line for line in text.splitlines() if line.startswith("| error") or line.startswith("| warning")]
+    assert rows[0].startswith("| error")
+    assert len(rows) == 100
+    assert "1 errors, 150 warnings" in text
