@@ -89,7 +89,7 @@ def ours(model, data, fine_scans=0) -> dict:
         for k, inputs in enumerate(bsct.plan(row, data, 0)):
             path = Path(folder) / str(k)
             path.mkdir()
-            out = bsct.run_unit(row, inputs, data, model, path, lambda done: None)
+            out = bsct.run_unit(row, inputs, data, model, path, lambda _: None)
             results.append(Result(path, out["status"], out["detail"], 0.0, out["force_calls"], {}))
         return bsct.score(row, results, data)[0]
 

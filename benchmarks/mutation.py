@@ -44,16 +44,18 @@ ROOMS = {
         "leaderboard/check/check.py": [BOARD.format("check"), "-k", "not thousand and not every_selective"],
     },
     "kinds": {
+        "ffbench_eval/kinds/*/__init__.py": [EVALUATOR.format(n) for n in ("intervals", "kinds")],
         "ffbench_eval/kinds/accuracy/*.py": [EVALUATOR.format(n) for n in ("accuracy_metrics", "alignment")],
         "ffbench_eval/kinds/bsct/*.py": [EVALUATOR.format("bsct")],
         "ffbench_eval/kinds/dynamics/*.py": [
-            EVALUATOR.format(n) for n in ("observables", "criteria", "systems", "floors")
+            EVALUATOR.format(n)
+            for n in ("observables", "more_observables", "on_trajectory", "criteria", "systems", "floors")
         ],
         "ffbench_eval/kinds/selective/*.py": [
             EVALUATOR.format(n) for n in ("selective", "selective_metrics", "selective_probe")
         ],
         "ffbench_eval/kinds/speed/*.py": [EVALUATOR.format("speed")],
-        "ffbench_eval/kinds/*.py": [EVALUATOR.format(n) for n in ("intervals", "accuracy_metrics")],
+        "ffbench_eval/kinds/*.py": [EVALUATOR.format(n) for n in ("intervals", "kinds", "accuracy_metrics")],
     },
     "evaluator": {"ffbench_eval/run/execute.py": [EVALUATOR.format("failures")]},
 }

@@ -8,12 +8,15 @@ only ask what is right, and the compilations, run side by side; then one after t
 
 engine      trajectories of every ensemble, with bias and in a crystal, against the CPU's
 families    energies and forces of every family there against the CPU
+repeat      the same simulation twice, with and without `deterministic`: are the bits the same
 evaluate    some tasks of `mini` through ``evaluate``
+training    minutes of a fit, and the same again from its last validation
 tests       pytest of the engine
 constants   microseconds of a kernel, eager and in a graph; of a wait and of a copy
 predict     frames of an accuracy task and BSCT scans: seconds
 steps       chunks of 100 steps captured, as traced and fused: error against eager, ms of a step, the MD17 protocol;
             with ASE's loop on the same card, and four simulations side by side
+desk        the whole suite of that name: seconds of every task
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
-TIMED = ("constants", "predict", "steps")  # wait for their turn
+TIMED = ("constants", "predict", "steps", "desk")  # wait for their turn
 FAMILIES = [
     "schnet",
     "painn",
@@ -76,6 +79,7 @@ class Stage:
     def __init__(self, given: argparse.Namespace):
         self.device, self.dry, self.out, self.name = torch.device(given.device), given.dry, given.out, given.stage
         self.gpu, self.case, self.scans = self.device.type == "cuda", given.case, given.scans
+        self.data = given.data
         self.file = self.out / (f"{self.name} {given.case}".strip().replace("/", "_") + ".jsonl")
 
     def say(self, **row: Any) -> None:
@@ -120,6 +124,72 @@ class Stage:
 
     def few(self, cases):
         return list(cases)[:1] if self.dry else list(cases)
+
+
+def repeat(stage: Stage) -> None:
+    from engine import system
+
+    from ffbench_eval.engine.determinism import deterministic
+    from ffbench_eval.engine.protocol import Protocol
+    from ffbench_eval.engine.run import simulate
+    from ffbench_eval.engine.trajectory import read_trajectories
+    from reference_models import build
+
+    start, _, _ = system("aspirin", 5)
+    model = build("painn", elements=(1, 6, 8))
+    model.fn.scale.fill_(0.01)
+    model, protocol = model.to(stage.device), Protocol("nose_hoover", 300.0, 0.5, 0.5, 50.0)
+    for wanted in (False, True):
+        for compile in ("off", "require") if stage.gpu else ("off",):
+
+            def work(wanted=wanted, compile=compile) -> dict:
+                found = []
+                with deterministic(wanted, str(stage.device)):
+                    for _ in range(2):
+                        with tempfile.TemporaryDirectory() as folder:
+                            simulate(model, start, protocol, Path(folder), seed=1, compile=compile)
+                            found.append(np.stack([t.positions for t in read_trajectories(Path(folder))]))
+                apart = float(np.abs(found[0] - found[1]).max())
+                return {"compile": compile, "max_dx_A": apart, "ok": not wanted or apart == 0.0}
+
+            stage.attempt(f"deterministic={wanted}", work)
+
+
+def training(stage: Stage) -> None:
+    from reference_models.train import Recipe, train_on
+
+    def work() -> dict:
+        recipe = Recipe(minutes=0.1 if stage.dry else 1.7, batch=16, validate_every=100)
+        data, changes = ("lips:20k", {"preset": "paper"}) if stage.data else ("ethanol_gfn2", {"features": "16"})
+        about = {"recipe": recipe, "changes": changes, "root": stage.data or None, "device": str(stage.device)}
+        folder = stage.out / "fit"
+        begun = time.perf_counter()
+        train_on("painn", data, folder=folder, log=lambda line: None, **about)
+        taken = time.perf_counter() - begun
+        curve = json.loads((folder / "curve.json").read_text())["curve"]
+        row = {"data": data, "s": round(taken, 1), "steps": curve[-1]["step"], "force_mae": curve[-1]["force_mae"]}
+        train_on("painn", data, folder=folder, log=lambda line: None, **about)  # is finished: nothing more to do
+        again = json.loads((folder / "curve.json").read_text())["curve"]
+        return row | {"first_force_mae": curve[0]["force_mae"], "ok": again == curve}
+
+    stage.attempt("painn", work)
+
+
+def desk(stage: Stage) -> None:
+    from ffbench_eval import evaluate as score
+    from reference_models import load
+
+    stage.turn()
+
+    def work() -> dict:
+        begun = time.perf_counter()
+        tasks = ["ethanol_accuracy"] if stage.dry else None
+        report = score(load("painn"), "desk", tasks=tasks, device=str(stage.device), out=stage.out / "desk", quiet=True)
+        units = {name: [round(u.wall_s, 1) for u in task.units] for name, task in report.tasks.items()}
+        said = {name: sorted(task.statuses) for name, task in report.tasks.items()}
+        return {"s": round(time.perf_counter() - begun, 1), "units_s": units, "states": said}
+
+    stage.attempt("painn", work)
 
 
 def constants(stage: Stage) -> None:
@@ -208,6 +278,9 @@ def steps(stage: Stage) -> None:
             ready[form] = _form(stage, family, name, int(replicas), ensemble, form)
         except Exception as error:
             stage.say(case=stage.case, form=form, error=f"{type(error).__name__}: {str(error)[-300:]}")
+    four = []
+    if "fused" in ready and replicas == "5":
+        four = [_form(stage, family, name, 5, ensemble, "fused") for _ in range(4)]
     stage.turn()
     for form, (chunk, n, row) in ready.items():
 
@@ -217,8 +290,8 @@ def steps(stage: Stage) -> None:
             return {"form": form, **row, "ms_per_step": round(per, 4), **more}
 
         stage.attempt(stage.case, work)
-    if "fused" in ready and replicas == "5":
-        stage.attempt(stage.case, lambda: {"form": "four side by side", **_side_by_side(stage, family, name, ensemble)})
+    if four:
+        stage.attempt(stage.case, lambda: {"form": "four side by side", **_side_by_side(stage, four)})
 
 
 def _form(stage: Stage, family: str, name: str, replicas: int, ensemble: str, form: str):
@@ -249,7 +322,7 @@ def _form(stage: Stage, family: str, name: str, replicas: int, ensemble: str, fo
     if form != "eager":
         starts = fastpath._starts(run)
         make = captured.fused if form == "fused" else captured.capturable
-        capture = captured.capture if stage.gpu else lambda function, arguments: function
+        capture = captured.capture if stage.gpu else lambda function, _: function
         made = fastpath.Form("step", steps=CapturedSteps(run, lists_for(run.model_forces, starts), make, capture, n))
         row["force_error"], row["step_error"] = fastpath.errors(run, made, starts)
         row["ok"] = max(row["force_error"], row["step_error"]) <= fastpath.tolerance(run)
@@ -266,9 +339,8 @@ def _form(stage: Stage, family: str, name: str, replicas: int, ensemble: str, fo
     return chunk, n, row | {"setup_s": round(time.perf_counter() - begun, 1), "alive": int(watch.alive.sum())}
 
 
-def _side_by_side(stage: Stage, family: str, name: str, ensemble: str) -> dict:
+def _side_by_side(stage: Stage, chunks: list) -> dict:
     """ms of a step of each of four simulations, every one a graph on a stream of its own."""
-    chunks = [_form(stage, family, name, 5, ensemble, "fused") for _ in range(4)]
     streams = [torch.cuda.Stream() for _ in chunks]
 
     def all_of_them() -> None:
@@ -298,7 +370,7 @@ def predict(stage: Stage) -> None:
 
 
 def _scans(stage: Stage, family: str) -> dict:
-    """Seconds of the scans of one bond type, and of all BSCT-SPICE by its atoms (1,384,200 in 91,475 structures)."""
+    """Seconds of the scans of one bond type, and of all BSCT-SPICE by its 1,384,200 atoms."""
     from ffbench_eval.kinds.bsct.predict import predict as walk
     from reference_models import build
 
@@ -343,7 +415,7 @@ def tests(stage: Stage) -> None:
     stage.say(case=" ".join(paths), rc=done.returncode, end=done.stdout.strip().splitlines()[-8:])
 
 
-RUN = {f.__name__: f for f in (engine, families, evaluate, tests, constants, predict, steps)}
+RUN = {f.__name__: f for f in (engine, families, repeat, evaluate, training, tests, constants, predict, steps, desk)}
 
 
 class Started:
@@ -354,7 +426,7 @@ class Started:
         self.file = given.out / (self.name.replace("/", "_") + ".jsonl")
         self.timed = stage in TIMED
         command = [sys.executable, __file__, "--stage", stage, "--case", case, "--device", given.device]
-        command += ["--out", str(given.out), "--scans", given.scans, *["--dry"] * given.dry]
+        command += ["--out", str(given.out), "--scans", given.scans, "--data", given.data, *["--dry"] * given.dry]
         with self.file.with_suffix(".log").open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
@@ -380,9 +452,10 @@ def drive(given: argparse.Namespace) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     started = []
     for name in given.only.split(",") if given.only else RUN:
-        cases = (CASES[:1] if given.dry else CASES) if name == "steps" else [""]
+        chosen = given.cases.split(",") if given.cases else CASES
+        cases = (chosen[:1] if given.dry else chosen) if name == "steps" else [""]
         started += [Started(given, name, case) for case in cases]
-    while any(one.at_work for one in started) and time.monotonic() - begun < 0.55 * given.limit:
+    while any(one.at_work for one in started) and time.monotonic() - begun < 0.4 * given.limit:
         time.sleep(0.2)
     print(f"{time.monotonic() - begun:.0f} s: {len([one for one in started if one.at_work])} not ready")
     for one in started:
@@ -393,7 +466,7 @@ def drive(given: argparse.Namespace) -> int:
             left = given.limit - (time.monotonic() - begun)
             if not one.at_work and left > 0:
                 one.file.with_suffix(".go").touch()
-                one.end(min(left, 40.0 if not given.dry else 300.0))
+                one.end(left if given.dry or one.name == "desk" else min(left, 40.0))
             else:
                 one.end(0.0)
     found = [json.loads(line) for path in sorted(given.out.glob("*.jsonl")) for line in path.read_text().splitlines()]
@@ -417,6 +490,8 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=545.0, help="seconds in all")
     parser.add_argument("--only", default="", help="stages, with commas")
     parser.add_argument("--scans", default="", help="an .npz of scans of one bond type, for the time of BSCT")
+    parser.add_argument("--data", default="", help="folder with the data set lips, to train on")
+    parser.add_argument("--cases", default="", help="of steps, with commas [default: all]")
     parser.add_argument("--stage", choices=list(RUN), help=argparse.SUPPRESS)
     parser.add_argument("--case", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()

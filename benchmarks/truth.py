@@ -39,7 +39,7 @@ def limit(suite: str, task_name: str, key: str, metric, observables: int) -> flo
     lasting = task.parameters.length_ps - task.parameters.skip_ps
     data = load_task_data(task)
     frame = data.frames[0]
-    system = system_of(data, frame.atomic_numbers, frame.cell, frame.pbc)
+    system = system_of(data, frame)
     draws = rdf_draws(system, key.removeprefix("rdf_error_"), lasting)
     return floor_quantile(draws, observables=observables)
 

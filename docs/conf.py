@@ -11,6 +11,7 @@ project = "ffbench"
 release = metadata.version("ffbench")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["generated/readme.md"]
+html_extra_path = ["generated/extra"]  # the reports of the gallery
 html_theme = "furo"
 html_title = "ffbench"
 default_role = "code"  # one backtick in a docstring is code

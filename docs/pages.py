@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,12 @@ from ffbench_eval.kinds import all_kinds
 from ffbench_eval.suite import Suite, list_suites, load_suite
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "docs" / "tour"))
+import gallery  # noqa: E402
+from run_tour import as_markdown  # noqa: E402
+
+GALLERY = """Whole reports of entries of the board, as `ffbench evaluate` writes them. Under each picture stands the
+answer of a task and the number that decided it; follow a heading for the report itself."""
 OUT = ROOT / "docs" / "generated"
 API = {
     "ffbench_data": "Data sets, frames, the model contract",
@@ -91,6 +99,13 @@ def write() -> None:
         page(f"kinds/{name}.md", of_kind(kind))
     for name in shipped_datasets():
         page(f"datasets/{name}.md", of_dataset(card(name)))
+    made = json.loads((ROOT / "docs" / "tour" / "tour.ipynb").read_text(encoding="utf-8"))
+    page("tour.md", iter([as_markdown(made)]))
+    gallery.write_reports(OUT / "extra" / "reports")
+    page(
+        "gallery.md",
+        iter([f"# Gallery of reports\n\n{GALLERY}\n\n```{{raw}} html\n{gallery.body('../reports/')}\n```"]),
+    )
     for package, title in API.items():
         page(f"api/{package}.md", iter([f"# {title}\n", *members(package)]))
 

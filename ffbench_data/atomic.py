@@ -1,11 +1,14 @@
-"""Files that are written whole or not at all: the one place where a name is replaced."""
+"""Files that are written whole or not at all: the one place where a name is replaced; and small ones read back."""
 
 from __future__ import annotations
 
+import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 PART = ".part"  # how the name of an unfinished file ends; a killed process may leave one
 
@@ -14,7 +17,8 @@ PART = ".part"  # how the name of an unfinished file ends; a killed process may 
 def replacing(path: str | Path) -> Iterator[Path]:
     """A path beside ``path`` to write to; it takes its place when the block ends well, and is removed otherwise.
 
-    The name holds the process, so that two that write the same file do not mix: the last one wins, whole.
+    The name is drawn, so that two that write the same file do not mix, on machines that share a disk too: the last one
+    wins, whole.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "numbers.txt"
@@ -24,7 +28,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ('1 2 3', ['numbers.txt'])
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PART}")
     try:
         yield part
         os.replace(part, path)
@@ -39,3 +43,21 @@ def write_text(path: str | Path, text: str) -> Path:
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def read_object(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a small file of ours. OSError if it is not there; ValueError, one line with the path, for
+    whatever else it holds.
+
+    >>> import tempfile
+    >>> path = write_text(Path(tempfile.mkdtemp()) / "a.json", '{"a": 1}')
+    >>> read_object(path)
+    {'a': 1}
+    """
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold a JSON object, it holds a {type(found).__name__}")
+    return found

@@ -91,8 +91,8 @@ def add(
     out: Annotated[Optional[Path], typer.Option(help="where to put it (default: the user's cache)")] = None,  # noqa: UP045
 ) -> None:
     """Your own files as a sealed data set: every command then takes its name, or its folder."""
-    from .own.add import add as seal
     from .own.options import Options
+    from .own.seal import add as seal
 
     options = Options(theory, temperature, time_step, split, energy_key, forces_key, units, cell, pbc, reference,
                       licence, citation)  # fmt: skip
@@ -105,8 +105,8 @@ def add(
 def tell(folder: Path) -> None:
     """What was added, what was found, and what the data do not allow."""
     from .load import read_manifest
-    from .own.add import VALIDATION
     from .own.facts import FILE
+    from .own.seal import VALIDATION
 
     manifest = read_manifest(folder)
     facts = json.loads((folder / FILE).read_text(encoding="utf-8"))

@@ -63,7 +63,7 @@ class AtomsBatch:
 
     def to(self, *, dtype: torch.dtype | None = None, device: Any = None) -> AtomsBatch:
         """The same batch with floating tensors in ``dtype`` and everything on ``device``."""
-        move = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        move: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         for k in ("positions", "cell"):
             move[k] = move[k].to(dtype=dtype)
         return replace(self, **move)

@@ -53,7 +53,7 @@ class Source(_Strict):
 
     @field_validator("checksum")
     @classmethod
-    def _algorithm(cls, value):
+    def _algorithm(cls, value: str | None) -> str | None:
         if value is not None and value.partition(":")[0] not in ("md5", "sha1", "sha256", "git"):
             raise ValueError(f"checksum {value!r} must start with md5:, sha1:, sha256: or git: (blob id)")
         return value
@@ -93,7 +93,7 @@ class Card(_Strict):
 
     @field_validator("reference", mode="before")
     @classmethod
-    def _calculator(cls, value):
+    def _calculator(cls, value: Any) -> Any:
         return {"calculator": value} if isinstance(value, str) else value
 
     @property

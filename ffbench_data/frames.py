@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from .contract import AtomsBatch, Prediction
 
 
@@ -27,7 +29,7 @@ class Frame:
     charge: int = 0
     spin_multiplicity: int = 1  # 2S+1
 
-    def to_ase(self):
+    def to_ase(self) -> Atoms:
         """An `ase.Atoms` with the labels in a single-point calculator; charge and spin (2S+1) in ``info``."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
@@ -76,6 +78,16 @@ class Frames:
     def n_atoms(self) -> np.ndarray:
         """Atoms per frame [T]."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def species(self) -> np.ndarray:
+        """Numbers [T], equal for frames of the same elements (in any order), charge and spin: the same energy scale."""
+        elements, place = np.unique(self.atomic_numbers, return_inverse=True)
+        owner = np.repeat(np.arange(len(self)), self.n_atoms)
+        counts = np.zeros((len(self), len(elements)), int)
+        np.add.at(counts, (owner, place), 1)
+        key = np.column_stack([counts, self.charge, self.spin_multiplicity])
+        return np.unique(key, axis=0, return_inverse=True)[1].reshape(len(self))
 
     @cached_property
     def one_size(self) -> bool:

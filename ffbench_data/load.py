@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from .datacard import CARD, card, is_path, known, list_datasets, shipped_datasets
+from .packaged import package, packaged, packaged_folder
 from .store import MANIFEST, content_of_splits, file_sha256
 
 if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
     from .frames import Frames
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -54,8 +57,8 @@ def load_frames(
     """Labelled structures of one split as `Frames` (without a split: ``{split: Frames}``), energies in float64.
 
     ``name`` is that of a data set, or the path of its folder (``./mine``). ``config`` defaults to the first on the
-    data card. Looks in ``root`` (only there, if given), else in FFBENCH_DATA, the user's cache and the data shipped
-    with the package. The hash of every file is checked.
+    data card. Looks in ``root`` (only there, if given), else in FFBENCH_DATA, the user's cache, the data shipped with
+    ffbench and those of installed packages (`packaged`). The hash of every file is checked.
     ValueError: unknown name, config or split, not built, another version, a changed byte.
 
     >>> frames = load_frames("ethanol_gfn2", split="test")  # doctest: +SKIP
@@ -105,7 +108,7 @@ def load_dataset(
     root: str | Path | None = None,
     version: str | None = None,
     **options: Any,
-):
+) -> Dataset | DatasetDict:
     """The same frames as a `datasets.Dataset` (without a split: a `DatasetDict`). Arguments as in `load_frames`.
 
     ``options`` go to `datasets.load_dataset` (``streaming=True``, ``cache_dir=...``). Mind that
@@ -200,6 +203,8 @@ def _other_content(manifest: dict[str, Any], where: str, found: str, stated: str
 
 def _how(name: str) -> str:
     """The command that makes a data set."""
+    if name in (others := packaged()):
+        return f"`pip install --force-reinstall {package(others[name])}`"
     return f"`ffbench data build {name}`" if name in shipped_datasets() else f"`ffbench data add {name} FILES`"
 
 
@@ -230,14 +235,14 @@ def name_of(name: str) -> str:
 
 
 def own_datasets(root: str | Path | None = None) -> list[str]:
-    """Names of the built data sets in ``root`` (default: where `load_frames` looks) that have their card beside them
-    and are none of ffbench's own."""
+    """Names of the built data sets in ``root`` (default: where `load_frames` looks, and those of installed packages)
+    that have their card beside them and are none of ffbench's own."""
     places = [Path(root).expanduser()] if root is not None else list(dict.fromkeys([cache_folder(), HOME.expanduser()]))
     cards = [path for place in places for path in place.glob(f"*/{CARD}")]
     cards += [path for place in places if (path := place / CARD).exists()]
     shipped = shipped_datasets()
     names = [read_manifest(path.parent)["name"] for path in cards if (path.parent / MANIFEST).is_file()]
-    return sorted({name for name in names if name not in shipped})
+    return sorted({name for name in [*names, *(packaged() if root is None else ())] if name not in shipped})
 
 
 def _candidates(name: str, root: str | Path | None) -> list[Path]:
@@ -246,7 +251,10 @@ def _candidates(name: str, root: str | Path | None) -> list[Path]:
     if root is not None:
         root = Path(root).expanduser()
         return [root / name, root]
-    return [cache_folder() / name, HOME.expanduser() / name, EMBEDDED / name]
+    places = [cache_folder() / name, HOME.expanduser() / name, EMBEDDED / name]
+    if not any((place / MANIFEST).is_file() for place in places):
+        places += [folder for folder in [packaged_folder(name)] if folder]
+    return places
 
 
 def _find(name, config, split, root, version, *, any_config=False):

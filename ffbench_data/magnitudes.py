@@ -211,10 +211,11 @@ def atom_energy(z: int) -> float:
 
 
 def energy_spread(frames: Frames, where: str, temperature: Sequence[float] | None) -> list[Finding]:
-    """Standard deviation of energies of one composition at a temperature, over that of harmonic atoms."""
+    """Standard deviation of energies of one composition, charge and spin at a temperature, over that of harmonic
+    atoms."""
     if temperature is None:
         return []
-    key = np.add.reduceat(frames.atomic_numbers.astype(np.int64) ** 3, frames.offsets[:-1])
+    key = frames.species
     low, high = temperature
     worst = None
     for k in np.unique(key):

@@ -76,7 +76,8 @@ def settled(prediction: Prediction) -> Prediction:
             return value.clone()
         return torch.where(value.abs() <= largest, value, torch.nan)
 
-    return Prediction(**{k: v if v is None else settle(v) for k, v in vars(prediction).items()})
+    settled: dict[str, Any] = {k: v if v is None else settle(v) for k, v in vars(prediction).items()}
+    return Prediction(**settled)
 
 
 def named(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,9 +40,9 @@ COLUMNS = pa.schema(
 
 def configuration_id(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> str:
     """A short hash of what makes a structure: elements, positions and cell."""
-    digest = hashlib.sha256(np.ascontiguousarray(numbers, np.uint8))
-    digest.update(np.ascontiguousarray(positions, np.float64))
-    digest.update(np.ascontiguousarray(cell, np.float64))
+    digest = hashlib.sha256(np.ascontiguousarray(numbers, np.uint8).data)
+    digest.update(np.ascontiguousarray(positions, np.float64).data)
+    digest.update(np.ascontiguousarray(cell, np.float64).data)
     return digest.hexdigest()[:16]
 
 
@@ -224,14 +224,14 @@ def hash_of_columns(schema: pa.Schema, column: Callable[[str], Iterator[pa.Array
         while pa.types.is_nested(kind):
             if pa.types.is_list(kind):
                 for values in column(name):
-                    digest.update(np.ascontiguousarray(np.diff(_flattened(values, depth).offsets.to_numpy())))
+                    digest.update(np.ascontiguousarray(np.diff(_flattened(values, depth).offsets.to_numpy())).data)
             bits = np.zeros(0, bool)
             for values in column(name):
                 bits = np.concatenate([bits, np.asarray(_flattened(values, depth).is_valid(), bool)])
                 whole = len(bits) // 8 * 8
-                digest.update(np.packbits(bits[:whole]))
+                digest.update(np.packbits(bits[:whole]).data)
                 bits = bits[whole:]
-            digest.update(np.packbits(bits))
+            digest.update(np.packbits(bits).data)
             kind, depth = kind.value_type, depth + 1
         if pa.types.is_string(kind):
             for k, values in enumerate(column(name)):
@@ -242,7 +242,7 @@ def hash_of_columns(schema: pa.Schema, column: Callable[[str], Iterator[pa.Array
             for values in column(name):
                 flat = _flattened(values, depth)
                 flat = flat.cast(pa.float64()) if wide else flat
-                digest.update(np.ascontiguousarray(flat.to_numpy(zero_copy_only=False)))
+                digest.update(np.ascontiguousarray(flat.to_numpy(zero_copy_only=False)).data)
     return digest.hexdigest()
 
 

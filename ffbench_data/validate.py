@@ -140,11 +140,10 @@ def _electrons(frames: Frames, where: str) -> list[Finding]:
 
 
 def _outliers(frames: Frames, where: str) -> list[Finding]:
-    """Energies per composition, in robust standard deviations."""
-    composition = np.add.reduceat(frames.atomic_numbers.astype(np.int64) ** 3, frames.offsets[:-1])
+    """Energies per composition, charge and spin, in robust standard deviations."""
     count = 0
-    for key in np.unique(composition):
-        e = frames.energy[composition == key]
+    for key in np.unique(frames.species):
+        e = frames.energy[frames.species == key]
         e = e[np.isfinite(e)]
         if len(e) < 20:
             continue

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,9 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+if TYPE_CHECKING:
+    import pandas
 
 MAX_POINTS = 200  # per curve
 MAX_BYTES = 1_000_000
@@ -412,7 +415,7 @@ class Report(Strict):
 
         return html(self)
 
-    def to_pandas(self):
+    def to_pandas(self) -> pandas.DataFrame:
         """A row per task and metric: value, unit, interval, n, floor, trivial baseline, score.
 
         >>> report.to_pandas().query("metric == 'force_mae'")  # doctest: +SKIP
@@ -443,7 +446,7 @@ class Report(Strict):
 
         from .page.page import render
 
-        return write_text(path, render(self))
+        return write_text(path, render(self, Path(path).parent))
 
 
 def _refuse(constant: str):

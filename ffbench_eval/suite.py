@@ -89,6 +89,12 @@ def suite_of(
     return Suite(str(raw["name"]), str(raw["version"]), str(raw.get("description", "")), tuple(made))
 
 
+def _told(fault: Any) -> str:
+    """What is wrong with a parameter, with its name."""
+    at = [".".join(str(part) for part in fault["loc"])] if fault["loc"] else []
+    return ": ".join([*at, fault["msg"].removeprefix("Value error, ")])
+
+
 def _task(path: Path, name: str, row: dict, where: str) -> Task:
     from pydantic import ValidationError
 
@@ -103,10 +109,7 @@ def _task(path: Path, name: str, row: dict, where: str) -> Task:
         about = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
         parameters = kind.module.Parameters.model_validate(row)
     except ValidationError as error:
-        first = error.errors()[0]
-        at = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
-        told = ": ".join([*at, first["msg"].removeprefix("Value error, ")])
-        raise ValueError(f"{where}: {told}") from None
+        raise ValueError(f"{where}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from None
     except ValueError as error:
         raise ValueError(f"{where}: {' '.join(str(error).split())}") from None
     except Exception as error:  # the file of a kind

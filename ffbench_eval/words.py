@@ -35,6 +35,8 @@ def curve_title(name: str) -> str:
 
     >>> curve_title("rdf_O-O"), curve_title("scan_energy_C0-C1"), curve_title("something_new")
     ('g(r) O-O', 'Scan C0-C1: energy', 'something new')
+    >>> curve_title("on_trajectory_force_mae")
+    'force MAE on its own trajectory'
     """
     plain = {
         "distance_histogram": "h(r), all distances",
@@ -57,16 +59,16 @@ def curve_title(name: str) -> str:
     ):
         if name.startswith(start):
             return clean(words.format(name.removeprefix(start).replace("_", " ")))
-    return plain.get(name) or clean(name.replace("_", " "))
+    return plain.get(name) or metric_name(name)
 
 
 def unit_name(unit: str) -> str:
     """Empty for a pure number.
 
-    >>> unit_name("m^2/s"), unit_name("1")
-    ('m²/s', '')
+    >>> unit_name("m^2/s"), unit_name("cm^-1"), unit_name("1")
+    ('m²/s', 'cm⁻¹', '')
     """
-    return "" if unit == "1" else clean(unit.replace("^2", "²").replace("^3", "³"))
+    return "" if unit == "1" else clean(unit.replace("^-1", "⁻¹").replace("^2", "²").replace("^3", "³"))
 
 
 def number(value: float, last: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Commands of the board: `submit`, `leaderboard ...`, `reproduce`, `compare`, `merge`, `status`, `export hub`."""
+"""Commands of the board: `submit`, `leaderboard ...` and `export hub`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-
-class ExportGroup(TyperGroup):
-    """``ffbench export FOLDER`` means ``ffbench export unit FOLDER``."""
-
-    def parse_args(self, ctx, args):
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
-            args = ["unit", *args]
-        return super().parse_args(ctx, args)
-
-
-export = typer.Typer(cls=ExportGroup, no_args_is_help=True, help="Write results for others: a viewer, the Hub.")
 board = typer.Typer(no_args_is_help=True, help="The leaderboard: check entries, build the site.")
 Entries = Annotated[Path, typer.Option(help="folder of the entries")]
 HERE = Path("leaderboard/entries")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Mount every command of this file on the program."""
+def add_to(app: typer.Typer, export: typer.Typer) -> None:
+    """Mount every command of this file on the program and on its group `export`."""
     app.add_typer(board, name="leaderboard")
-    for command in (submit, compare, merge, status, reproduce):
-        app.command()(command)
-    app.add_typer(export, name="export")
+    app.command()(submit)
+    export.command("hub")(export_hub)
 
 
 def submit(
@@ -48,11 +35,14 @@ def submit(
     entries: Entries = HERE,
 ) -> None:
     """Check a finished run and write its entry and a model card skeleton: the pull request is these files."""
+    from ffbench_eval.run.storage import local
+
+    from .entry.read import valid
     from .entry.schema import About
     from .entry.submit import make_entry
     from .entry.submit import submit as write
 
-    about = _valid(
+    about = valid(
         lambda: About(
             summary=summary,
             authors=author or [],
@@ -63,9 +53,9 @@ def submit(
             open_weights=open_weights,
         )
     )
-    entry = _valid(
+    entry = valid(
         lambda: make_entry(
-            run, org=org, model=model or None, version=version or None, about=about, archive_url=archive_url
+            local(run), org=org, model=model or None, version=version or None, about=about, archive_url=archive_url
         )
     )
     path, found = write(entry, entries)
@@ -75,103 +65,6 @@ def submit(
         raise typer.Exit(1)
 
 
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="run folders, reports or entries")],
-    task: Annotated[str | None, typer.Option(help="only this task")] = None,
-) -> None:
-    """Print the metrics of several models side by side."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from ffbench_eval.run.folder import side_by_side
-
-    reports = [_report(path) for path in runs]
-    table = Table("task", "metric", *(f"{r.model.name} {r.model.version}".strip() for r in reports))
-    for name, metric, cells in side_by_side(reports, task):
-        table.add_row(name, metric, *cells)
-    Console(highlight=False).print(table)
-
-
-def merge(
-    runs: Annotated[list[Path], typer.Argument(help="run folders or reports of one model")],
-    out: Annotated[Path, typer.Option(help="folder for the merged report.json and report.html")],
-    strict: Annotated[bool, typer.Option("--strict", help="runs with --shard: every unit, no other, scored")] = False,
-    suite: Annotated[str, typer.Option(help="with --strict: the suite's YAML file, if it is your own")] = "",
-) -> None:
-    """Put the reports of one model's parts together: different tasks of a suite, or (--strict) shares of its units."""
-    from ffbench_eval.report import Report
-    from ffbench_eval.run.folder import merge as put_together
-
-    if strict:
-        from ffbench_eval.run.shards import merge_shards
-        from ffbench_eval.suite import load_suite
-
-        merge_shards(runs, out, load_suite(suite) if suite else None)
-        typer.echo(out / "report.html")
-        return
-    report = put_together([Report.load(path) for path in runs])
-    out.mkdir(parents=True, exist_ok=True)
-    report.to_json(out / "report.json")
-    typer.echo(report.to_html(out / "report.html"))
-
-
-def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
-    """Say what a run folder holds: finished and stopped units, and how their members ended."""
-    from ffbench_eval.run.folder import status as look
-    from ffbench_eval.words import duration
-
-    for task in look(run):
-        states = ", ".join(f"{count} {state}" for state, count in task.states.items())
-        stopped = f", {task.stopped} stopped or running" if task.stopped else ""
-        typer.echo(f"{task.task}: {task.finished} units done in {duration(task.seconds)}{stopped}; {states}")
-
-
-def reproduce(
-    entry: Annotated[Path, typer.Argument(help="entry, report.json or run folder")],
-    units: Annotated[int, typer.Option(help="how many units to run again")] = 3,
-    model: Annotated[str, typer.Option(help="spec of the model [default: the entry's]")] = "",
-    task: Annotated[list[str] | None, typer.Option(help="only from this task (repeatable)")] = None,
-    seed: Annotated[int | None, typer.Option(help="of the choice of units [default: random]")] = None,
-    other_seeds: Annotated[int, typer.Option(help="run drawn simulations with so many other seeds too")] = 0,
-    out: Annotated[Path, typer.Option(help="folder of the new units")] = Path("runs/reproduce"),
-    record: Annotated[bool, typer.Option("--record", help="maintainers: write the trust record")] = False,
-    by: Annotated[str, typer.Option(help="who, for the record")] = "",
-) -> None:
-    """Run a random sample of an entry's units again and compare. Imports and runs the named model."""
-    from ffbench_eval.run.reproduce import reproduce as rerun
-
-    report = _report(entry)
-    rows = rerun(report, units=units, seed=seed, model=model, out=out, tasks=task, other_seeds=other_seeds)
-    for row in rows:
-        typer.echo(f"{row.verdict:12} {row.task}: {row.metric}: reported {row.reported}, rerun {row.rerun}")
-    bad = [r for r in rows if r.verdict == "differs"]
-    typer.echo(f"{len(rows)} metrics, {len(bad)} differ")
-    if bad:
-        raise typer.Exit(1)
-    if record:
-        from .entry.trust import record as write
-
-        done = list(dict.fromkeys(f"{r.task} rerun" for r in rows if r.verdict in ("identical", "agrees")))
-        if not done:
-            raise ValueError("--record: nothing could be told from these units; choose others with --task or --units")
-        typer.echo(write(_entry(entry), "reproduced", done, by))
-
-
-@export.command("unit")
-def export_unit(
-    unit: Annotated[Path, typer.Argument(help="folder of a finished unit: <run>/units/<task>-<address>")],
-    to: Annotated[str, typer.Option(help="traj, xyz, extxyz, dcd or xtc")] = "xyz",
-    out: Annotated[Path | None, typer.Option(help="where to write [default: the unit's folder]")] = None,
-    failures: Annotated[bool, typer.Option("--failures", help="the last steps of failed replicas instead")] = False,
-) -> None:
-    """Write a unit's trajectories for a viewer."""
-    from ffbench_eval.engine.export import export_trajectories
-
-    for path in export_trajectories(unit, to, out, failures=failures):
-        typer.echo(path)
-
-
-@export.command("hub")
 def export_hub(
     entry: Annotated[Path, typer.Argument(help="an entry of the board")],
     out: Annotated[Path, typer.Option(help="folder to write into")] = Path("hub"),
@@ -179,9 +72,10 @@ def export_hub(
 ) -> None:
     """Write an entry's scores for the Hugging Face Hub: .eval_results, model-index, eval.yaml. No network."""
     from .check.lock import load_lock
+    from .entry.read import read_entry
     from .site.hub import export as write
 
-    loaded = _entry(entry)
+    loaded = read_entry(entry)
     lock = load_lock(loaded.report.suite, loaded.report.suite_version)
     if lock is None:
         raise ValueError(f"the board does not know suite {loaded.report.suite} {loaded.report.suite_version}")
@@ -199,8 +93,9 @@ def recompute(
 ) -> None:
     """Work an entry's metrics out again from its archived predictions and trajectories. Loads no model."""
     from .entry.archives import recompute as again
+    from .entry.read import read_entry
 
-    loaded = _entry(entry)
+    loaded = read_entry(entry)
     said = again(loaded, files, task)
     typer.echo("\n".join(said))
     if record:
@@ -215,6 +110,7 @@ def recompute(
 def check_(
     entry: Annotated[list[Path] | None, typer.Argument(help="entry files [default: all]")] = None,
     entries: Entries = HERE,
+    warnings: Annotated[bool, typer.Option("--warnings", help="of all entries too, not of named ones alone")] = False,
 ) -> None:
     """Check entries: pure data, no model is imported. Exit code 1 if there is an error."""
     from .check.check import check, known_entries
@@ -227,7 +123,7 @@ def check_(
     paths = entry or entry_paths(entries)
     for path in paths:
         found += check(path, entries=entries, others=others)
-    _print(found)
+    _print(found if entry or warnings else [f for f in found if f.level == "error"])
     wrong = sum(f.level == "error" for f in found)
     counts = ((len(paths), "entry", "entries"), (wrong, "error", "errors"), (len(found) - wrong, "warning", "warnings"))
     typer.echo(", ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts))
@@ -290,8 +186,9 @@ def lock(
     from ffbench_eval.suite import load_suite
 
     from .check.lock import latest_before, load_lock, make_lock, not_locked, write_lock
+    from .entry.read import report_of
 
-    reports = [_report(path) for path in trusted or []]
+    reports = [report_of(path) for path in trusted or []]
     found = load_suite(suite)
     old = None if anew else load_lock(found.name, found.version)
     made = make_lock(suite, reports, old, latest_before(found.name, found.version) if carry else None, same or ())
@@ -318,17 +215,18 @@ def rescore_(
     from ffbench_eval.suite import load_suite
 
     from .check.lock import load_lock
+    from .entry.read import read_entry, report_of
     from .entry.rescore import rescore
 
     if run is not None and len(entry) > 1:
         raise ValueError("--from is the run of one model: give one entry")
     for path in entry:
-        loaded = _entry(path)
+        loaded = read_entry(path)
         version = to or load_suite(loaded.report.suite).version
         lock = load_lock(loaded.report.suite, version)
         if lock is None:
             raise ValueError(f"no lock of {loaded.report.suite} {version}: `ffbench leaderboard lock` first")
-        made, said = rescore(loaded, lock, None if run is None else _report(run), trust=trust, same=tuple(same or ()))
+        made, said = rescore(loaded, lock, None if run is None else report_of(run), trust=trust, same=tuple(same or ()))
         typer.echo("\n".join([f"{path}: {loaded.report.suite_version} -> {version}", *said]))
         if not dry:
             write_text(path, made.model_dump_json(indent=1) + "\n")
@@ -337,35 +235,3 @@ def rescore_(
 def _print(found) -> None:
     for finding in found:
         typer.echo(str(finding), err=finding.level == "error")
-
-
-def _valid(make):
-    from pydantic import ValidationError
-
-    try:
-        return make()
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise ValueError(f"{where}: {first['msg']}, got {first.get('input')!r}") from None
-
-
-def _entry(path: Path):
-    from .check.strict_json import read
-    from .entry.schema import LIMIT, Entry
-
-    return _valid(lambda: Entry.model_validate(read(path, LIMIT)))
-
-
-def _report(path: Path):
-    """The report in an entry, a report.json or a run folder."""
-    from ffbench_eval.report import Report
-
-    from .check.strict_json import read
-    from .entry.schema import LIMIT
-
-    if path.is_file():
-        raw = read(path, LIMIT)
-        if isinstance(raw, dict) and "entry_version" in raw:
-            return _entry(path).report
-    return Report.load(path)

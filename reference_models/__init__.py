@@ -9,7 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from .providers import Provider
 
 FAMILIES = {  # module and network class
     "painn": ("painn", "PaiNN"),
@@ -66,14 +71,21 @@ def configuration(name: str, preset: str = "small", **fields: Any) -> Any:
     for key in fields:
         known(key, vars(default), "setting", f" of {name}")
     try:
-        return replace(default, **{k: _converted(v, getattr(default, k)) for k, v in fields.items()})
+        made = replace(default, **{k: _converted(v, getattr(default, k)) for k, v in fields.items()})
+        if not 0 < made.cutoff < float("inf"):
+            raise ValueError("cutoff must be a positive number of Angstrom")
+        return made
     except (TypeError, ValueError) as error:
         raise ValueError(f"settings {fields} of {name}: {error}") from None
 
 
 def _converted(value: Any, like: Any) -> Any:
     if not isinstance(value, str) or isinstance(like, str):
-        return tuple(value) if isinstance(value, list) else value
+        value = tuple(value) if isinstance(value, list) else value
+        fits = (int, float) if isinstance(like, float) else object if like is None else type(like)
+        if not isinstance(value, fits) or isinstance(value, bool) != isinstance(like, bool):
+            raise ValueError(f"{value!r} must be of type {type(like).__name__}")
+        return value
     if isinstance(like, bool):
         if value.lower() not in ("true", "false"):
             raise ValueError(f"{value!r} must be true or false")
@@ -83,7 +95,7 @@ def _converted(value: Any, like: Any) -> Any:
     return type(like)(value)
 
 
-def build(config: str | Mapping[str, Any], *, elements=None, seed: int = 0, dtype=None):
+def build(config: str | Mapping[str, Any], *, elements=None, seed: int = 0, dtype=None) -> ForceField:
     """An untrained `ForceField` (energies in eV around 0), the same for the same ``seed``.
 
     ``config`` is a family (``"schnet"``), a family and a preset (``"schnet:paper"``), or a mapping with ``family``,
@@ -124,7 +136,7 @@ def list_models() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*@*") if path.suffix in (".safetensors", ".json"))
 
 
-def load(name: str):
+def load(name: str) -> Any:
     """A `ForceField` from ``family@dataset`` or a file, or a mapping {dataset: ForceField} from a bare family.
 
     In ``family@dataset:config`` the colon may be written as a hyphen, as in the file's name. ValueError with the
@@ -155,7 +167,7 @@ def load(name: str):
     return known(name, short, "reference model", also=names)
 
 
-def provider(name: str):
+def provider(name: str) -> Provider | None:
     """The `Provider` of the package that model ``name`` needs, or ``None``. Imports no package.
 
     >>> provider("mace@ethanol_gfn2").package

@@ -131,4 +131,5 @@ def force_field(module: nn.Module, *, cutoff: float, elements, card: dict[str, A
         if isinstance(part, Scaled):
             part.network.to(dtype)
             part.elements = elements
-    return ForceField(module, cutoff, elements, dtype, module.conservative, card)
+    conservative: Any = module.conservative
+    return ForceField(module, cutoff, elements, dtype, conservative, card)

@@ -12,12 +12,14 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from filelock import FileLock, Timeout
+from typer import Argument, Option
 
 from ffbench_data.atomic import write_text
+from ffbench_data.command import as_program
 from ffbench_data.datacard import known, parse_name
 
 from . import all_families, checkpoint
@@ -197,43 +199,32 @@ def _build(folder: Path, source: str) -> None:
             build(name, where, data)
 
 
-def main() -> None:
-    import argparse
-
+def main(
+    folder: Annotated[Path, Argument(help="where the fits lie; several processes may share it")],
+    only: Annotated[list[str] | None, Option(help="this fit alone (repeatable)")] = None,
+    source: Annotated[list[str] | None, Option(help="NAME=FOLDER: build this data set first (repeatable)")] = None,
+    minutes: Annotated[float | None, Option(help="of CPU time for each fit, instead of the table's")] = None,
+    show: Annotated[bool, Option("--list", help="show the state of every fit and stop")] = False,
+    gather: Annotated[bool, Option("--collect", help="copy what is finished to the shipped checkpoints")] = False,
+) -> None:
+    """Train everything that ships, from the table in fits.yaml."""
     import torch
 
-    parser = argparse.ArgumentParser(
-        prog="python -m reference_models.train_all",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folder", type=Path, help="where the fits lie; several processes may share it")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these fits alone")
-    parser.add_argument(
-        "--source", action="append", default=[], metavar="NAME=FOLDER", help="build this data set first"
-    )
-    parser.add_argument("--minutes", type=float, help="of CPU time for each fit, instead of the table's")
-    parser.add_argument("--list", action="store_true", help="show the state of every fit and stop")
-    parser.add_argument("--collect", action="store_true", help="copy what is finished to the shipped checkpoints")
-    given = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        fits, ensembles = read_table(minutes=given.minutes)
-        wanted = [known(name, [fit.name for fit in fits], "fit") for name in given.only or ()]
-        fits = [fit for fit in fits if not wanted or fit.name in wanted]
-        if given.list:
-            print("\n".join(f"{state(given.folder, fit):9} {fit.name}" for fit in fits))
-        elif given.collect:
-            collect(given.folder, fits, ensembles, checkpoint.SHIPPED)
-        else:
-            for source in given.source:
-                _build(given.folder, source)
-            failed = work(given.folder, fits, log=lambda line: print(line, flush=True))
-            if failed:
-                raise ValueError(f"{len(failed)} of {len(fits)} fits failed, the first: {failed[0]}")
-    except ValueError as error:
-        parser.error(str(error))
+    fits, ensembles = read_table(minutes=minutes)
+    wanted = [known(name, [fit.name for fit in fits], "fit") for name in only or ()]
+    fits = [fit for fit in fits if not wanted or fit.name in wanted]
+    if show:
+        print("\n".join(f"{state(folder, fit):9} {fit.name}" for fit in fits))
+    elif gather:
+        collect(folder, fits, ensembles, checkpoint.SHIPPED)
+    else:
+        for one in source or ():
+            _build(folder, one)
+        failed = work(folder, fits, log=lambda line: print(line, flush=True))
+        if failed:
+            raise ValueError(f"{len(failed)} of {len(fits)} fits failed, the first: {failed[0]}")
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

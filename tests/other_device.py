@@ -41,6 +41,7 @@ def local_scalar_dense(value):
 WAITING = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "argwhere", "bincount", "masked_select"}
 WAITING |= {"unique_dim", "unique_consecutive", "_unique", "_unique2", "repeat_interleave"}
 noted: list[list[str]] = []
+PRODUCTS = {"mm", "addmm", "mv", "addmv", "bmm", "baddbmm", "dot", "vdot"}  # of integers a GPU has none
 
 
 class Watchman:
@@ -108,6 +109,8 @@ def run(function, args, kwargs):
         watch(name, args, kwargs, bool(there))
     if there and name not in ("copy_", "_to_copy", "index", "index_put_") and any(t.dim() for t in here):
         raise RuntimeError(f"{name}: tensors of {NAME} and of the cpu are mixed")
+    if there and name in PRODUCTS and not there[0].is_floating_point():
+        raise NotImplementedError(f"{name} is not implemented for integers on {NAME}")
     goes_there = bool(there)
     if kwargs.get("device") is not None:
         goes_there = torch.device(kwargs["device"]).type == NAME

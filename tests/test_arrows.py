@@ -1,6 +1,7 @@
 """Dependencies point one way, and the light doors stay light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,12 @@ def test_importing_a_room_never_meets_itself():
 
     for module in sorted(below):
         walk(module, ())
+
+
+def test_only_the_command_line_knows_the_board():
+    """The program mounts the board's commands and reads its entries, late; nothing else of the product imports it."""
+    rooms = ("ffbench_eval", "ffbench_data", "ffbench_metrics", "reference_models")
+    imports = re.compile(r"^\s*(from|import) leaderboard\b", re.MULTILINE)
+    files = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
+    knows = {f.relative_to(ROOT).parent.as_posix() for f in files if imports.search(f.read_text(encoding="utf-8"))}
+    assert knows == {"ffbench_eval/cli"}

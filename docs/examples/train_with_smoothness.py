@@ -32,7 +32,7 @@ train(
     folder=args.folder,
     recipe=Recipe(minutes=args.minutes, max_steps=args.steps, validate_every=args.every),
     callbacks=[monitor],
-    log=lambda line: None,
+    log=lambda _: None,
 )
 print("  step  force MAE (frames)  force MAE (scans)  FSD (1/Å)  extra extrema per scan")
 for row in json.loads((args.folder / "curve.json").read_text())["curve"]:

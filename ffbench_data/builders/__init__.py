@@ -55,7 +55,7 @@ def build(name: str, source: str | Path | None = None, out: str | Path | None = 
     elif of_card.sources and not of_card.generator:
         folder = fetch(of_card.sources, cache_folder() / "sources" / name, quiet=quiet)
     else:
-        folder = _generate(name, quiet)
+        folder = _generate(name)
     built = _make(make, folder, of_card)
     found = validate(built.tables, of_card) + check_against_card(built.tables, of_card)
     for label, table in built.trajectories.items():
@@ -100,7 +100,7 @@ def _builder(name: str) -> Callable[[Path, Card], Built]:
     return result
 
 
-def _generate(name: str, quiet: bool) -> Path:
+def _generate(name: str) -> Path:
     from .generated import generate
 
     return generate(name, cache_folder() / "runs" / name)

@@ -69,7 +69,7 @@ def build_gete(folder: Path, card: Card) -> Built:
     folder = _opened(folder, "Datasets/GeTe/")
     shipped = {s: find(folder, f"{s}/nequip_npz.npz") for s in ("train", "val", "test")}
     if all(shipped.values()):
-        tables = {s: read_npz(p, method=card.theory, periodic=True) for s, p in shipped.items()}
+        tables = {s: read_npz(p, method=card.theory, periodic=True) for s, p in shipped.items() if p}
         built.tables["published"] = tables
         run = tables["test"]
     else:

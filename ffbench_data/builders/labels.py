@@ -69,14 +69,15 @@ def pick(values: Mapping[str, Any], quantity: str, where: str, key: str | None =
     fits = [name for name in values if plain(name) in NAMES[quantity]]
     article = "an" if quantity[0] in "aeiou" else "a"
     for other in fits[1:]:
-        if not _equal(values[fits[0]], values[other]):
+        if not equal(values[fits[0]], values[other]):
             raise ValueError(
                 f"{where}: {fits[0]!r} and {other!r} both hold {article} {quantity} and differ; keep the label"
             )
     return fits[0] if fits else None
 
 
-def _equal(a: Any, b: Any) -> bool:
+def equal(a: Any, b: Any) -> bool:
+    """Whether two values are the same numbers, whatever their shapes."""
     try:
         a, b = np.asarray(a, float), np.asarray(b, float)
     except (TypeError, ValueError):

@@ -28,6 +28,8 @@ def build_alanine(folder: Path, card: Card) -> Built:
     built.tables["40k"] = take(table, published_split(table.num_rows, 38000, 2000, 10000))
     add_blocked(built, "blocked", table)
     spring: Any = card.reference.get("stiffness")
+    i: Any
+    j: Any
     i, j = _elements_bond(table, spring) if spring else ([], [])
     if spring and len(i):
         built.stiffness.append((spring["bond"], table, i, j, spring["eV_A2"]))

@@ -6,7 +6,7 @@ import json
 import pickle
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +53,27 @@ def require_folder(folder: Path) -> Path:
 
 
 def unpack(archive: Path, folder: Path, only: str = "") -> Path:
-    """Unpack the members of a tar archive whose path holds ``only``, once; paths out of the folder are refused."""
+    """Unpack the members of a tar archive whose path holds ``only``, once; paths out of the folder are refused, and an
+    archive whose members (also those that are left out: they have to be read over) hold too much (`TooLarge`)."""
     if not (folder / ".unpacked").exists():
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(folder, [m for m in tar if only in m.name], filter="data")
+                tar.extractall(folder, [m for m in _counted(tar, archive) if only in m.name], filter="data")
         except (tarfile.TarError, EOFError, OSError) as error:
             raise ValueError(f"{archive}: cannot be unpacked: {error}") from None
         (folder / ".unpacked").touch()
     return folder
+
+
+def _counted(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
+    """The members, as long as what they hold unpacked is not too much; a member is a header of 512 bytes at least."""
+    size = 0
+    for member in tar:
+        size += 512 + member.size
+        if size > MOST_UNPACKED:
+            raise TooLarge(f"{archive}: unpacks to more than {MOST_UNPACKED} bytes from {archive.stat().st_size}")
+        yield member
 
 
 def npz_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -227,7 +238,7 @@ def _cell(got: dict[str, Any], frames: int, path: Path) -> np.ndarray | None:
 
     if "cell" not in got and "lengths" not in got:
         return None
-    cell = _numeric(got.get("cell", got.get("lengths")), "cells", path).astype(float)
+    cell = _numeric(got["cell"] if "cell" in got else got["lengths"], "cells", path).astype(float)
     if "angles" in got and not np.allclose(got["angles"], 90):
         raise ValueError(f"{path}: angles of the cell other than 90 degrees: give the cell as [3, 3]")
     # Three rows of three are lattice vectors when called a cell, and edges of three frames when called lengths.

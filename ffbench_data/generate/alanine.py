@@ -11,13 +11,13 @@ factor 6.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..atomic import replacing
+from ..command import as_program
 
 TEMPERATURE = 300.0  # K
 TIME_STEP = 1.0  # fs
@@ -83,7 +83,7 @@ def structure(phi: float = -80.0, psi: float = 80.0) -> np.ndarray:
     return x
 
 
-def system():
+def system() -> tuple[Any, Any]:
     """(OpenMM topology, system): AMBER-03 + OBC, no cut-off, no constraints."""
     from openmm import app
 
@@ -176,17 +176,12 @@ def simulate(
     return folder
 
 
-def main() -> None:
-    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_argument("folder", type=Path)
-    cli.add_argument("--runs", type=int, default=2)
-    cli.add_argument("--ps", type=float, default=10000.0)
-    cli.add_argument("--from-minima", action="store_true", help="start run k at minimum k mod 6")
-    args = cli.parse_args()
-    for run in range(args.runs):
-        more: dict[str, Any] = {"start": MINIMA[run % len(MINIMA)], "seed": 20261122} if args.from_minima else {}
-        simulate(args.folder, run=run, ps=args.ps, **more)
+def main(folder: Path, runs: int = 2, ps: float = 10000.0, from_minima: bool = False) -> None:
+    """Simulate alanine dipeptide; with --from-minima run k starts at minimum k mod 6."""
+    for run in range(runs):
+        more: dict[str, Any] = {"start": MINIMA[run % len(MINIMA)], "seed": 20261122} if from_minima else {}
+        simulate(folder, run=run, ps=ps, **more)
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -7,13 +7,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from typer import Argument
 
+from ..command import as_program
+from ..datacard import known
 from ..schema import to_table, write_parquet
 from . import alanine, ethanol, water
 from .blocks import block_rows, blocks_table, mean, molecule_reference, stable_bonds, starts
@@ -258,14 +261,11 @@ def _symbol(number: int) -> str:
 ASSEMBLERS = {"ethanol_gfn2": assemble_ethanol, "alanine_dipeptide_obc": assemble_alanine, "water": assemble_water}
 
 
-def main() -> None:
-    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_argument("raw", type=Path)
-    cli.add_argument("names", nargs="*", default=list(ASSEMBLERS))
-    args = cli.parse_args()
-    for name in args.names:
-        ASSEMBLERS[name](args.raw)
+def main(raw: Path, names: Annotated[list[str] | None, Argument()] = None) -> None:
+    """Assemble the data sets NAMES (all by default) from the raw runs below RAW."""
+    for name in names or ASSEMBLERS:
+        ASSEMBLERS[known(name, ASSEMBLERS, "data set with an assembler")](raw)
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

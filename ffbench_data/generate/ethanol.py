@@ -7,13 +7,13 @@ GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..atomic import replacing
+from ..command import as_program
 from . import nose_hoover
 
 TEMPERATURE = 500.0  # K
@@ -52,7 +52,7 @@ class GFN2:
         return self._last.get("energy") * HARTREE, -self._last.get("gradient") * HARTREE / BOHR
 
 
-def start(name: str = "CH3CH2OH"):
+def start(name: str = "CH3CH2OH") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Atomic numbers, masses (amu) and the GFN2 minimum (Angstrom) of a molecule of MD17 or one that ASE knows."""
     from .molecules import MINIMA, minimum
 
@@ -132,15 +132,11 @@ def simulate(
     return folder
 
 
-def main() -> None:
-    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_argument("folder", type=Path)
-    cli.add_argument("--runs", type=int, default=6)
-    cli.add_argument("--ps", type=float, default=100.0)
-    args = cli.parse_args()
-    for run in range(args.runs):
-        simulate(args.folder, run=run, ps=args.ps)
+def main(folder: Path, runs: int = 6, ps: float = 100.0) -> None:
+    """Simulate ethanol, run after run."""
+    for run in range(runs):
+        simulate(folder, run=run, ps=ps)
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -3,15 +3,18 @@
 On one core a step takes 0.7 ms (ethanol) to 8 ms (aspirin): the whole set is about five hours. Every run continues
 where it was stopped, also to a greater length.
 
-    python -m ffbench_data.generate.md17 FOLDER --molecules benzene toluene --runs 6
+    python -m ffbench_data.generate.md17 FOLDER --molecules benzene --molecules toluene --runs 6
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
+from typer import Option
+
+from ..command import as_program
 from . import ethanol
 from .molecules import MINIMA
 
@@ -40,15 +43,12 @@ def simulate_all(
     return Path(folder)
 
 
-def main() -> None:
-    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_argument("folder", type=Path)
-    cli.add_argument("--molecules", nargs="+", default=list(MOLECULES))
-    cli.add_argument("--runs", type=int, default=6)
-    cli.add_argument("--ps", type=float)
-    args = cli.parse_args()
-    simulate_all(args.folder, molecules=args.molecules, runs=args.runs, ps=args.ps)
+def main(
+    folder: Path, molecules: Annotated[list[str] | None, Option()] = None, runs: int = 6, ps: float | None = None
+) -> None:
+    """Simulate molecules of MD17 (--molecules, repeatable; all by default), each to its own length unless --ps says."""
+    simulate_all(folder, molecules=molecules or MOLECULES, runs=runs, ps=ps)
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

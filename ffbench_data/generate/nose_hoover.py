@@ -11,12 +11,16 @@ Q_1 = g kT tau^2, Q_k = kT tau^2, with g degrees of freedom and relaxation time 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 CHAIN = 3
 
 
-def half_step(v, mass, eta_v, kt, tau, dof, dt):
+def half_step(
+    v: np.ndarray, mass: np.ndarray, eta_v: np.ndarray, kt: float, tau: float, dof: int, dt: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Advance the chain by dt/2; returns the scaled velocities and the new thermostat velocities."""
     q = np.full(len(eta_v), kt * tau**2)
     q[0] *= dof
@@ -41,8 +45,8 @@ def half_step(v, mass, eta_v, kt, tau, dof, dt):
     return v, eta_v
 
 
-def step(x, v, force, eta_v, potential, *, mass, kt, tau, dof, dt):
-    """One step of dt. ``potential(x) -> (energy, force)``; any consistent unit system."""
+def step(x, v, force, eta_v, potential, *, mass, kt, tau, dof, dt) -> tuple[Any, ...]:
+    """(x, v, force, eta_v, energy) after dt. ``potential(x) -> (energy, force)``; any consistent unit system."""
     v, eta_v = half_step(v, mass, eta_v, kt, tau, dof, dt)
     v = v + 0.5 * dt * force / mass[:, None]
     x = x + dt * v
@@ -52,7 +56,9 @@ def step(x, v, force, eta_v, potential, *, mass, kt, tau, dof, dt):
     return x, v, force, eta_v, energy
 
 
-def draw_velocities(rng, x, mass, kt, *, remove_rotation):
+def draw_velocities(
+    rng: np.random.Generator, x: np.ndarray, mass: np.ndarray, kt: float, *, remove_rotation: bool
+) -> np.ndarray:
     """Maxwell-Boltzmann velocities with P = 0 (and L = 0 for an open system), scaled to the exact temperature."""
     v = rng.normal(size=x.shape) * np.sqrt(kt / mass[:, None])
     v -= (mass[:, None] * v).sum(0) / mass.sum()
@@ -66,7 +72,7 @@ def draw_velocities(rng, x, mass, kt, *, remove_rotation):
     return v * np.sqrt(dof * kt / (mass[:, None] * v**2).sum())
 
 
-def openmm_integrator(*, kt, tau, dof, dt):
+def openmm_integrator(*, kt: float, tau: float, dof: int, dt: float) -> Any:
     """The same step as an OpenMM ``CustomIntegrator`` (kJ/mol, nm, ps)."""
     import openmm
 

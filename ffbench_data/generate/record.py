@@ -8,13 +8,13 @@ every split. A regeneration elsewhere has other hashes (see `ffbench_data.regene
 
 from __future__ import annotations
 
-import argparse
 import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ..atomic import write_text
+from ..command import as_program
 
 RECORDED = Path(__file__).with_name("recorded.json")
 PROGRAMS = {"water": "OpenMM", "alanine_dipeptide_obc": "OpenMM", "md17_gfn2": "tblite"}
@@ -41,14 +41,13 @@ def record(folder: Path) -> dict[str, Any]:
     return {"version": manifest["version"], "program": made_by, "recipe": recipe, "splits": splits}
 
 
-def main() -> None:
-    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_argument("folders", nargs="+", type=Path)
+def main(folders: list[Path]) -> None:
+    """Record the hashes of built data sets."""
     known_sets = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
-    for folder in cli.parse_args().folders:
+    for folder in folders:
         known_sets[json.loads((folder / "manifest.json").read_text())["name"]] = record(folder)
     write_text(RECORDED, json.dumps(dict(sorted(known_sets.items())), indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -8,12 +8,13 @@ the cell, the cut-off, the switching, the Ewald tolerance.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..atomic import replacing, write_text
+from ..command import as_program
 from . import nose_hoover
 
 MOLECULES = 64
@@ -36,7 +37,7 @@ SPC_FW = {
 }
 
 
-def system(molecules: int = MOLECULES, cell: float = CELL, **changes):
+def system(molecules: int = MOLECULES, cell: float = CELL, **changes: float) -> Any:
     """The OpenMM system (atoms in order O, H, H). ``changes`` override single parameters of `SPC_FW`."""
     import openmm
 
@@ -70,7 +71,7 @@ def system(molecules: int = MOLECULES, cell: float = CELL, **changes):
     return s
 
 
-def context(integrator, threads: int = 1, **changes):
+def context(integrator: Any, threads: int = 1, **changes: Any) -> Any:
     import openmm
 
     platform = openmm.Platform.getPlatformByName("CPU")
@@ -159,16 +160,11 @@ def simulate(
     return folder
 
 
-def main() -> None:
-    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_argument("folder", type=Path)
-    cli.add_argument("--runs", type=int, default=5)
-    cli.add_argument("--ps", type=float, default=1000.0)
-    cli.add_argument("--save-fs", type=float, default=100.0)
-    args = cli.parse_args()
-    for run in range(args.runs):
-        simulate(args.folder, run=run, ps=args.ps, save_fs=args.save_fs)
+def main(folder: Path, runs: int = 5, ps: float = 1000.0, save_fs: float = 100.0) -> None:
+    """Simulate water, run after run; what is there already is continued."""
+    for run in range(runs):
+        simulate(folder, run=run, ps=ps, save_fs=save_fs)
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

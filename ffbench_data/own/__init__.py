@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-_HOME = {"add": "add", "Options": "options", "read_facts": "facts"}
+_HOME = {"add": "seal", "Options": "options", "read_facts": "facts"}
 __all__ = sorted(_HOME)
 
 

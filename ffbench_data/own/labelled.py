@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..builders.labels import NAMES, charge_and_spin, number, plain, stress_of
+from ..builders.labels import NAMES, charge_and_spin, equal, number, plain, stress_of
 from .images import Image
 from .options import Options
 from .units import Units
@@ -104,7 +104,7 @@ class Reader:
         before = self.names.get(kept, "")
         name = before if before in fits else fits[0]
         for other in fits:
-            if other != name and not _equal(values[name], values[other]):
+            if other != name and not equal(values[name], values[other]):
                 raise ValueError(
                     f"{where}: {name!r} and {other!r} both hold {kept} labels and differ: "
                     f"say which is the label, {option} {fits[-1]} or {option} {fits[0]}"
@@ -171,14 +171,6 @@ class Reader:
             )
         if not any(has.values()):
             raise ValueError(f"neither energies nor forces: there is nothing to compare with; the file has {there}")
-
-
-def _equal(a: Any, b: Any) -> bool:
-    try:
-        a, b = np.asarray(a, float), np.asarray(b, float)
-    except (TypeError, ValueError):
-        return False
-    return a.size == b.size and bool(np.allclose(a.ravel(), b.ravel(), rtol=1e-9, atol=1e-9, equal_nan=True))
 
 
 def _maybe(value: Any) -> float:

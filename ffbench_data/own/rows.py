@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ..frames import Frames
 from ..geometry import minimum_image
-from ..schema import COLUMNS, configuration_id, to_table
+from ..schema import configuration_id, to_table
 from .images import Source
 from .labelled import Labelled, Reader
 
@@ -146,7 +146,7 @@ def stage(
     reader: Reader,
     units_of: Callable[[Source], Any],
     path: Path,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Rows:
     """Read everything once. Frames without a finite structure, without a label, or that occur again are left out and
     counted. ValueError where one structure has two labels."""
@@ -238,7 +238,3 @@ def _same_label(row: Labelled, kept: dict[str, list[Any]], earlier: int, where: 
             f"{where} is the structure of frame {kept['index'][earlier]} of {files[kept['file'][earlier]]} with "
             f"another energy ({row.energy:.6g} and {old:.6g} eV): two levels of theory? Give each its own data set"
         )
-
-
-def rows_schema() -> pa.Schema:
-    return pa.schema([*COLUMNS, *EXTRA])

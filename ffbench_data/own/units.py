@@ -38,6 +38,8 @@ ALIASES = {
     "angstroms": "Angstrom", "bohr": "Bohr", "a0": "Bohr", "nm": "nm", "nanometer": "nm", "gpa": "GPa", "kbar": "kbar",
     "ev/angstrom^3": "eV/Angstrom^3", "ev/a^3": "eV/Angstrom^3", "hartree/bohr^3": "Hartree/Bohr^3",
 }  # fmt: skip
+MANY, LEAST_ALIKE = 150, 0.2  # frames of one species; a rank correlation of 0.45 lies 3.5 standard errors above
+RELAXED = 0.3  # eV/Angstrom, root mean square: below it nothing is learnt from the forces
 LEAST_CORRELATION = 0.3  # of the force on a hydrogen with the length of its bond
 EACH = "/atom"  # after an energy
 HARD = ("bond_stiffness", "work", "belonging", "per_atom")  # checks that no sound set of labels fails
@@ -118,11 +120,35 @@ def judge(frames: Frames, temperature: Sequence[float] | None) -> list[Finding]:
     found = [*_distances(frames, "data"), *check_magnitudes(frames, "data", temperature)]
     if len(frames) >= 12 and _same_atoms(frames):
         ordered = any(f.check == "order" and f.level == "note" for f in check_order(frames, "data"))
-        found += work(frames, "data", None if ordered else near_pairs(frames))
+        told = work(frames, "data") if ordered else []
+        if not any(f.level != "note" for f in told):  # neighbours in time may lie farther apart than others
+            told += work(frames, "data", near_pairs(frames))
+        found += told
     odd = oddities(frames)
     if any(f.check == "per_atom" for f in odd):  # says what the plain check saw
         found = [f for f in found if f.check != "work"]
-    return found + odd + _strangers(frames)
+    return found + odd + _strangers(frames) + _energies_of_strangers(frames)
+
+
+def _energies_of_strangers(frames: Frames) -> list[Finding]:
+    """Do the energies belong to these structures? Away from a minimum both the energy and the forces grow: their rank
+    correlation is 0.4 to 0.9 in molecules and liquids at a temperature, and 0 for energies of other frames."""
+    from scipy.stats import spearmanr
+
+    square = np.add.reduceat((frames.forces.astype(float) ** 2).sum(1), frames.offsets[:-1])
+    for species in np.unique(frames.species):
+        rows = np.flatnonzero((frames.species == species) & np.isfinite(frames.energy) & np.isfinite(square))
+        x, y = square[rows], frames.energy[rows]
+        if len(rows) < MANY or np.sqrt(x.mean() / (3 * frames.n_atoms[rows[0]])) < RELAXED or not np.ptp(y) > 0:
+            continue
+        r = float(spearmanr(x, y)[0])
+        if r < LEAST_ALIKE:
+            text = (
+                f"energies do not grow with the forces (rank correlation {r:.2f}, 0.4 and more for structures at a "
+                "temperature): energies of other frames, or not of these structures?"
+            )
+            return [Finding("belonging", "data", "warning", text, r)]
+    return []
 
 
 def _strangers(frames: Frames) -> list[Finding]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ffbench_data.atomic import replacing, write_text
+from ffbench_data.atomic import read_object, replacing, write_text
 
 from .protocol import Protocol, Start
 
@@ -25,21 +25,39 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], meta: dict) 
     """Write ``checkpoint-<step>`` and delete all but the last two."""
     path = folder / f"checkpoint-{step:010d}.safetensors"
     cpu = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    about = {**meta, "step": step, "tensors": _digest(cpu)}
     with replacing(path) as part:
-        save_file(cpu, part, metadata={"ffbench": json.dumps({**meta, "step": step})})
+        save_file(cpu, part, metadata={"ffbench": json.dumps(about)})
     for old in sorted(folder.glob("checkpoint-*.safetensors"))[:-2]:
         old.unlink()
 
 
 def latest(folder: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
-    """(tensors, metadata) of the newest readable checkpoint, or ``None``."""
+    """(tensors, metadata) of the newest whole checkpoint whose pieces of trajectory are whole too, or ``None``."""
     for path in sorted(folder.glob("checkpoint-*.safetensors"), reverse=True):
         try:
             with safe_open(path, "pt") as file:
-                return {k: file.get_tensor(k) for k in file.keys()}, json.loads(file.metadata()["ffbench"])  # noqa: SIM118
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+                about = json.loads(file.metadata()["ffbench"])
+            if about["tensors"] == _digest(tensors) and about["files"] == hashes(folder, about["files"]):
+                return tensors, about
         except Exception:  # a torn file after a power cut: fall back to the one before
             continue
     return None
+
+
+def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """sha256 of the files in ``folder``."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 class OtherSimulation(ValueError):
@@ -77,7 +95,7 @@ def claim(folder: Path, key: dict[str, Any], answer: Callable[[], dict[str, list
         write_text(path, json.dumps(key if "model" in key else {**key, "answer": answer()}))
         return False
     try:
-        found = json.loads(path.read_text())
+        found = read_object(path)
     except ValueError:
         raise OtherSimulation(f"{path} cannot be read: empty the folder or use another one") from None
     said = found.pop("answer", None)

@@ -18,10 +18,13 @@ from .compiled import NotCompilable, Tensors, log
 from .lists import LONG, OLD, NoList
 from .static import STATE, WATCH, StaticStep
 from .system import State
+from .turns import wait_for
 from .watch import Watch
 
 if TYPE_CHECKING:
     from .run import Run
+
+Attempt = tuple[State, Watch, Tensor, list[Callable[[], State]]]
 
 Call = Callable[..., Tensors]
 Keep = Callable[[int, Callable[[], State]], None]  # gets (steps done, the state after them)
@@ -35,7 +38,7 @@ class Steps:
     outgrown their places; one that is not trusted, or cannot be compiled, is replaced by the function itself.
     """
 
-    def __init__(self, run: Run, lists: NoList, make: Make, trusted: Callable[..., bool] = lambda *about: True):
+    def __init__(self, run: Run, lists: NoList, make: Make, trusted: Callable[..., bool] = lambda *_: True):
         self.run, self.lists, self.make, self.trusted = run, lists, make, trusted
         self.function = StaticStep(run, lists)
         self.none = torch.zeros(2, dtype=torch.bool, device=run.system.masses.device)
@@ -48,7 +51,7 @@ class Steps:
         return {"edges": self.lists.capacity, "candidates": getattr(self.lists, "candidates", 0)}
 
     def advance(
-        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda *about: None
+        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda *_: None
     ) -> tuple[State, Watch]:
         """``n`` steps from step ``first`` on; ``keep`` is told of each, once it is sure."""
         end, careful, fresh = first + n, False, -1
@@ -59,6 +62,7 @@ class Steps:
             k = 1 if careful else self.length(end - first)
             new, watched, flags, states = self.attempt(state, watch, first, k)
             if self.lists.fallible:
+                wait_for(flags.device)
                 wrong = flags.tolist()
                 if wrong[LONG]:
                     self.gone_back[LONG] += 1
@@ -84,7 +88,7 @@ class Steps:
         """Steps between two looks, where ``left`` are wanted."""
         return 1
 
-    def attempt(self, state: State, watch: Watch, first: int, n: int):
+    def attempt(self, state: State, watch: Watch, first: int, n: int) -> Attempt:
         """(state, watch, flags after ``n`` steps, a function for the state after each)."""
         noise = self.run.noise(first) if self.run.noise else None
         out = self.compiled(state, watch, first)(*self.function.arguments(state, watch, self.none, noise))
@@ -133,7 +137,7 @@ class CapturedSteps(Steps):
     def length(self, left: int) -> int:
         return min(left, self.longest)
 
-    def attempt(self, state: State, watch: Watch, first: int, n: int):
+    def attempt(self, state: State, watch: Watch, first: int, n: int) -> Attempt:
         step, noise = self.compiled(state, watch, first), self.run.noise
         drawn = None if noise is None else torch.stack([noise(first + k) for k in range(n)])
         arguments = self.function.arguments(state, watch, self.none, drawn)

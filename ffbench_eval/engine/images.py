@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ class Images:
         where = pbc.cpu().numpy()
         reduced = np.asarray(minkowski_reduce(np.where(where[:, None], cell.cpu().numpy(), 0.0), where)[0])[where]
         steps = np.array(list(itertools.product((-1, 0, 1), repeat=len(reduced))), float)
-        f64 = {"dtype": torch.float64, "device": cell.device}
+        f64: dict[str, Any] = {"dtype": torch.float64, "device": cell.device}
         self._rows = torch.as_tensor(reduced, **f64)
         self._inverse = torch.as_tensor(np.linalg.pinv(reduced), **f64)
         self._near = torch.as_tensor(steps @ reduced, **f64)

@@ -59,6 +59,12 @@ def read_hills(path: str | os.PathLike) -> np.ndarray:
     if "height" not in fields or not any(name.startswith("sigma_") for name in fields):
         raise ValueError(f"{path} is not a HILLS file: it has no FIELDS line with sigma_* and height")
     hills = np.array(rows, dtype=[(name, float) for name in fields])
+    for name in fields:
+        odd = (name != "biasf") & ~np.isfinite(hills[name])  # plain metadynamics may say inf
+        wrong = odd | (name.startswith("sigma_") and hills[name] <= 0)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(f"{path}: hill {row + 1} has {name} = {hills[name][row]:g}; the file is damaged")
     kernel = settings.get("kerneltype", "gaussian").lower()
     if kernel not in ("gaussian", "stretched-gaussian"):
         raise ValueError(f"{path} has hills of kerneltype {kernel}: only gaussian and stretched-gaussian are known")
@@ -159,4 +165,4 @@ def write_hills(path: str | os.PathLike, hills: np.ndarray, *, periodic: Sequenc
     for name in variables if periodic is None else periodic:
         lines += [f"#! SET min_{name} -pi", f"#! SET max_{name} pi"]
     lines += [" ".join(f"{x:22.16g}" for x in row) for row in hills.tolist()]
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(Path(path), "\n".join(lines) + "\n")

@@ -43,6 +43,7 @@ from .system import (
     kinetic_temperature,
 )
 from .trajectory import Recorder
+from .turns import wait_for
 from .units import FS
 from .watch import ENERGY, STEP, TEMPERATURE, Limits, Watch, new_watch, reason_texts, watched_step
 
@@ -64,7 +65,7 @@ def simulate(
     folder: Path,
     *,
     seed: int,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda _: None,
     compile: str = "auto",
     identity: str | None = None,
 ) -> Outcome:
@@ -176,7 +177,7 @@ class Run:
         return self.chunk(state, watch, step, 1)
 
     def chunk(
-        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda step, made: None
+        self, state: State, watch: Watch, first: int, n: int, keep: Keep = lambda *_: None
     ) -> tuple[State, Watch]:
         """``n`` steps of all replicas from step ``first`` on; ``keep`` gets the state after each, as a function."""
         if self.form.steps is not None:
@@ -232,6 +233,7 @@ class Run:
             step, piece = saved[1]["step"], saved[1]["piece"]
             self.model_forces.calls, earlier_s = saved[1]["calls"], saved[1]["wall_s"]
             self.model_forces.restore(tensors, {int(b): said for b, said in saved[1]["raised"].items()})
+        files: dict[str, str] = {} if saved is None else saved[1]["files"]
         monitors = self._monitors()
         if saved is not None:
             monitors.restore(tensors)
@@ -257,6 +259,7 @@ class Run:
         while step < total and alive.any():
             n = self.until_next_event(step)
             state, watch = self.chunk(state, watch, step, n, keep)
+            wait_for(system.masses.device)
             step += n
             if self.form.steps is not None and (step % CHECKPOINT_STEPS == 0 or step == total):
                 check_on_the_way(self, state, watch, step)
@@ -281,6 +284,9 @@ class Run:
                 piece += 1
                 kept = {**state._asdict(), **watch._asdict(), **monitors.state(), **self.model_forces.state()}
                 meta = {"piece": piece, "mode": self.form.mode, "note": self.form.note}
+                written = {p.name for stem in ("trajectory", "failure") for p in folder.glob(f"{stem}-*.parquet")}
+                files |= checkpoint.hashes(folder, written - files.keys())
+                meta["files"] = files
                 if self.form.steps is not None:
                     meta["places"] = self.form.steps.places
                     self.form.steps.lists.forget()

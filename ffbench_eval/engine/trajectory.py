@@ -18,7 +18,12 @@ import pyarrow.parquet as pq
 
 from ffbench_data.atomic import replacing
 
+MOST_REPLICAS = 1_000_000
 NUMBERS = ("potential_energy", "total_energy", "temperature", "internal_temperature")  # one float64 per frame
+
+
+class Damaged(ValueError):
+    """A file of a simulation that was changed after it was written, or torn."""
 
 
 @dataclass
@@ -97,7 +102,8 @@ class Trajectory:
     """All saved frames of one replica: ``time_ps`` [T], ``positions`` [T, N, 3], ``potential_energy``,
     ``total_energy`` [T] eV, ``temperature`` [T] K; ``numbers`` [N], ``cell`` [3, 3], ``pbc`` [3]. Where saved:
     ``velocities`` [T, N, 3] Angstrom/fs; ``cell_scale`` [T], the factor on ``cell`` in each frame;
-    ``internal_temperature`` [T] K, of the motion against one another."""
+    ``internal_temperature`` [T] K, of the motion against one another. ``charge`` and ``spin_multiplicity`` (2S+1) are
+    those of the simulation, if the reader says so."""
 
     numbers: np.ndarray
     cell: np.ndarray
@@ -110,6 +116,8 @@ class Trajectory:
     velocities: np.ndarray | None = None
     cell_scale: np.ndarray | None = None
     internal_temperature: np.ndarray | None = None
+    charge: int = 0
+    spin_multiplicity: int = 1
 
     def __len__(self) -> int:
         return len(self.time_ps)
@@ -127,7 +135,8 @@ class Trajectory:
     def between(self, start_ps: float, end_ps: float) -> Trajectory:
         """The frames with start_ps < time <= end_ps."""
         keep = (self.time_ps > start_ps + 1e-9) & (self.time_ps <= end_ps + 1e-9)
-        per_frame = [k for k in self.__dataclass_fields__ if k not in ("numbers", "cell", "pbc")]
+        whole = ("numbers", "cell", "pbc", "charge", "spin_multiplicity")
+        per_frame = [k for k in self.__dataclass_fields__ if k not in whole]
         return replace(self, **{k: v[keep] for k in per_frame if (v := getattr(self, k)) is not None})
 
 
@@ -138,6 +147,8 @@ def read_trajectories(folder: Path, replicas: int | None = None) -> list[Traject
     """
     table = _read(sorted(Path(folder).glob("trajectory-*.parquet")), folder)
     replica = table["replica"].to_numpy()
+    if len(replica) and not 0 <= replica.min() <= replica.max() < MOST_REPLICAS:
+        raise Damaged(f"{folder} holds replicas {replica.min()} to {replica.max()}: its trajectory is damaged")
     count = replicas if replicas is not None else (int(replica.max()) + 1 if len(replica) else 0)
     return [_trajectory(table, replica == b) for b in range(count)]
 
@@ -152,11 +163,25 @@ def read_failures(folder: Path) -> dict[int, Trajectory]:
 def _read(pieces: list[Path], folder: Path) -> pa.Table:
     if not pieces:
         raise ValueError(f"{folder} holds no trajectory")
-    return pa.concat_tables([pq.read_table(p) for p in pieces])
+    found = []
+    for piece in pieces:
+        try:
+            table = pq.read_table(piece)
+            _about(table)
+        except Exception as error:  # what bytes make of a parser: no list of its exceptions is complete
+            said = " ".join(str(error).split())[:200]
+            raise Damaged(f"{piece} is damaged ({said}); take the folder away and run it again") from None
+        found.append(table)
+    return pa.concat_tables(found)
+
+
+def _about(table: pa.Table) -> dict:
+    about = json.loads(table.schema.metadata[b"ffbench"])
+    return {k: about[k] for k in ("numbers", "cell", "pbc")}
 
 
 def _trajectory(table: pa.Table, rows: np.ndarray) -> Trajectory:
-    meta = json.loads(table.schema.metadata[b"ffbench"])
+    meta = _about(table)
     names = [k for k in ("time_ps", *NUMBERS, "cell_scale") if k in table.column_names]
     vectors = ("positions", *(["velocities"] if "velocities" in table.column_names else []))
     n = len(meta["numbers"])

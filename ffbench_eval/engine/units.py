@@ -2,5 +2,4 @@
 
 BOLTZMANN = 8.617333262145179e-05  # eV/K
 FS = 0.09822694743391452  # one femtosecond in Angstrom sqrt(amu/eV)
-PS = 1000 * FS
 KJ_PER_MOL = 0.010364269656262175  # eV

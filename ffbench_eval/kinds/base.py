@@ -16,7 +16,9 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, cast
+
+from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +117,8 @@ class MetricSpec:
 
 
 class UnitValues(TypedDict, total=False):
-    """What every kind's ``run_unit`` returns; a kind adds its own keys in a `TypedDict` of its room."""
+    """What every kind's ``run_unit`` returns; a kind adds its own keys in a `TypedDict` of its room called ``Values``,
+    and ``score`` finds them again in ``values`` of each result. `Kind.checked` holds both to it."""
 
     status: Required[list[str]]
     detail: list[str]
@@ -165,6 +168,16 @@ def _check(kind: str, module: ModuleType) -> None:
             raise ValueError(f"kind {kind!r}: {work} has a function {name}, which nobody calls; is {near[0]} meant?")
 
 
+@cache
+def _values_of(module: ModuleType) -> tuple[Any, frozenset[str]]:
+    """(what validates the values of a unit, the keys they may have: none is any, where the kind declares no own)."""
+    from pydantic import TypeAdapter
+
+    declared = getattr(module, "Values", None)
+    keys = frozenset() if declared is None else frozenset(declared.__required_keys__ | declared.__optional_keys__)
+    return TypeAdapter(declared or UnitValues), keys
+
+
 @dataclass(frozen=True)
 class Kind:
     """A task kind: what is asked, of what its members are, what it can emit, and where the work is done.
@@ -177,6 +190,7 @@ class Kind:
       ``compiled``: the option ``compile`` changes its results; ``timed``: no rerun repeats its numbers.
     - ``frames``: members are single frames, reported as runs of equal states; ``learned``: values come from networks
       trained anew, which agree within their intervals; ``small_plots``: its curves are many and alike.
+    - ``subject``: the property of a model that it speaks of, one or two words (its name if absent).
     - ``weight``: of its tasks in the board's overall score; ``needs_theory``: ``theory``, where a task's parameters
       decide it; ``other_theory``: from a metric and the parameters to why only models of the data's theory have a
       place in it.
@@ -210,6 +224,11 @@ class Kind:
     leads: tuple[str, ...] = ()
     sampled: bool = True
     own_baseline: bool = False
+    subject: str = ""
+
+    @property
+    def about_what(self) -> str:
+        return self.subject or self.name.replace("_", " ")
 
     @property
     def given(self) -> bool:
@@ -229,6 +248,26 @@ class Kind:
         """The inputs of every unit, plain JSON values; with a model also those of ``plan_for_model(task, model)``."""
         more = self._hook("plan_for_model") if model is not None else None
         return self.module.plan(task, data, seed) + (more(task, model) if more else [])
+
+    def checked(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values of a unit, as ``run_unit`` returned them or as they were read back, status included. ValueError
+        where a key or a type is not that of the kind's ``Values``."""
+        from pydantic import ValidationError
+
+        adapter, keys = _values_of(cast(ModuleType, self.module))
+        where = f"kind {self.name!r}: values of a unit"
+        for key in values if keys else ():
+            if key not in keys:
+                near = difflib.get_close_matches(key, keys, 1)
+                hint = f"; is {near[0]} meant?" if near else ""
+                raise ValueError(f"{where}: {key!r} is not in {self.work}.Values{hint}")
+        try:
+            adapter.validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            at = ".".join(str(p) for p in first["loc"])
+            raise ValueError(f"{where}: {at}: {first['msg']}, got {str(first.get('input'))[:80]}") from None
+        return values
 
     def covers_parts(self) -> bool:
         """Whether frames with elements that a model does not know are left out, instead of the whole task."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ffbench_metrics import (
 )
 
 from ..report import Floor, Interval, Metric
+from .base import Better
 
 BLOCK = 20  # neighbouring frames are correlated: their mean is one sample
 
@@ -67,7 +68,7 @@ def over_frames(
     whole: Callable[[], float],
     *,
     unit: str,
-    better: str = "lower",
+    better: Better = "lower",
     weights=None,
     root: bool = False,
     note: str = "",
@@ -100,7 +101,7 @@ def over_replicas(
     values,
     *,
     unit: str,
-    better: str = "lower",
+    better: Better = "lower",
     floor: Floor | None = None,
     trivial: float | None = None,
     what: str = "replica",
@@ -132,7 +133,7 @@ def over_replicas(
     )
 
 
-def stable_fraction(failed, ends_ps, length_ps: float) -> Metric:
+def stable_fraction(failed: Sequence[bool]) -> Metric:
     """The share of replicas that lasted, with a Clopper-Pearson interval."""
     n, good = len(failed), int(np.sum(~np.asarray(failed, bool)))
     share, low, high = clopper_pearson(good, n)
@@ -167,5 +168,5 @@ def stable_time(failed, ends_ps, length_ps: float) -> Metric:
         n=n,
         better="higher",
         aggregate="restricted_mean",
-        values=values,
+        values=list(values),
     )

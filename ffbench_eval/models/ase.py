@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
 from . import results as read
 from .results import Hook
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 def is_calculator(thing: Any) -> bool:
@@ -67,7 +70,7 @@ def from_ase(
             f"calculator must be an ASE calculator, its class, or a function that makes one, got {type(made).__name__}"
         )
     card = {"name": type(made).__name__, **(card or {})}
-    uses = {"uses_charge": uses_charge, "uses_spin": uses_spin}
+    uses: dict[str, Any] = {"uses_charge": uses_charge, "uses_spin": uses_spin}
     if batched:
         from .packages import batched_call
 
@@ -110,7 +113,7 @@ class _AseCall:
         return joined(said)
 
 
-def structures(batch: AtomsBatch):
+def structures(batch: AtomsBatch) -> Iterator[tuple[Atoms, tuple[int, int]]]:
     """(`ase.Atoms`, (charge, spin multiplicity)) of each system; copies: some calculators move the atoms they get."""
     from ase import Atoms
 

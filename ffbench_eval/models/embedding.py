@@ -57,7 +57,7 @@ class _Hooked:
 
     def __call__(self, batch: AtomsBatch) -> Prediction:
         seen: list[Any] = []
-        handle = find_layer(self.fn, self.layer, self.name).register_forward_hook(lambda m, i, out: seen.append(out))
+        handle = find_layer(self.fn, self.layer, self.name).register_forward_hook(lambda _m, _i, out: seen.append(out))
         try:
             prediction = as_prediction(self.fn(batch), batch)
         finally:

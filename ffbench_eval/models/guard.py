@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
@@ -55,7 +56,8 @@ def guarded(model: ForceField) -> ForceField:
 
 def copied(out: Prediction) -> Prediction:
     """The same answer in tensors of its own, without a graph."""
-    return Prediction(**{k: None if v is None else v.detach().clone() for k, v in vars(out).items()})
+    own: dict[str, Any] = {k: None if v is None else v.detach().clone() for k, v in vars(out).items()}
+    return Prediction(**own)
 
 
 def _told(error: BaseException) -> str:

@@ -36,7 +36,7 @@ def watched() -> Iterator[None]:
             _watch.on = False
         return
 
-    def asked(number: int, frame: object) -> None:
+    def asked(_number: int, _frame: object) -> None:
         _watch.asked = True
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         tell("stopping after this call; once more ends at once")

@@ -4,6 +4,8 @@
 sends the batch to a child process and waits for the answer, at most ``FFBENCH_CALL_LIMIT_S`` seconds (600). A child
 that dies or is late costs that call, which raises one line; the next call starts a new child.
 
+The process may be one of another Python environment (`environments`), with packages that do not go with those here.
+
 Whole pieces of work go there too (`Remote.work`): a simulation beside the model can be compiled and sends nothing to
 and fro in its steps. Until its answer the child gives signs of life, but none out of a call that hangs.
 """
@@ -56,45 +58,62 @@ class RaisedThere(RuntimeError):
         self.frames = frames
 
 
-def isolated(spec: str, device: str = "cpu") -> Mapping[str, ForceField] | ForceField:
-    """The model of ``spec``, or the mapping from dataset to model, each calling a child process.
+def isolated(spec: str, device: str = "cpu", env: str = "") -> Mapping[str, ForceField] | ForceField:
+    """The model of ``spec``, or the mapping from dataset to model, each calling a child process, in the environment
+    ``env`` if one is named.
 
     ValueError, one line: the spec is wrong, or its process died or hung while it loaded.
     """
-    child = _child(spec, device)
+    child = _child(spec, device, env)
     try:
         told = child.start()
     except (ProcessLost, MemoryError) as error:
         raise ValueError(f"model {spec!r}: {error}") from None
-    made = {name: _model(spec, device, name, about) for name, about in told.items()}
+    made = {name: _model(spec, device, name, about, env) for name, about in told.items()}
     return made[""] if set(made) == {""} else made
 
 
-def _model(spec: str, device: str, name: str, about: Mapping[str, Any]) -> ForceField:
-    fn = Remote(spec, name, device, about["contents"], about["members"])
+def _model(spec: str, device: str, name: str, about: Mapping[str, Any], env: str) -> ForceField:
+    fn = Remote(spec, name, device, about["contents"], about["members"], env=env, packages=about["packages"])
     return ForceField(fn, card=about["card"], **{k: about[k] for k in STATED})
 
 
 class Remote:
     """What calls the child. It can be sent to another process, which starts a child of its own."""
 
-    def __init__(self, spec: str, name: str, device: str, contents: str, members: int = 0, member: int | None = None):
+    def __init__(
+        self,
+        spec: str,
+        name: str,
+        device: str,
+        contents: str,
+        members: int = 0,
+        member: int | None = None,
+        env: str = "",
+        packages: Mapping[str, str] | None = None,
+    ):
         self.spec, self.name, self.device = spec, name, device
         self.contents, self.count, self.member = contents, members, member
-        self.child = _child(spec, device)
+        self.env, self.packages = env, dict(packages or {})
+        self.child = _child(spec, device, env)
 
     def __reduce__(self):
-        return Remote, (self.spec, self.name, self.device, self.contents, self.count, self.member)
+        given = (self.spec, self.name, self.device, self.contents, self.count, self.member, self.env, self.packages)
+        return Remote, given
+
+    def _other(self, **changes: Any) -> Remote:
+        names = ("spec", "name", "device", "contents", "members", "member", "env", "packages")
+        return Remote(**{**dict(zip(names, self.__reduce__()[1])), **changes})
 
     @property
     def members(self) -> list[Remote] | None:
         """The members of an ensemble, called one by one."""
         if self.member is not None or self.count < 2:
             return None
-        return [Remote(self.spec, self.name, self.device, self.contents, 0, k) for k in range(self.count)]
+        return [self._other(members=0, member=k) for k in range(self.count)]
 
     def to(self, device: Any) -> Remote:
-        return Remote(self.spec, self.name, str(device), self.contents, self.count, self.member)
+        return self._other(device=str(device))
 
     def __call__(self, batch: AtomsBatch) -> Prediction:
         if type(batch.positions) is not Tensor:
@@ -118,8 +137,8 @@ class Remote:
 class Child:
     """One process for all models of a spec, started when it is first needed."""
 
-    def __init__(self, spec: str, device: str):
-        self.spec, self.device = spec, device
+    def __init__(self, spec: str, device: str, env: str = ""):
+        self.spec, self.device, self.env = spec, device, env
         self.end: Any = None
         self.pipe: Connection | None = None
         self.process: subprocess.Popen | None = None
@@ -129,14 +148,21 @@ class Child:
         self.stop()
         self.pipe, there = Pipe()
         self.words = tempfile.TemporaryFile()  # noqa: SIM115  # closed when this child is forgotten
-        path = os.pathsep.join(dict.fromkeys(p or str(Path.cwd()) for p in sys.path))
+        python, path = sys.executable, os.pathsep.join(dict.fromkeys(p or str(Path.cwd()) for p in sys.path))
+        environment = {**os.environ, "PYTHONPATH": path}
+        if self.env:
+            from .environments import code, interpreter
+
+            python = str(interpreter(self.env))
+            environment |= {"PYTHONPATH": os.pathsep.join([str(code()), str(Path.cwd())]), "PYTHONNOUSERSITE": "1"}
+            environment.pop("PYTHONHOME", None)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ffbench_eval.models.isolated", str(there.fileno()), str(os.getpid())],
+            [python, "-m", "ffbench_eval.models.isolated", str(there.fileno()), str(os.getpid())],
             pass_fds=[there.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self.words,
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment,
         )
         there.close()
         self.end = weakref.finalize(self, _end, self.process, self.pipe)
@@ -147,13 +173,13 @@ class Child:
             self.end()
         self.process = self.pipe = self.end = None
 
-    def ask(self, message: dict[str, Any], progress: Callable[[float], None] = lambda done: None) -> Any:
+    def ask(self, message: dict[str, Any], progress: Callable[[float], None] = lambda _: None) -> Any:
         if self.process is None:
             self.start()
         message["deterministic"] = torch.are_deterministic_algorithms_enabled()
         return self._exchange(message, "a call", progress)
 
-    def _exchange(self, message: Any, during: str, progress: Callable[[float], None] = lambda done: None) -> Any:
+    def _exchange(self, message: Any, during: str, progress: Callable[[float], None] = lambda _: None) -> Any:
         assert self.pipe is not None
         limit = call_limit()
         try:
@@ -209,12 +235,12 @@ class Child:
         return f"; if the package is at fault: {provider.get}" if provider else ""
 
 
-_children: weakref.WeakValueDictionary[tuple[str, str], Child] = weakref.WeakValueDictionary()
+_children: weakref.WeakValueDictionary[tuple[str, str, str], Child] = weakref.WeakValueDictionary()
 
 
-def _child(spec: str, device: str) -> Child:
-    """One child per spec and device, as long as a model needs it."""
-    return _children.setdefault((spec, device), Child(spec, device))
+def _child(spec: str, device: str, env: str = "") -> Child:
+    """One child per spec, device and environment, as long as a model needs it."""
+    return _children.setdefault((spec, device, env), Child(spec, device, env))
 
 
 def _end(process: subprocess.Popen, pipe: Connection) -> None:
@@ -251,6 +277,7 @@ def provider_of(spec: str) -> Any:
 def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer batches until the other side is gone."""
     from ..engine.determinism import ask_for_determinism
+    from ..run.environment import installed_packages
     from .embedding import members_of, with_embedding
     from .inside import contents, parameter_count
     from .resolve import card, resolve
@@ -259,7 +286,7 @@ def serve(pipe: Connection) -> None:
     first = pipe.recv()
     torch.set_num_threads(first["threads"])
     try:
-        found, _ = resolve(first["spec"], isolate=False)
+        found, _ = resolve(first["spec"], isolate=False, env=None)
         models = dict(found) if isinstance(found, Mapping) else {"": found}
         device = first["device"]
         models = {k: m.to(device) if device != "cpu" else m for k, m in models.items()}
@@ -269,6 +296,7 @@ def serve(pipe: Connection) -> None:
             stated = {k: v for k, v in model.card.items() if k != "embedding"}
             stated.setdefault("parameters", parameter_count(model.fn))
             about = {"card": stated, "contents": contents(model.fn), "members": len(members_of(model))}
+            about["packages"] = installed_packages()
             said[name] = about | {k: getattr(model, k) for k in STATED}
             models[name] = with_embedding(model)
     except ValueError as error:
@@ -288,7 +316,8 @@ def serve(pipe: Connection) -> None:
             model = models[message["name"]]
             if message["member"] is not None:
                 model = members_of(model)[message["member"]]
-            batch = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in message["batch"].items()}
+            sent = message["batch"].items()
+            batch: dict[str, Any] = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in sent}
             out = model(AtomsBatch(**batch))
             answer: dict[str, Any] = {
                 "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}

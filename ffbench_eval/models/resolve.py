@@ -29,31 +29,60 @@ FROM_FILE = "ffbench_model_"  # modules loaded from a path get this prefix
 Models = Mapping[str, ForceField] | ForceField
 
 
-def resolve(model: Any, isolate: bool | None = None) -> tuple[Models, str]:
+def resolve(model: Any, isolate: bool | None = None, env: str | None = "") -> tuple[Models, str]:
     """(a `ForceField` for every dataset, or a mapping from dataset name to `ForceField`; the spec string or "").
 
     ``model`` may be either of these, an ASE calculator (its class, or a function that makes one), a TorchSim model, a
     mapping to such, or a spec:
     ``reference_models:painn``, ``reference_models:painn@ethanol_gfn2``, ``path/to/file.py:function``,
     ``package.module:factory``. With ``isolate`` the model of a spec runs in a process of its own (`isolated`); by
-    default where it needs a package of other people.
+    default where it needs a package of other people. ``env``: in another Python environment (`environments`), which the
+    file of a spec may name itself (``None``: this one, whatever it names).
     """
     spec = ""
     if isinstance(model, str):
+        from .environments import stated_in
         from .isolated import isolated, provider_of
 
+        model = as_spec(model)
+        env = stated_in(model) if env == "" else env
+        if env and isolate is False:
+            raise ValueError(f"isolate: no, and env {env!r}: another environment is another process; leave one out")
+        if env:
+            return isolated(model, env=env), model
         if isolate or (isolate is None and provider_of(model) is not None):
             return isolated(model), model
         spec, model = model, _from_spec(model)
-    elif isolate:
+    elif isolate or env:
         raise ValueError(
-            "isolate: name the model by a spec, such as path/to/file.py:function; this one is already here"
+            f"{'env' if env else 'isolate'}: name the model by a spec, such as path/to/file.py:function; "
+            "this one is already here"
         )
     if isinstance(model, Mapping):
         if not model:
             raise ValueError("model: an empty mapping; it must hold a model per data set")
         return {str(k): _one(v, f" for {k!r}") for k, v in model.items()}, spec
     return _one(model), spec
+
+
+def as_spec(text: str) -> str:
+    """A spec; names that `ffbench models` prints, and checkpoints, are of ``reference_models``.
+
+    >>> as_spec("painn@ethanol_gfn2"), as_spec("runs/painn/best.safetensors"), as_spec("my_model.py:load")
+    ('reference_models:painn@ethanol_gfn2', 'reference_models:runs/painn/best.safetensors', 'my_model.py:load')
+    """
+    if text.endswith(".safetensors") and not text.startswith("reference_models:"):
+        return f"reference_models:{text}"
+    place = text.partition(":")[0]
+    if place.endswith(".py") or "/" in place or "." in place:
+        return text
+    from reference_models import list_models
+    from reference_models.providers import published
+
+    shipped = list_models()
+    ours = {*shipped, *(name.partition("@")[0] for name in shipped), *published()}
+    named = text in ours or text.replace(":", "-") in ours
+    return f"reference_models:{text}" if named else text
 
 
 def _one(model: Any, which: str = "", made: bool = False) -> ForceField:

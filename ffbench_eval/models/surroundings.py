@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -48,12 +49,22 @@ def kept() -> Iterator[None]:
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
     """`CallTooLong` in a block that runs longer than this, in Python code of the main thread; an alarm that the block
-    sets is taken back. Code that never returns to Python is ended by a process of its own only (``--isolate``)."""
+    sets is taken back. Code that never returns to Python is ended by a process of its own only (``--isolate``). In
+    another thread nothing is raised: whoever runs it asks `overdue`."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
+        mine = threading.get_ident()
+        outer = _until.get(mine)
+        _until[mine] = time.monotonic() + seconds + GRACE_S
+        try:
+            yield
+        finally:
+            if outer is None:
+                _until.pop(mine, None)
+            else:
+                _until[mine] = outer
         return
 
-    def late(number: int, frame: Any) -> None:
+    def late(_number: int, _frame: Any) -> None:
         raise CallTooLong(
             f"a call did not come back within {seconds:g} s; if it only needs more time, set FFBENCH_CALL_LIMIT_S"
         )
@@ -65,6 +76,14 @@ def limited(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
+
+
+_until: dict[int, float] = {}
+
+
+def overdue() -> bool:
+    """Whether a call in another thread than the main one is over its limit."""
+    return any(end < time.monotonic() for end in list(_until.values()))
 
 
 def _defaults() -> tuple[Any, ...]:

@@ -1,15 +1,30 @@
-"""``ffbench suite for``: the suite that your own data allow, as a file."""
+"""``ffbench suite for``: the suite that your own data allow, as a file. ``ffbench suite NAME`` is in `run.tell`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ffbench_data.atomic import write_text
 
-app = typer.Typer(no_args_is_help=True, help="Suites of your own.")
+
+class SuiteGroup(TyperGroup):
+    """``ffbench suite mini`` means ``ffbench suite tell mini``."""
+
+    implied = "tell"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = [self.implied, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=SuiteGroup, no_args_is_help=True, help="What a suite asks (suite NAME); a suite of your own data."
+)
 
 
 @app.callback()

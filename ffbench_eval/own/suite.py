@@ -41,7 +41,7 @@ def sealed(data: Sequence[str | Path], options: Options) -> str:
     """How a task names the data: the name or folder of a data set as it is, or the folder in the cache that files were
     sealed in. ValueError says what is wrong with them."""
     from ffbench_data.load import cache_folder
-    from ffbench_data.own.add import add, seal_of
+    from ffbench_data.own.seal import add, seal_of
     from ffbench_data.store import MANIFEST
 
     first = str(data[0])

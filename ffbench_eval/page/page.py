@@ -23,8 +23,9 @@ MAX_STORIES = 12  # per task
 MAX_STORY = 3000  # characters
 
 
-def render(report: Report) -> str:
-    """The whole page as a string (UTF-8, below 1 MB). Every string of the report is escaped.
+def render(report: Report, folder: Path | None = None) -> str:
+    """The whole page as a string (UTF-8, below 1 MB). Every string of the report is escaped. ``folder``: where it will
+    stand; what a task wrote there is linked.
 
     >>> render(report)[:15]  # doctest: +SKIP
     '<!doctype html>'
@@ -54,6 +55,7 @@ def render(report: Report) -> str:
                 "small": bool((kind := all_kinds().get(task.kind)) and kind.small_plots),
                 "statuses": [(s, task.statuses[s]) for s in MEANING if s in task.statuses],
                 "notes": _interval_notes(task),
+                "files": _files(name, folder),
                 "stories": _stories(task),
                 "went_wrong": bool(lost_states(task) or "unstable" in task.statuses),
                 "wall_s": sum(u.wall_s for u in task.units),
@@ -127,6 +129,16 @@ def _stories(task: TaskReport) -> dict[str, Any]:
         if len(told) == MAX_STORIES:
             break
     return {"told": told, "more": max(0, len(set(texts)) - len(told))}
+
+
+FILES = {"html": "one by one", "csv": "as a table"}
+
+
+def _files(name: str, folder: Path | None) -> list[tuple[str, str]]:
+    """(file beside the page, what it holds) that a task's kind wrote there; only names that are plain."""
+    if folder is None or Path(name).name != name:
+        return []
+    return [(f"{name}.{end}", what) for end, what in FILES.items() if (folder / f"{name}.{end}").is_file()]
 
 
 def _cards(report: Report) -> list[tuple[str, ModelCard]]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import words as wording
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 
 @cache
-def environment(folder: Path):
+def environment(folder: Path) -> Environment:
     """The jinja environment of a folder of templates: everything is escaped, an unknown name is an error, and every
     string that is printed loses its control characters (`wording.clean`). Filter ``typeset``: see there.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ..kinds.domains import stated
 from ..models import resolve as model_room
+from ..models.isolated import Remote
 from ..models.tracebacks import full_traceback
-from ..report import ModelCard, Report, Status, TaskReport, UnitReport
+from ..report import Environment, ModelCard, Report, Status, TaskReport, UnitReport
 from ..suite import Suite, Task
 from ..words import clean
 from . import environment as machine
@@ -56,10 +58,22 @@ def assemble(
         seed=seed,
         model=main.model_copy(update={"name": clean(model_room.name_of(models))}),
         models=cards if isinstance(models, Mapping) else {},
-        environment=machine.environment(device, timed=whole),
+        environment=_environment(device, whole, models),
         wall_s=round(wall_s, 1),
         tasks=tasks,
     ).sealed()
+
+
+def _environment(device: str, whole: bool, models: model_room.Models) -> Environment:
+    """This machine's, and of a model in an environment of its own the packages that are others there."""
+    here = machine.environment(device, timed=whole)
+    packages = dict(here.packages)
+    for model in models.values() if isinstance(models, Mapping) else [models]:
+        if isinstance(model.fn, Remote) and model.fn.env:
+            name = clean(Path(model.fn.env).name if "/" not in model.fn.env else "its own interpreter")
+            there = {f"{package} ({name})": is_ for package, is_ in model.fn.packages.items()}
+            packages |= {k: v for k, v in there.items() if here.packages.get(k.partition(" ")[0]) != v}
+    return here.model_copy(update={"packages": packages})
 
 
 def task_report(
@@ -115,6 +129,8 @@ def _scored(task: Task, data: TaskData, finished: list[Result]) -> tuple[dict, d
     if not finished:
         return {}, {}, "", ""
     try:
+        for result in finished:
+            task.kind.checked({"status": result.status, **result.values})
         metrics, curves = task.kind.module.score(task, finished, data)
         return stated(metrics), curves, task.kind.headline(finished), ""
     except Exception as error:
@@ -132,6 +148,6 @@ def known_cards(planned: Sequence[Planned], models: model_room.Models, spec: str
     return cards
 
 
-def run_lengths(status: list[str]) -> list[str]:
+def run_lengths(status: list[Status]) -> list[Status]:
     """Hundreds of equal frame states are one: a chunk is ``ok`` unless a frame is not."""
     return [s for s in dict.fromkeys(status) if s != "ok"] or ["ok"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ffbench_data.atomic import write_text
+from ffbench_data.atomic import read_object, write_text
 
 from ..models import resolve as model_room
 from ..models.identity import Known
@@ -22,7 +22,7 @@ from ..words import clean
 def met_in(run: Path) -> Known:
     """The models that a run folder has met; none if it is new, or if its list was torn."""
     try:
-        rows = json.loads((run / "run.json").read_text())["identities"]
+        rows = read_object(run / "run.json")["identities"]
         return Known([r for r in rows if {"data", "stated", "answers", "mark"} <= r.keys()])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Known()
@@ -66,8 +66,8 @@ def claimed(
 def _told_apart(run: Path, path: Path, name: str, known: Known) -> None:
     """Say so when the folder's results are of a model that answers otherwise; refuse it if the name differs too."""
     try:
-        old = str(json.loads(path.read_text()).get("name"))
-    except (OSError, ValueError, AttributeError):
+        old = str(read_object(path).get("name"))
+    except (OSError, ValueError):
         tell(f"{path} cannot be read; finished units of this model are found by its answers")
         return
     changed = known.changed()

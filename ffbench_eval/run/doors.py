@@ -13,8 +13,9 @@ MOST_SEED = 2**63 - 1
 COMPILE = ("auto", "off", "require")
 
 
-def device(name: Any = None) -> str:
-    """A device of this machine; by default a GPU if there is one.
+def device(name: Any = None, here: bool = True) -> str:
+    """A device of this machine; by default a GPU if there is one. Not ``here``: of the workers, which say themselves
+    whether they have it.
 
     >>> device("gpu")
     Traceback (most recent call last):
@@ -34,7 +35,7 @@ def device(name: Any = None) -> str:
         except (RuntimeError, AssertionError, NotImplementedError):
             pass
         raise ValueError(f"device: {text!r} must be cpu, cuda or cuda:0, cuda:1 ...")
-    if kind == "cuda":
+    if kind == "cuda" and here:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if not count:
             raise ValueError(f"device: {text!r}: this machine has no GPU that torch can use; say cpu")
@@ -61,6 +62,26 @@ def workers(value: Any) -> int:
     2
     """
     return _whole("workers", value, 4096)
+
+
+def pool(workers: int, scheduler: Any, cluster: Any) -> tuple[str, str]:
+    """Where workers come from: a scheduler that runs, or jobs of a batch system; neither for processes here.
+
+    >>> pool(0, "tcp://10.0.0.1:8786", "")
+    ('tcp://10.0.0.1:8786', '')
+    """
+    from .cluster import JOBS
+
+    address, system = str(scheduler or ""), str(cluster or "")
+    if address and system:
+        raise ValueError("scheduler and cluster: give one; a scheduler has its own workers")
+    if system and system not in JOBS:
+        raise ValueError(f"cluster: {system!r} must be one of {', '.join(JOBS)}")
+    if system and workers < 1:
+        raise ValueError(f"cluster {system}: say how many workers to ask for, such as --workers 8")
+    if address and workers:
+        raise ValueError(f"workers: {workers} with a scheduler, which has its own workers; leave it out")
+    return address, system
 
 
 def compile(option: Any) -> str:

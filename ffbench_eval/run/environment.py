@@ -16,25 +16,30 @@ from ..report import Environment
 
 def environment(device: str, timed: bool = True) -> Environment:
     """What a report says about where it was made; ``timed``, with the time of the reference kernel on ``device``."""
-    names = ("numpy", "scipy", "torch", "ase", "vesin", "pyarrow", "openmm", "tblite")
-    packages = {}
-    for name in names:
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    here = not device.startswith("cuda") or torch.cuda.is_available()  # else the workers have it
     return Environment(
         python=platform.python_version(),
         ffbench=version(),
-        packages=packages,
+        packages=installed_packages(),
         system=platform.system(),
         processor=processor(),
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
-        device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
-        kernel_s=_kernel_seconds(device) if timed else None,
+        device=torch.cuda.get_device_name() if device.startswith("cuda") and here else device,
+        kernel_s=_kernel_seconds(device) if timed and here else None,
         deterministic=torch.device(device).type == "cpu" or torch.are_deterministic_algorithms_enabled(),
     )
+
+
+def installed_packages() -> dict[str, str]:
+    """Versions of the packages that numbers may depend on."""
+    packages = {}
+    for name in ("numpy", "scipy", "torch", "ase", "vesin", "pyarrow", "openmm", "tblite"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return packages
 
 
 def version() -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..engine import determinism
 from ..models import interrupts
@@ -15,12 +18,13 @@ from ..models.identity import Known
 from ..report import Report
 from ..stderr import tell
 from ..suite import Suite, load_suite
-from . import doors, shards
+from . import doors, shards, streams
 from .assemble import assemble
 from .claim import claimed, met_in
 from .cost import announce, estimate
-from .execute import complete, run_unit
+from .execute import complete, run_unit, taken_over
 from .plan import Planned, Ready, oddities, plan, ready
+from .storage import Storage, url_of
 from .units import Result, Unit, damage, halves, load_result, set_aside
 
 
@@ -39,6 +43,9 @@ def evaluate(
     isolate: bool | None = None,
     deterministic: bool = False,
     shard: str = "",
+    scheduler: str | Path = "",
+    cluster: str = "",
+    env: str | Path = "",
 ) -> Report:
     """Score ``model`` on ``suite`` and write ``report.json`` and ``report.html`` into the run folder.
 
@@ -46,13 +53,19 @@ def evaluate(
       string (``reference_models:painn``, ``path/to/file.py:function``).
     - ``suite``: a shipped suite's name, a YAML file or a `Suite`; ``tasks`` keeps only the named tasks.
     - ``device``: ``"cuda"``, ``"cpu"``; default: a GPU if there is one.
-    - ``out``: the run folder, default ``runs/<model>-<suite>``. Finished units in it are kept (``resume``) as long as
-      the model answers as it did; one that was changed is run anew, one of another name is refused.
+    - ``out``: the run folder, default ``runs/<model>-<suite>``, or an fsspec URL (``s3://bucket/run``). Finished units
+      in it are kept (``resume``) as long as the model answers as it did; one that was changed is run anew, one of
+      another name is refused.
     - ``compile``: the engine compiles the MD step when that pays off (``auto``), never (``off``) or always
       (``require``); the report says what was used.
     - ``workers``: processes that work side by side (needs the extra ``dask``); 0 works in this one.
+    - ``scheduler``: work on a Dask cluster that runs: its address (``tcp://host:8786``) or the JSON file it wrote. The
+      run folder must be one that its workers see, or an URL. ``cluster``: ``slurm``, ``pbs`` or ``k8s``: ask that for
+      ``workers``, as Dask's own configuration files describe it. The report is the one of a single process.
     - ``isolate``: the model of a spec is loaded and called in a process of its own, so that a crash or a call that
       never ends costs one unit; by default so for models of other people's packages.
+    - ``env``: the model of a spec lives in another Python environment, whose packages need not go with those here: a
+      name of ``reference_models/envs``, made on demand, or an interpreter's path. Its units run there.
     - ``deterministic``: on a GPU, ask torch for the same sums in every run, which is slower; a model with an operation
       that cannot ends as ``model_error``. On the CPU every run is the same anyway.
 
@@ -64,30 +77,57 @@ def evaluate(
     >>> report = evaluate(my_model, "mini")  # doctest: +SKIP
     >>> report.tasks["ethanol_accuracy"].metrics["force_mae"].value  # doctest: +SKIP
     """
-    device = doors.device(device)
+    device = doors.device(device, here=not (scheduler or cluster))
+    pool = doors.pool(doors.workers(workers), scheduler, cluster)
     with interrupts.watched(), determinism.deterministic(deterministic, device):
         try:
-            return _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate, shard)
+            return _evaluate(
+                model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate, shard, pool, env
+            )
         except KeyboardInterrupt as error:
             tell("stopped; what is finished is kept, and the same command goes on from there")
             error.told = True  # type: ignore[attr-defined]
             raise
 
 
-def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate, shard) -> Report:
+@dataclass(frozen=True)
+class Setting:
+    """Where and how the units of a run are run."""
+
+    run: Path
+    workers: int
+    compile: str
+    quiet: bool
+    device: str
+    pool: tuple[str, str] = ("", "")  # a scheduler, or a batch system
+    storage: Storage | None = None
+
+
+def _evaluate(
+    model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate, shard, pool, env
+) -> Report:
     begun = time.perf_counter()
     seed, workers, compile = doors.seed(seed), doors.workers(workers), doors.compile(compile)
     doors.spawned()
     part = shards.parse(shard) if shard else None
-    models, spec = model_room.resolve(model, isolate)
+    models, spec = model_room.resolve(model, isolate, str(env))
     model_room.cards(models, spec)  # a wrong type in a card is told now, not after the work
     suite = suite if isinstance(suite, Suite) else load_suite(suite, tasks=doors.tasks(tasks))
     models = _on_device(models, device)
     name = model_room.name_of(models)
-    run = Path(out) if out else Path("runs") / f"{slug(name)}-{suite.name}{shard and '-' + shard.replace('/', 'of')}"
+    out = out or Path("runs") / f"{slug(name)}-{suite.name}{shard and '-' + shard.replace('/', 'of')}"
+    storage = Storage(url_of(out)) if url_of(out) else None
+    run = storage.mirror if storage else Path(out)
+    if storage and resume:
+        storage.fetch("run.json")
     known = met_in(run) if resume else Known()
     planned = plan(models, suite, seed, known=known, device=device, compile=compile)
     with claimed(run, models, spec, suite, resume, known):
+        if storage:
+            storage.put("run.json")
+            for p in ready(planned):
+                for unit in p.units if resume else ():
+                    storage.pull(unit.folder(run).name)
         for line in oddities(planned):
             tell(f"warning: {line}")
         estimate(planned, run)
@@ -99,22 +139,21 @@ def _evaluate(model, suite, device, out, seed, workers, resume, compile, tasks, 
             spent = time.perf_counter() - begun
             report = assemble(planned, results, models, spec, suite, seed, device, spent, scored, whole)
             report.to_json(run / "report.json")
+            if storage:
+                storage.put("report.json")
             return report
 
-        results = _execute(planned, run, workers, compile, quiet, so_far, part)
+        setting = Setting(run, workers, compile, quiet, device, pool, storage)
+        results = _execute(planned, setting, so_far, part)
         report = so_far(results, whole=part is None)
         _write_pages(report, planned, results, run)
+        if storage:
+            storage.put("report.html")
     return report
 
 
 def _write_pages(report: Report, planned: Sequence[Planned], results: dict[str, Result], run: Path) -> None:
-    """The page and the files of kinds. The numbers are safe by now: what fails here is told and costs only itself."""
-    try:
-        report.to_html(run / "report.html")
-    except Exception as error:
-        tell(
-            f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
-        )
+    """The files of kinds, then the page, which links to them. The numbers are safe by now: what fails is told."""
     for p in ready(planned):
         if report.tasks[p.task.name].metrics:
             finished = [results[u.address] for u in p.units if u.address in results]
@@ -122,14 +161,17 @@ def _write_pages(report: Report, planned: Sequence[Planned], results: dict[str, 
                 p.task.kind.write_files(p.task, finished, p.data, run, f"{report.model.name}: {p.task.title}")
             except Exception as error:
                 tell(f"files of task {p.task.name} could not be written ({type(error).__name__}: {error})")
+    try:
+        report.to_html(run / "report.html")
+    except Exception as error:
+        tell(
+            f"the page could not be written ({type(error).__name__}: {error}); the numbers are in {run / 'report.json'}"
+        )
 
 
 def _execute(
     planned: Sequence[Planned],
-    run: Path,
-    workers: int,
-    compile: str,
-    quiet: bool,
+    setting: Setting,
     so_far: Callable[[dict[str, Result]], Any],
     part: tuple[int, int] | None = None,
 ) -> dict[str, Result]:
@@ -137,7 +179,7 @@ def _execute(
     after every task."""
     from .progress import Bars
 
-    runs = ready(planned)
+    runs, run = ready(planned), setting.run
     todo = [(p, u) for p in runs for u in p.units]
     todo = [todo[k] for k in sorted(shards.share(len(todo), part))]
     results: dict[str, Result] = {}
@@ -148,7 +190,7 @@ def _execute(
             so_far(results)
 
     reused: dict[str, int] = {}
-    with Bars(runs, hidden=quiet) as bars:
+    with Bars(runs, hidden=setting.quiet) as bars:
         waiting = []
         for p, unit in todo:
             if more := set_aside(unit, run):
@@ -166,17 +208,39 @@ def _execute(
             tell(f"{count} of {len(todo)} units are kept from an earlier run of model {name!r} in {run}")
         if waiting:
             so_far(results)
-        if workers > 1 and waiting:
-            from .parallel import run_side_by_side
-
-            run_side_by_side(waiting, run, workers, compile, bars, note)
-        else:
-            for p, unit in waiting:
-                move = functools.partial(bars.update, p, unit)
-                note(p, unit, run_unit(unit, p.data, p.model, run, move, compile))
-                move(1.0)
-    results |= _rerun_in_halves(runs, results, run, compile)
+        _run(waiting, setting, bars, note)
+        while more_units := _halved(runs, results, run):
+            _run(more_units, setting, bars, note)
     return results
+
+
+def _run(waiting: list[tuple[Ready, Unit]], setting: Setting, bars, note) -> None:
+    """Run units here, one after the other, or on workers."""
+    begun = {path.name[: -len(".part")].rpartition(".")[0] for path in (setting.run / "units").glob("*.*.part")}
+    for _, unit in waiting:
+        if unit.folder(setting.run).name in begun:  # on a worker that is gone
+            taken_over(unit, setting.run)
+    if waiting and (setting.workers > 1 or any(setting.pool)):
+        from .parallel import run_side_by_side
+
+        scheduler, cluster = setting.pool
+        run_side_by_side(
+            waiting, setting.run, setting.workers, setting.compile, bars, note,
+            scheduler=scheduler, cluster=cluster, device=setting.device, storage=setting.storage,
+        )  # fmt: skip
+        return
+
+    def kept(p: Ready, unit: Unit, result: Result) -> None:
+        if setting.storage:
+            setting.storage.push(result.folder)
+        note(p, unit, result)
+
+    beside, others = streams.parted(waiting)
+    streams.run_in_turns(beside, setting.run, setting.compile, bars, kept)
+    for p, unit in others:
+        move = functools.partial(bars.update, p, unit)
+        kept(p, unit, run_unit(unit, p.data, p.model, setting.run, move, setting.compile))
+        move(1.0)
 
 
 def _completed(done: Result, unit: Unit, p: Ready) -> Result:
@@ -190,28 +254,33 @@ def _completed(done: Result, unit: Unit, p: Ready) -> Result:
         return done
 
 
-def _rerun_in_halves(planned: list[Ready], results: dict[str, Result], run: Path, compile: str) -> dict[str, Result]:
-    """Batches that ran out of memory are replaced by two of half the width, again and again down to one replica."""
-    more: dict[str, Result] = {}
+def _halved(planned: list[Ready], results: dict[str, Result], run: Path) -> list[tuple[Ready, Unit]]:
+    """Batches that ran out of memory are replaced by two of half the width; those of them that have yet to run. Again
+    and again, down to one replica."""
+    waiting = []
     for p in planned:
-        for unit in [u for u in p.units if u.address in results]:  # of a part, its own
-            queue = [unit]
-            while queue:
-                one = queue.pop(0)
-                done = more.get(one.address) or results.get(one.address) or load_result(one, run)
-                if done is None:
-                    done = run_unit(one, p.data, p.model, run, compile=compile)
-                parts = halves(one) if set(done.status) == {"out_of_memory"} else []
-                if parts:
-                    at = p.units.index(one)
-                    p.units[at : at + 1] = parts
-                    queue += parts
-                elif one is not unit:
-                    more[one.address] = done
-    return more
+        queue = list(p.units)
+        while queue:
+            unit = queue.pop(0)
+            done = results.get(unit.address)
+            parts = halves(unit) if done is not None and set(done.status) == {"out_of_memory"} else []
+            if not parts:
+                continue
+            at = p.units.index(unit)
+            p.units[at : at + 1] = parts
+            for half in parts:
+                kept = load_result(half, run)
+                if kept is None:
+                    waiting.append((p, half))
+                else:
+                    results[half.address] = kept
+            queue = parts + queue
+    return waiting
 
 
 def _on_device(models: model_room.Models, device: str) -> model_room.Models:
+    if device.startswith("cuda") and not torch.cuda.is_available():  # it is the workers that have GPUs
+        return models
     if isinstance(models, Mapping):
         return {k: m.to(device) if device != "cpu" else m for k, m in models.items()}
     return models.to(device) if device != "cpu" else models

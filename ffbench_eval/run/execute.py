@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.atomic import PART, write_text
+from ffbench_data.atomic import PART, read_object, write_text
 from ffbench_data.contract import ForceField
 
 from ..kinds import Kind
 from ..models.guard import ModelFailure, guarded
 from ..words import clean
-from .units import OWNER, SPENT, SPENT_EVERY_S, Result, Unit, save_result
+from .units import OWNER, SPENT, SPENT_EVERY_S, Result, Unit, read_result, save_result
 
 
 def run_unit(
@@ -25,16 +26,17 @@ def run_unit(
     data: Any,
     model: ForceField,
     run: Path,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda _: None,
     compile: str = "auto",
+    attempt: str = "",
 ) -> Result:
-    """Run a unit in ``<folder>.part`` and rename it when it is complete.
+    """Run a unit in ``<folder>.part`` (`Unit.part`) and rename it when it is complete.
 
     A killed unit leaves its ``.part`` with checkpoints, and the next call goes on from there. Errors of the model
-    and of the harness become states; the user's interrupt and a full disk are not swallowed.
+    and of the harness become states; the user's interrupt and a full disk are not swallowed. Of two that run the same
+    unit the first to finish is kept; one whose folder was taken over (`taken_over`) ends with an OSError.
     """
-    folder, kind = unit.folder(run), unit.task.kind
-    part = folder.with_name(folder.name + ".part")
+    folder, kind, part = unit.folder(run), unit.task.kind, unit.part(run, attempt)
     clock = _Clock(_begun(part, unit), part)
 
     def moved(done: float) -> None:
@@ -44,14 +46,14 @@ def run_unit(
     def work() -> dict[str, Any]:
         there = _work_there(unit, model, part, moved, compile)
         if there is not None and not there[1]:
-            return there[0]
+            return there[0]  # a failure
         safe = guarded(model)
         out = _work(kind, unit, data, safe, part, moved, compile) if there is None else there[0]
         more = kind.after(unit.task, data, safe, part, out)
-        return {**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]}
+        return kind.checked({**out, **more, "detail": [*out.get("detail", []), *more.get("detail", [])]})
 
     try:
-        out = _outcome(unit, part, kind.count_members(unit.inputs), work)
+        out = _outcome(part, kind.count_members(unit.inputs), work)
     finally:
         clock.note(now=True)
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
@@ -66,11 +68,49 @@ def run_unit(
         values,
         address=unit.address,
     )
-    result = save_result(result, part)
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(part, folder)
-    return result
+    return _placed(save_result(result, part), part)
+
+
+def _placed(result: Result, part: Path) -> Result:
+    """Give a complete unit its name, at once; what is there and good already stays, and is given back."""
+    folder = result.folder
+    while True:
+        kept = read_result(folder, result.address)
+        if kept is not None:
+            shutil.rmtree(part, ignore_errors=True)
+            return kept
+        try:
+            part.rename(folder)
+            return result
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")  # damaged, or failed for want of memory
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def taken_over(unit: Unit, run: Path, attempt: str = "") -> None:
+    """What earlier attempts at a unit left becomes that of ``attempt``, under its name.
+
+    A process that was cut off and still works under an older name finds its folder gone: every file is written by
+    its path (`ffbench_data.atomic`), so nothing of it lands in the new one.
+    """
+    mine, folder = unit.part(run, attempt), unit.folder(run)
+    older = [p for p in folder.parent.glob(f"{folder.name}*.part") if p != mine]
+    older.sort(key=lambda p: _last(p / SPENT), reverse=True)
+    if older and not mine.exists():
+        with suppress(OSError):
+            older.pop(0).rename(mine)
+    for path in older:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _last(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result:
@@ -83,29 +123,30 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
     return save_result(Result(**record), result.folder)
 
 
-def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> Mapping[str, Any]:
+def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
     from ..engine.checkpoint import OtherSimulation
+    from ..engine.trajectory import Damaged
 
     inputs = (unit.task, unit.inputs, data, model, part, progress, compile)
     try:
-        return kind.module.run_unit(*inputs)
-    except OtherSimulation:  # of an older engine, or an answer that moved within the tolerance of an identity
+        return dict(kind.module.run_unit(*inputs))
+    except (OtherSimulation, Damaged):  # of an older engine, an answer that moved within the tolerance, a torn file
         _emptied(part)
-        return kind.module.run_unit(*inputs)
+        return dict(kind.module.run_unit(*inputs))
 
 
 def _work_there(unit: Unit, model: ForceField, part: Path, progress, compile: str) -> tuple[dict, bool] | None:
-    """(What the unit gives, whether it gave something) where it runs wholly in the process of an isolated model, and
-    the engine can compile the model there.
+    """(What the unit gives, whether it gave something) where it runs wholly in the process of an isolated model: the
+    engine can compile the model there, and nothing is sent to and fro.
 
-    ``None`` if it has to be run here: the model is not isolated, the kind has nothing to compile, or the unit cannot be
-    sent there.
+    ``None`` if it has to be run here: the model is not isolated, the kind has nothing to compile (and the model is of
+    the environment here), or the unit cannot be sent there.
     """
     from ..engine.memory import OutOfMemory
     from ..models.isolated import CannotRunThere, Remote
     from ..models.tracebacks import told
 
-    if not isinstance(model.fn, Remote) or not unit.task.kind.compiled:
+    if not isinstance(model.fn, Remote) or not (unit.task.kind.compiled or model.fn.env):
         return None
     try:
         return model.fn.work(unit_here, unit, part.resolve(), compile, progress=progress)
@@ -127,11 +168,11 @@ def unit_here(model: ForceField, progress, unit: Unit, part: Path, compile: str)
         done.append(dict(_work(kind, unit, load_task_data(unit.task), guarded(model), part, progress, compile)))
         return done[0]
 
-    out = _outcome(unit, part, kind.count_members(unit.inputs), work)
+    out = _outcome(part, kind.count_members(unit.inputs), work)
     return out, bool(done)
 
 
-def _outcome(unit: Unit, part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _outcome(part: Path, members: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from ..engine.compiled import CannotCompile
     from ..engine.memory import OutOfMemory
     from ..models.tracebacks import full_traceback
@@ -158,7 +199,7 @@ def _begun(part: Path, unit: Unit) -> float:
     What another address left there is thrown away: its name holds twelve digits of the address only.
     """
     with suppress(OSError):
-        if (part / OWNER).read_text() != unit.address:
+        if (part / OWNER).read_bytes() != unit.address.encode():
             shutil.rmtree(part)
     if part.exists() and not (part / OWNER).exists():
         shutil.rmtree(part)
@@ -166,9 +207,10 @@ def _begun(part: Path, unit: Unit) -> float:
     write_text(part / OWNER, unit.address)
     kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER) and not p.name.endswith(PART)]
     try:
-        return float(json.loads((part / SPENT).read_text())["seconds"]) if kept else 0.0
-    except (OSError, ValueError, KeyError):
+        seconds = float(read_object(part / SPENT)["seconds"]) if kept else 0.0
+    except (OSError, ValueError, KeyError, TypeError):
         return 0.0
+    return seconds if 0 <= seconds < float("inf") else 0.0
 
 
 def _emptied(part: Path) -> None:

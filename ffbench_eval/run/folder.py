@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from ffbench_data.atomic import read_object
+
 from ..models.identity import same_model
-from ..report import ModelCard, Report, TaskReport
+from ..report import Metric, ModelCard, Report, TaskReport
 from ..words import interval_text, metric_name, unit_name, value_text
 
 
@@ -36,12 +37,13 @@ def status(run: Path) -> list[TaskState]:
             row[1] += 1
             continue
         try:
-            result = json.loads((folder / "result.json").read_text())
-        except (OSError, ValueError):
+            result = read_object(folder / "result.json")
+            states, seconds = Counter(map(str, result["status"])), float(result["wall_s"])
+        except (OSError, ValueError, KeyError, TypeError):  # torn: it will be run again
             continue
         row[0] += 1
-        row[2].update(result["status"])
-        row[3] += result["wall_s"]
+        row[2].update(states)
+        row[3] += seconds
     return [TaskState(task, a, b, dict(c), s) for task, (a, b, c, s) in found.items()]
 
 
@@ -84,6 +86,21 @@ def _together(cards: list[ModelCard]) -> ModelCard:
     return cards[0].model_copy(update={"answers": answers}) if answers else cards[0]
 
 
+def columns(reports: list[Report], paths: list[Path]) -> list[str]:
+    """What each report is called beside the others: its model, with the path where two would read the same."""
+    names = [f"{r.model.name} {r.model.version}".strip() for r in reports]
+    return [f"{name}\n{path}" if names.count(name) > 1 else name for name, path in zip(names, paths)]
+
+
+def _compared(task: TaskReport | None, m: Metric | None) -> str:
+    """A cell: what did not run is told from what ran and gave no value."""
+    if task is None or set(task.statuses) <= {"not_run"}:
+        return "not run"
+    if m is None or m.value is None:
+        return "no value"
+    return value_text(m) if m.interval is None else f"{value_text(m)} ({interval_text(m)})"
+
+
 def side_by_side(reports: list[Report], task: str | None = None) -> list[tuple[str, str, list[str]]]:
     """(task, metric with unit, one cell per report) for every metric that any of them has."""
     if len(reports) < 2:
@@ -99,13 +116,6 @@ def side_by_side(reports: list[Report], task: str | None = None) -> list[tuple[s
         for key in dict.fromkeys(k for t in found if t for k in t.metrics):
             metrics = [t.metrics.get(key) if t else None for t in found]
             unit = next((unit_name(m.unit) for m in metrics if m), "")
-            cells = [
-                "not run"
-                if m is None
-                else value_text(m)
-                if m.interval is None
-                else f"{value_text(m)} ({interval_text(m)})"
-                for m in metrics
-            ]
+            cells = [_compared(t, m) for t, m in zip(found, metrics)]
             rows.append((name, f"{metric_name(key)} {f'({unit})' if unit else ''}".strip(), cells))
     return rows

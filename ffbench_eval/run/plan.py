@@ -17,6 +17,7 @@ from ffbench_data.load import NotBuilt
 from ..models import resolve as model_room
 from ..models.coverage import lacking
 from ..models.identity import Identity, Known
+from ..models.isolated import Remote
 from ..report import DatasetUsed
 from ..suite import Suite, Task
 from . import environment as machine
@@ -35,6 +36,7 @@ class Ready:
     units: list[Unit]
     seconds: float = 0.0
     longest: float = 0.0  # unit of it, in seconds
+    costs: dict[str, float] = field(default_factory=dict)  # of every unit to run, in seconds, by address
     identities: dict[str, Identity] = field(default_factory=dict)  # who answers, by data set asked about
     common: str = ""  # of these the one that every run of this model asks about
     warnings: list[str] = field(default_factory=list)
@@ -108,6 +110,11 @@ def plan(
             planned.append(_plan_task(task, models, seed, asked, device, compile))
         except NotBuilt as error:
             planned.append(_absent(task, error))
+        except ValueError as error:
+            said = str(error)
+            if type(error) is not ValueError or task.name in said or said.startswith("model"):
+                raise  # it says what is meant
+            raise ValueError(f"task {task.name!r} of suite {suite.name}: {said}") from error
     absent = [p for p in planned if isinstance(p, Absent)]
     if absent and len(absent) == len(planned):
         raise ValueError(f"suite {suite.name}: no data set of it is on this machine: {absent[0].why}")
@@ -176,6 +183,8 @@ def _plan_task(task: Task, models: model_room.Models, seed: int, asked: _Asked, 
         made_by["compile"] = compile
     if torch.are_deterministic_algorithms_enabled() and made_by["device"] != "cpu":
         made_by["deterministic"] = "yes"
+    if isinstance(model.fn, Remote) and model.fn.env:
+        made_by["packages"] = json.dumps(model.fn.packages, sort_keys=True)  # others than ffbench runs with here
     rows = kind.plan(task, data, seed, model)
     content = data.used.content_sha256
     units = [make_unit(task, inputs, seed=seed, data=content, model="+".join(marks), **made_by) for inputs in rows]

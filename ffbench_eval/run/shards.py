@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+
+from ffbench_data.atomic import read_object
 
 from ..report import Report
 from ..suite import Suite, load_suite
@@ -83,7 +84,10 @@ def _gathered(runs: Sequence[Path], asked: set[str]) -> dict[str, tuple[Path, Re
         for path in sorted((run / "units").glob("*/result.json")):
             if path.parent.suffix == ".part":
                 continue
-            address = str(json.loads(path.read_text(encoding="utf-8")).get("address", ""))
+            try:
+                address = str(read_object(path).get("address", ""))
+            except ValueError as error:
+                raise ValueError(f"merge: {error}; run its part again") from None
             if address not in asked:
                 raise ValueError(f"merge: {path.parent} belongs to no unit of this plan; take it out of the folder")
             result = read_result(path.parent, address)

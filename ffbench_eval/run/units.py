@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.atomic import PART, write_text
+from ffbench_data.atomic import PART, read_object, write_text
 
+from ..report import Status
 from ..suite import Task
 
 RETRIED = {"harness_error", "out_of_memory"}  # a finished unit with only these is run again on resume
@@ -30,6 +31,10 @@ class Unit:
     def folder(self, run: Path) -> Path:
         return run / "units" / f"{self.task.name}-{self.address[:12]}"
 
+    def part(self, run: Path, attempt: str = "") -> Path:
+        """Where it is worked on until it is complete; each ``attempt`` of a worker, which may be cut off, has one."""
+        return self.folder(run).with_name(f"{self.folder(run).name}{attempt and '.'}{attempt}.part")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -37,7 +42,7 @@ class Result:
     ``seal`` of it all."""
 
     folder: Path
-    status: list[str]
+    status: list[Status]
     detail: list[str]
     wall_s: float
     force_calls: int
@@ -73,7 +78,19 @@ def load_result(unit: Unit, run: Path) -> Result | None:
 
 def read_result(folder: Path, address: str) -> Result | None:
     """The same from the folder of a unit."""
-    return None if damage(folder) else _read(folder, address)
+    result = finished(folder, address)
+    return None if result is None or (result.status and set(result.status) <= RETRIED) else result
+
+
+def finished(folder: Path, address: str) -> Result | None:
+    """The result of a finished unit, however it ended; ``None`` if it is absent, damaged or of another address."""
+    if damage(folder):
+        return None
+    try:
+        result = Result(folder, **read_object(folder / "result.json"))
+    except (OSError, ValueError, TypeError):
+        return None
+    return result if result.address == address else None
 
 
 def damage(folder: Path) -> str:
@@ -81,7 +98,7 @@ def damage(folder: Path) -> str:
     if not folder.exists():
         return ""
     try:
-        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        record = read_object(folder / "result.json")
         stated, sealed = dict(record["files"]), record["seal"]
         if sealed != _seal(record):
             return "result.json was changed after it was written"
@@ -105,22 +122,13 @@ def set_aside(unit: Unit, run: Path) -> list[str]:
     process was killed while it added them, or somebody put them there. Their names."""
     folder = unit.folder(run)
     try:
-        stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
+        stated = read_object(folder / "result.json")["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     more = {name: path for name, path in _files(folder).items() if name not in stated}
     for path in more.values():
         path.rename(path.with_name(f".{path.name}"))
     return list(more)
-
-
-def _read(folder: Path, address: str) -> Result | None:
-    try:
-        result = Result(folder, **json.loads((folder / "result.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    failed = bool(result.status) and set(result.status) <= RETRIED
-    return None if failed or result.address != address else result
 
 
 def save_result(result: Result, folder: Path) -> Result:

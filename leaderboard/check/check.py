@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from ffbench_eval.kinds import all_kinds, kind_of
 from ffbench_eval.report import MAX_POINTS, ModelCard, TaskReport, same_theory
 
 from ..entry.schema import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths, portable
-from ..site.scoring import card_for
+from ..site.scoring import card_for, size
 from .bounds import bound, few_digits
 from .lock import SUITES, SuiteLock, TaskLock, load_lock
 from .recompute import metric_faults, not_recomputed, task_faults
@@ -30,7 +31,7 @@ from .strict_json import BadJson, read
 MAX_TEXT = 20_000  # characters of one string
 MAX_VALUES = 5_000  # per metric
 MAX_SECONDS = 1e9
-MAX_SHOWN = 200  # findings per entry
+MAX_SHOWN = 200  # findings per entry and level: no number of warnings may hide an error
 EVERY_REPLICA = ("stable_time", "stable_fraction", "trusted_time")  # there for unstable replicas too
 LOOK = "fine for a bad model; for a good one, ask for the archived files"
 RERUN = "run the evaluator again and submit its report unchanged"
@@ -95,10 +96,13 @@ def _check(path: Path, name: str, entries: Path, suites: Path, others: Any) -> l
     if others is None:
         others = known_entries(entries)
     lock = load_lock(entry.report.suite, entry.report.suite_version, suites) if _plain(entry) else None
+    number: Counter[str] = Counter()
     with np.errstate(all="ignore"):  # absurd numbers are findings, not warnings of numpy
-        for one in _all(entry, name, path, entries, lock, others):
-            found.append(replace(one, file=name, message=one.message[:500]))
-            if len(found) >= MAX_SHOWN:
+        for one in _all(entry, name, lock, others):
+            number[one.level] += 1
+            if number[one.level] <= MAX_SHOWN:
+                found.append(replace(one, file=name, message=one.message[:500]))
+            if number["error"] >= MAX_SHOWN:
                 break
     return found
 
@@ -118,8 +122,8 @@ def _plain(entry: Entry) -> bool:
     return bool(re.fullmatch(SLUG, entry.report.suite) and re.fullmatch(SLUG, entry.report.suite_version))
 
 
-def _all(entry: Entry, name: str, path: Path, entries: Path, lock, others) -> Iterator[Finding]:
-    yield from _path(entry, name, path, entries)
+def _all(entry: Entry, name: str, lock, others) -> Iterator[Finding]:
+    yield from _path(entry, name)
     yield from _hashes(entry)
     yield from _about(entry)
     yield from _command(entry, lock)
@@ -146,7 +150,7 @@ def _warning(path: str, message: str, fix: str) -> Finding:
     return Finding("warning", "", path, message, fix)
 
 
-def _path(entry: Entry, name: str, path: Path, entries: Path) -> Iterator[Finding]:
+def _path(entry: Entry, name: str) -> Iterator[Finding]:
     match = GRAMMAR.match(name)
     if match is None:
         yield _error("$", "lies at no place of an entry", f"put it at {entry.key}.json below leaderboard/entries")
@@ -217,7 +221,7 @@ def _command(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
 def _machine(entry: Entry) -> Iterator[Finding]:
     """Times, counts and words that pages calculate with and show."""
     report, env = entry.report, entry.report.environment
-    limits = [
+    limits: list[tuple[str, float, float, float]] = [
         ("$.report.wall_s", report.wall_s, 0, MAX_SECONDS),
         ("$.report.seed", report.seed, -(2**63), 2**63),
         ("$.report.environment.cores", env.cores, 1, 10**6),
@@ -412,6 +416,7 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
     whole = states <= {"ok", "unstable"}
     lasted = clean and not _broke(task)
     kind = kind_of(task.kind)
+    yield from _too_many(at, task, lock)
     for name, locked in lock.metrics.items():
         metric = task.metrics.get(name)
         here = f"{at}.metrics.{name}"
@@ -433,7 +438,7 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
             continue
         if metric.aggregate != locked.aggregate:
             yield _error(f"{here}.aggregate", f"is {metric.aggregate!r}, not {locked.aggregate!r}", RERUN)
-        if clean and locked.n and metric.n > locked.n:
+        if locked.n and metric.n > locked.n:
             yield _error(f"{here}.n", f"{metric.n} samples, the task has {locked.n}", RERUN)
         if not clean and kind.frames and metric.n == locked.n:
             yield _error(f"{at}.units", "a chunk did not end ok, yet every frame is counted", RERUN)
@@ -444,6 +449,20 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
     if loose and has_result and not kind.own_baseline:
         fix = "maintainers: `ffbench leaderboard lock SUITE --from RUN` with a trusted run of this task"
         yield _error(f"{at}.metrics.{loose[0]}", "has anchors that the board does not hold yet", fix)
+
+
+def _too_many(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
+    """A task has so many members and no more, whatever became of them: none is added to those that went badly."""
+    count = size(lock)
+    if count is None:
+        return
+    members = sum(len(u.status) for u in task.units)
+    if members > count:
+        yield _error(f"{at}.units", f"hold {members} members, the task has {count}", RERUN)
+    for name, metric in task.metrics.items():
+        if len(metric.values) > count:
+            text = f"{len(metric.values)} values, the task has {count} members"
+            yield _error(f"{at}.metrics.{name}.values", text, RERUN)
 
 
 def _broke(task) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import Metric, TaskReport
 
-from .schema import Archive, Entry
+from .schema import Archive, Entry, has_numbers
 
 UNPACKED = 8_000_000_000  # bytes a compressed file may grow to
 RELATIVE = 1e-4  # archived forces are float32
@@ -23,7 +23,7 @@ RELATIVE = 1e-4  # archived forces are float32
 
 def recompute(entry: Entry, folder: Path, tasks: list[str] | None = None) -> list[str]:
     """What was recomputed, one line per task. ValueError names the first thing that is missing or does not follow."""
-    names = tasks or [n for n, t in entry.report.tasks.items() if _numbers(t) and not kind_of(t.kind).timed]
+    names = tasks or [n for n, t in entry.report.tasks.items() if has_numbers(t) and not kind_of(t.kind).timed]
     said = []
     with tempfile.TemporaryDirectory() as temporary:
         by_hash = {hashlib.sha256(p.read_bytes()).hexdigest(): p for p in folder.rglob("*") if p.is_file()}
@@ -41,10 +41,6 @@ def recompute(entry: Entry, folder: Path, tasks: list[str] | None = None) -> lis
                 place.symlink_to(_checked(archive, by_hash))
             said.append(_one(name, task, run, entry))
     return said
-
-
-def _numbers(task: TaskReport) -> bool:
-    return any(m.value is not None for m in task.metrics.values())
 
 
 def _checked(archive: Archive, by_hash: dict[str, Path]) -> Path:

@@ -13,7 +13,7 @@ from ffbench_eval.report import Metric, Report, TaskReport
 from ..check.lock import SuiteLock, TaskLock
 from ..check.recompute import RULES, UNKNOWN, aggregate, expected_score
 from ..site.scoring import card_for, score_task
-from .schema import Entry
+from .schema import Entry, has_numbers
 from .submit import command_of
 
 ALL = "all"
@@ -33,7 +33,7 @@ def rescore(
         raise ValueError(f"{entry.key} is of suite {old.suite}, the lock of {lock.suite}")
     if run is not None:
         _same_model(entry, run, lock, trust)
-    fresh = {} if run is None else {n: t for n, t in run.tasks.items() if n in lock.tasks and _numbers(t)}
+    fresh = {} if run is None else {n: t for n, t in run.tasks.items() if n in lock.tasks and has_numbers(t)}
     tasks: dict[str, TaskReport] = {}
     for name, locked in lock.tasks.items():
         if name in fresh:
@@ -81,10 +81,6 @@ def _cards(old: Report, run: Report) -> dict:
     return {**old.models, **run.models} if run.models else {}
 
 
-def _numbers(task: TaskReport) -> bool:
-    return any(m.value is not None for m in task.metrics.values())
-
-
 def _labels(locked: TaskLock) -> dict:
     return {"title": locked.title, "indicative": locked.indicative, "note": locked.note}
 
@@ -93,21 +89,21 @@ def _kept(name: str, task: TaskReport, locked: TaskLock, same: tuple[str, ...]) 
     again = "run it again and give it with --from"
     if task.parameters != locked.parameters or task.kind != locked.kind:
         raise ValueError(f"task {name}: its parameters changed; {again}")
-    if _numbers(task) and (task.dataset.name, task.dataset.config, task.dataset.content_sha256) != (
+    if has_numbers(task) and (task.dataset.name, task.dataset.config, task.dataset.content_sha256) != (
         locked.dataset.name,
         locked.dataset.config,
         locked.dataset.content_sha256,
     ):
         raise ValueError(f"task {name}: its data changed; {again}")
-    if kind_of(task.kind).leads and _numbers(task) and not task.headline:
+    if kind_of(task.kind).leads and has_numbers(task) and not task.headline:
         raise ValueError(f"task {name}: names no headline source; {again}")
-    if _numbers(task) and task.version != locked.version and not {name, ALL} & set(same):
+    if has_numbers(task) and task.version != locked.version and not {name, ALL} & set(same):
         raise ValueError(
             f"task {name}: version {task.version} became {locked.version}; {again}, or --same {name} if its members' "
             "values mean what they meant"
         )
     metrics = {k: _metric(name, k, m, task, locked) for k, m in task.metrics.items()}
-    dataset = locked.dataset.model_copy(update={"theory": locked.theory}) if _numbers(task) else task.dataset
+    dataset = locked.dataset.model_copy(update={"theory": locked.theory}) if has_numbers(task) else task.dataset
     update = {"version": locked.version, "dataset": dataset, "metrics": metrics, "curves": task.curves}
     return task.model_copy(update=update | _labels(locked))
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ffbench_eval.report import MAX_BYTES, Report, Strict
+from ffbench_eval.report import MAX_BYTES, Report, Strict, TaskReport
 
 ROOM = Path(__file__).parents[1]
 ENTRIES = ROOM / "entries"
@@ -136,3 +136,8 @@ def json_schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     return json.dumps(json_schema(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def has_numbers(task: TaskReport) -> bool:
+    """Whether a task of a report has any value at all."""
+    return any(m.value is not None for m in task.metrics.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from .schema import ROOM, Checked, Entry
 
@@ -29,7 +30,7 @@ def records(entry: Entry, checks: Path = CHECKS) -> list[Checked]:
     return [Checked.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def record(entry: Entry, reached: str, what: list[str], by: str = "", checks: Path = CHECKS) -> Path:
+def record(entry: Entry, reached: Any, what: list[str], by: str = "", checks: Path = CHECKS) -> Path:
     """Add a record for this very entry."""
     if reached not in LEVELS[1:]:
         raise ValueError(f"level {reached!r}: choose recomputed or reproduced")

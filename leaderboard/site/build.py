@@ -10,23 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from ffbench_eval import words as wording
-from ffbench_eval.kinds import find_metric, kind_of
+from ffbench_eval.kinds import find_metric
 from ffbench_eval.page.templating import environment, typeset
-from ffbench_eval.page.verdict import MEANING, stated_theory, verdict
+from ffbench_eval.page.verdict import stated_theory, verdict
 from ffbench_eval.report import Metric, TaskReport
 
-from ..check.lock import SUITES, TaskLock
+from ..check.lock import SUITES
 from ..check.recompute import not_recomputed
 from ..entry.schema import ENTRIES, ROOM, Entry
 from ..entry.trust import CHECKS, records
-from .data import Row, SuiteBoard, load_board, load_entries, main_metric, shown_metrics, slots
-from .figures import bar, small
+from .cells import cell
+from .data import Row, SuiteBoard, load_board, load_entries, shown_metrics
+from .figures import dot, small
+from .front import front, headings, key_of, unscored
 from .key_figures import key_figures
+from .links import links
 from .literature import load_literature
-from .pairs import Place
-from .scoring import card_for, headline, rank, same_theory
+from .portraits import PICTURES
+from .scoring import card_for, same_theory
 from .sensitivity import Variant, variants
 from .tables import write_tables
+from .task_page import task_page
+from .told import STATES, ordinal, pair_words, place_words, short_state, state_meaning
 
 TEMPLATES = ROOM / "site" / "templates"
 CURVES = 6  # per entry
@@ -37,11 +42,6 @@ TRUST = {
     "self-reported": "checked for consistency; the numbers are the submitter's own",
     "recomputed": "the board worked the metrics out again from archived predictions or trajectories",
     "reproduced": "the board ran a random sample of units again with the named model",
-}
-STATES = {
-    **MEANING,
-    "different_theory": "the model was trained on another level of theory than the data: errors are shown, not scored",
-    "not_scored": "no anchors exist for this task",
 }
 
 
@@ -67,16 +67,16 @@ def build(
         if not (out / "style.css").exists() and any(out.iterdir()):
             raise ValueError(f"out: {out} is not empty and not a site; choose another folder")
         shutil.rmtree(out)
-    for folder in (out, out / "models", out / "tasks"):
+    for folder in (out, out / "models", out / "tasks", out / "suites", out / "pictures"):
         folder.mkdir(parents=True)
     for name in ("style.css", "site.js"):
         shutil.copyfile(TEMPLATES / name, out / name)
     write_tables(out, boards)
     shared = {"boards": boards, "entries": len(loaded), "built": built, "aside": aside}
-    counted = {_key(b): sum(w > 0 for w in b.weights.values()) for b in boards}
-    first = {"systems": _systems(boards), "counted": counted, "any_theory": _any_theory(boards)}
-    _page(out, "index.html", shared, **first, order=_order(boards), weighed={_key(b): _weighed(b) for b in boards})
-    _page(out, "compare.html", shared, groups={_key(b): _compare(b) for b in boards})
+    _page(out, "index.html", shared, tables=front(boards), apart=_apart)
+    for board in boards:
+        _page(out, f"suites/{key_of(board)}.html", shared, "suite.html", **_suite(board))
+    _page(out, "compare.html", shared, groups={key_of(b): _compare(b) for b in boards})
     groups, missing = key_figures(boards)
     _page(out, "plots.html", shared, groups=groups, missing=missing)
     _page(out, "literature.html", shared, tables=load_literature())
@@ -85,8 +85,10 @@ def build(
         _page(out, f"models/{slug}.html", shared, "model.html", **_model(rows, checks))
     for board in boards:
         for name, task in board.lock.tasks.items():
-            file = f"tasks/{board.lock.suite}-{board.lock.version}__{name}.html"
-            _page(out, file, shared, "task.html", **_task(board, name, task))
+            found = task_page(board, name, task)
+            _page(out, f"tasks/{key_of(board)}__{name}.html", shared, "task.html", **found)
+            if found["picture"]:
+                shutil.copyfile(PICTURES / found["picture"], out / "pictures" / found["picture"])
     _page(out, "aside.html", shared)
     return Site(out / "index.html", aside)
 
@@ -108,12 +110,13 @@ def _drawable(entries: list[Entry], aside: dict[str, str], suites: Path, checks:
             key_figures(boards)
             with tempfile.TemporaryDirectory() as folder:
                 write_tables(Path(folder), boards)
+            front(boards)
             for board in boards:
-                _any_theory([board])
+                _suite(board)
                 _model([(board, row) for row in board.rows], checks)
                 _compare(board)
                 for name, task in board.lock.tasks.items():
-                    _task(board, name, task)
+                    task_page(board, name, task)
             kept.append(entry)
         except Exception as error:
             aside[entry.key] = f"cannot be drawn: {type(error).__name__}: {str(error)[:300]}"
@@ -131,9 +134,14 @@ def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **mo
             root="../" if "/" in file else "",
             here=file.removesuffix(".html"),
             trust_meaning=TRUST,
-            state_meaning=_state_meaning,
-            bar=bar,
+            state_meaning=state_meaning,
+            short_state=short_state,
+            place_words=place_words,
+            ordinal=ordinal,
+            key_of=key_of,
+            dot=dot,
             thousands=_thousands,
+            rough=rough,
             published=_published,
             hardware=_hardware,
         )
@@ -141,21 +149,55 @@ def _page(out: Path, file: str, shared: dict[str, Any], template: str = "", **mo
     (out / file).write_text(text, encoding="utf-8")
 
 
-def _key(board: SuiteBoard) -> str:
-    return board.lock.suite + board.lock.version
+def _suite(board: SuiteBoard) -> dict[str, Any]:
+    """What the page of a suite shows: models under headings, then those without a rank."""
+    groups = headings(board)
+    rest = [row for row in board.rows if row.rank is None]
+    if rest:
+        groups = [*groups, ("without a rank" if groups else "", rest)]
+    counted = sum(w > 0 for w in board.weights.values())
+    return {
+        "b": board,
+        "groups": groups,
+        "counted": counted,
+        "many": len(board.lock.tasks) > MANY,
+        "weighed": _weighed(board),
+        "any": _any_theory(board),
+        "whole": {r.slug: c for r in board.rows if r.rank is None and (c := unscored(board, r))},
+        "said": {
+            (r.slug, name): c.text
+            for r in board.rows
+            for name in board.lock.tasks
+            if r.scores[name].value is None
+            and r.scores[name].state != "different_theory"
+            and (c := unscored(board, r, name))
+        },
+        "marks": {s: MARKS[s] for r in board.rows for score in r.scores.values() if (s := _bare(score.state)) in MARKS},
+    }
 
 
-def _systems(boards: list[SuiteBoard]) -> list[str]:
-    return sorted({t.dataset.name for b in boards for t in b.lock.tasks.values()})
+MANY = 12  # tasks: more have upright heads, and marks instead of words
+MARKS = {"not_run": "n", "different_theory": "t", "unsupported": "c", "not_scored": "a", "unstable": "u",
+         "out_of_memory": "m", "model_error": "e", "harness_error": "h"}  # fmt: skip
 
 
-def _order(boards: list[SuiteBoard]) -> dict[str, int]:
-    """For sorting by place: groups one after the other, in each by rank."""
-    out: dict[str, int] = {}
-    for board in boards:
-        for k, group in enumerate(board.groups):
-            out |= {_key(board) + row.slug: 1000 * k + row.rank.rank for row in group if row.rank}
-    return out
+def _bare(state: str) -> str:
+    return state.removeprefix("partly ")
+
+
+def _apart(board: SuiteBoard) -> str:
+    """How many models are ranked, and how many levels of them are really apart.
+
+    Only models with the same tasks are: groups are counted one by one.
+    """
+    levels = [max(r.rank.level for r in g if r.rank) for g in board.groups]
+    ranked = sum(map(len, board.groups))
+    if not ranked:
+        return f"{len(board.rows)} shown"
+    said = " + ".join(map(str, levels))
+    return f"{ranked} ranked in {said} level{'s' * (levels != [1])}" + (
+        f", {len(board.rows) - ranked} not" if len(board.rows) > ranked else ""
+    )
 
 
 def _weighed(board: SuiteBoard) -> tuple[int, list[Variant]]:
@@ -184,39 +226,28 @@ def _theory_floor(board: SuiteBoard) -> list[tuple[str, list[tuple[str, str]]]]:
     return list(lines.items())
 
 
-def _any_theory(boards: list[SuiteBoard]) -> dict[str, dict[str, Any]]:
-    """Per suite the table of metrics that need no level of theory: heads, and a line per model that has any."""
-    out = {}
-    for board in boards:
-        heads, lines = [], []
+def _any_theory(board: SuiteBoard) -> dict[str, Any]:
+    """The table of metrics that need no level of theory: heads, and a line per model that has any."""
+    heads, lines = [], []
+    for c in board.columns:
+        tasks = [t for r in board.rows if (t := r.entry.report.tasks.get(c.task))]
+        unit = next((wording.unit_name(t.metrics[c.metric].unit) for t in tasks if c.metric in t.metrics), "")
+        head = f"{wording.metric_name(c.metric)} {f'({unit})' if unit else ''}".strip()
+        heads.append((c.task.replace("_", " "), head))
+    for r in board.rows:
+        cells = []
         for c in board.columns:
-            tasks = [t for r in board.rows if (t := r.entry.report.tasks.get(c.task))]
-            unit = next((wording.unit_name(t.metrics[c.metric].unit) for t in tasks if c.metric in t.metrics), "")
-            head = f"{wording.metric_name(c.metric)} {f'({unit})' if unit else ''}".strip()
-            heads.append((c.task.replace("_", " "), head))
-        for r in board.rows:
-            cells = []
-            for c in board.columns:
-                task = r.entry.report.tasks.get(c.task)
-                value, text = _cell(task.metrics.get(c.metric) if task else None)
-                force = task.metrics.get("scan_force_mae") if task and c.metric == "fsd" else None
-                if value and force is not None and force.value is not None:  # FSD is never alone
-                    text = typeset(f"{text}, force MAE {wording.value_text(force)}")
-                cells.append((value, text, *_place(c.places.get(r.entry.key))))
-            if any(value for value, *_ in cells):
-                lines.append((r, _theory(board, r), cells))
-        out[_key(board)] = {"heads": heads, "lines": lines, "floors": _theory_floor(board)}
-    return out
-
-
-def _place(here: Place | None) -> tuple[str, str]:
-    """(place as read, why there is none or how much of the task it rests on)."""
-    if here is None:
-        return "", ""
-    share = f"{here.covered} of {here.of}" if 0 < here.covered < here.of else ""
-    if here.rank is None:
-        return "", "; ".join(x for x in (STATES.get(here.why.removeprefix("partly "), here.why), share) if x)
-    return f"{'joint ' if here.tied else ''}{here.rank}", share
+            task = r.entry.report.tasks.get(c.task)
+            value, text = cell(task.metrics.get(c.metric) if task else None)
+            force = task.metrics.get("scan_force_mae") if task and c.metric == "fsd" else None
+            if value and force is not None and force.value is not None:  # FSD is never alone
+                text = typeset(f"{text}, force MAE {wording.value_text(force)}")
+            of = sum(p.rank is not None for p in c.places.values())
+            here = c.places.get(r.entry.key)
+            cells.append((value, text, pair_words(here, of) if here else ""))
+        if any(value for value, *_ in cells):
+            lines.append((r, _theory(board, r), cells))
+    return {"heads": heads, "lines": lines, "floors": _theory_floor(board)}
 
 
 def _theory(board: SuiteBoard, row: Row) -> str:
@@ -270,6 +301,7 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
         tasks[row.entry.key] = shown
     return {
         "rows": rows,
+        "links": links(rows[0][1].entry),
         "tasks": tasks,
         "cards": list(report.models.values()) or [report.model],
         "checks": {r.entry.key: [c for c in records(r.entry, checks) if c.entry_sha256 == r.entry.content_sha256]
@@ -310,96 +342,6 @@ def _interval(m: Metric) -> str:
     return wording.interval_text(m).removeprefix("none: ")
 
 
-def _task(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
-    reports = {r.entry.key: r.entry.report.tasks.get(name) for r in board.rows}
-    example = next((t for t in reports.values() if t and t.metrics), None)
-    kind = kind_of(task.kind)
-    by_source = bool(kind.leads)
-    known = task if example is None or (task.metrics and not by_source) else example
-    metrics = slots(known) if by_source else main_metric(known)
-    scored = [r for r in board.rows if r.scores[name].value is not None and not r.seen]
-    place = {key: r.rank for key, r in rank({r.entry.key: {name: r.scores[name]} for r in scored}, {name: 1.0}).items()}
-    lines = []
-    for r in board.rows:
-        score, report = r.scores[name], reports[r.entry.key]
-        here = place.get(r.entry.key)
-        tied = sum(p == here for p in place.values()) > 1
-        mine = slots(report) if by_source and report else metrics  # the source is each model's own
-        found = [_best_known(report, m) for m in mine]
-        lines.append(
-            {
-                "rank": here,
-                "place": f"{here}{' tied' if tied else ''}" if here else "saw test data" if r.seen else "–",
-                "slug": r.slug,
-                "name": r.name,
-                "sort": "" if score.value is None else f"{score.value:.4f}",
-                "score": "–" if score.value is None else _with_range(score.value, score.interval),
-                "cells": [_cell(m, note) for m, note in found],
-                "source": headline(report).replace("_", " ") if by_source and report else "",
-                "state": wording.clean(score.state.replace("_", " ")),
-            }
-        )
-    lines.sort(key=lambda line: (line["rank"] or 9999, line["name"]))
-    lead = f", {headline(known).replace('_', ' ')}" if by_source and isinstance(known, TaskReport) else ""
-    heads = [f"{wording.metric_name(m).removesuffix(lead)} {_unit(m, task, example)}".strip() for m in metrics]
-    anchors = [
-        (
-            wording.metric_name(k),
-            wording.number(m.floor.median) if m.floor else "–",
-            wording.number(m.floor.p95) if m.floor else "–",
-            wording.number(m.trivial) if m.trivial is not None else "–",
-        )
-        for k, m in task.metrics.items()
-        if not by_source and (m.floor or m.trivial is not None)
-    ]
-    settings = ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in task.parameters.items() if _said(v))
-    return {
-        "board": board,
-        "name": name,
-        "task": task,
-        "meaning": kind.about,
-        "kind": kind,
-        "settings": settings,
-        "heads": heads,
-        "by_source": by_source,
-        "lines": lines,
-        "anchors": anchors,
-    }
-
-
-def _unit(name: str, task: TaskLock, example: TaskReport | None) -> str:
-    source = task.metrics.get(name) or (example.metrics.get(name) if example else None)
-    unit = wording.unit_name(source.unit) if source else ""
-    return f"({unit})" if unit else ""
-
-
-def _best_known(report: TaskReport | None, name: str) -> tuple[Metric | None, str]:
-    """The metric and a remark: of a model with another energy zero the aligned errors are the ones to compare."""
-    metrics = report.metrics if report else {}
-    aligned = metrics.get(f"{name}_aligned")
-    return (aligned, "aligned") if aligned is not None and aligned.value is not None else (metrics.get(name), "")
-
-
-def _cell(m: Metric | None, note: str = "") -> tuple[str, Any]:
-    """(for sorting, as read): the value and half its interval."""
-    if m is None:
-        return "", "–"
-    if m.value is None:
-        return "", "no value"
-    text = wording.value_text(m)
-    if m.interval is not None:
-        low, high = m.value - m.interval[0], m.interval[1] - m.value
-        if abs(high - low) < 0.1 * (high + low):
-            text += f" ± {wording.number((low + high) / 2, wording.last_digit(m))}"
-        else:
-            text += f" ({wording.interval_text(m).replace(' to ', '–')})"
-    return f"{m.value:.5g}", typeset(f"{text} {note}".strip())
-
-
-def _with_range(value: float, interval: tuple[float, float] | None) -> str:
-    return f"{value:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
-
-
 def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
     groups = []
     for name, task in board.lock.tasks.items():
@@ -410,7 +352,7 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
             found = [t.metrics.get(k) if t else None for t in reports]
             unit = next((wording.unit_name(m.unit) for m in found if m), "")
             lines.append(
-                (f"{wording.metric_name(k)} {f'({unit})' if unit else ''}".strip(), [_cell(m)[1] for m in found])
+                (f"{wording.metric_name(k)} {f'({unit})' if unit else ''}".strip(), [cell(m)[1] for m in found])
             )
         scores = [
             (f"{s.value:.4f}", f"{s.value:.2f}") if s.value is not None else ("", s.state.replace("_", " "))
@@ -420,12 +362,22 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
     return groups
 
 
-def _state_meaning(state: str) -> str:
-    return STATES.get(state.removeprefix("partly "), state)
-
-
 def _thousands(value: int | None) -> str:
     return "not stated" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def rough(value: int | None) -> str:
+    """A count to three digits.
+
+    >>> [rough(v) for v in (None, 950, 89_622, 2_613_280, 999_999)]
+    ['not stated', '950', '89.6 k', '2.61 M', '1 M']
+    """
+    if value is None:
+        return "not stated"
+    for size, sign in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * size:
+            return f"{value / size:.3g}{sign}"
+    return str(value)
 
 
 def _published(value: float) -> Any:
@@ -444,15 +396,3 @@ def _hardware(entry: Entry) -> str:
     seconds = sum(u.wall_s for t in entry.report.tasks.values() for u in t.units)
     threads = "1 thread" if env.threads == 1 else f"{env.threads} threads"
     return wording.clean(f"{where}, {threads}, {wording.duration(seconds)} of work")
-
-
-def _said(value: Any) -> bool:
-    return value not in (None, "", [], {}, False)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return "(" + ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items() if _said(v)) + ")"
-    if isinstance(value, list):
-        return ", ".join(_plain(v) for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)

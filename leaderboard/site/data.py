@@ -37,6 +37,10 @@ class Row:
         return f"{self.entry.model} {self.entry.version}"
 
     @property
+    def full(self) -> str:
+        return f"{self.entry.org} / {self.name}"
+
+    @property
     def parameters(self) -> int | None:
         """Of the largest of its models: a family trained per data set has several."""
         cards = [self.entry.report.model, *self.entry.report.models.values()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from ffbench_eval.page.svg.axes import round_step
 from ffbench_eval.report import Curve
 from ffbench_eval.words import clean, number
 
@@ -14,13 +15,15 @@ POINTS = 26  # of a small curve
 LINES = 5
 
 
-def small(curve: Curve, label: str) -> Markup:
-    """A thumbnail of a curve: the lines, the ends of both axes, nothing else.
+def small(curve: Curve, label: str, points: int = POINTS) -> Markup:
+    """A thumbnail of a curve: the lines, the ends of both axes, what they are and in which unit, a legend.
 
-    >>> "svg" in small(Curve(x_label="r", y_label="g", x=[0, 1], series={"model": [1, 2]}), "g(r)")
-    True
+    >>> drawn = small(Curve(x_label="r (Å)", y_label="g(r)", x=[0, 1], series={"model": [1, 2]}), "g(r)")
+    >>> [word in drawn for word in ("svg", "r (Å)", "g(r)", "model")]
+    [True, True, True, True]
     """
-    xs, series = _thinned(_drawn(curve))
+    xs, series = _thinned(_drawn(curve), points)
+    series = {n: y for n, y in series.items() if sum(v is not None for v in y) > 1}
     values = [v for y in series.values() for v in y if v is not None]
     if len(xs) < 2 or not values or curve.kind != "line":
         return Markup("")
@@ -29,31 +32,35 @@ def small(curve: Curve, label: str) -> Markup:
         low, high = low - 0.5, high + 0.5
     x0, x1 = min(xs), max(xs)
     width = (x1 - x0) or 1.0
-    lines = []
+    lines, legend = [], []
     for k, (name, y) in enumerate(series.items()):
-        d = _path([(round((x - x0) / width * 200), None if v is None else round(100 - (v - low) / (high - low) * 96))
+        d = _path([(round((x - x0) / width * 200), None if v is None else round(110 - (v - low) / (high - low) * 94))
                    for x, v in zip(xs, y)])  # fmt: skip
         style = "r" if name == "reference" else "m" if name == "model" else f"c{k % 6}"
         lines.append((name == "reference", f'<path class="{style}" d="{d}"/>'))
+        legend.append(f'<i class="{style}"></i>{escape(clean(name)[:24])}')
     drawn = "".join(text for _, text in sorted(lines, key=lambda e: not e[0]))
     return Markup(
-        f'<svg class="k" viewBox="0 0 200 130" role="img" aria-label="{escape(label)}">{drawn}'
-        f'<path class="a" d="M0 102H200"/><text x="0" y="114">{number(x0)}</text>'
-        f'<text x="200" y="114" class="e">{number(x1)}</text><text x="100" y="127" class="i">'
-        f"{escape(clean(curve.x_label)[:30])}</text>"
-        f'<text x="0" y="9">{number(high)}</text></svg>'
+        f'<svg class="k" viewBox="0 0 200 140" role="img" aria-label="{escape(label)}">'
+        f'<text x="0" y="9">{number(low)} to {number(high)}: {escape(clean(curve.y_label)[:30])}</text>{drawn}'
+        f'<path class="a" d="M0 14V113H200"/><text x="0" y="125">{number(x0)}</text>'
+        f'<text x="200" y="125" class="e">{number(x1)}</text><text x="100" y="137" class="i">'
+        f"{escape(clean(curve.x_label)[:36])}</text></svg>"
+        f'<small class="lg">{" ".join(legend)}</small>'
     )
 
 
-def bar(value: float, interval: tuple[float, float]) -> Markup:
-    """A score from 0 to 1 as a dot on its 95 % interval.
+def dot(value: float, interval: tuple[float, ...] | None, axis: tuple[float, float]) -> Markup:
+    """A value as a dot on its 95 % interval, on an axis from ``axis[0]`` to ``axis[1]``; the style sheet draws it.
 
-    >>> str(bar(0.5, (0.25, 0.75)))
-    '<svg class="bar" viewBox="0 0 80 8" aria-hidden="true"><path d="M20 4H60"/><circle cx="40" cy="4" r="3"/></svg>'
+    >>> str(dot(0.5, (0.25, 0.75), (0, 1))), str(dot(2, None, (0, 1)))
+    ('<i class="bar" style="--x:50;--l:25;--w:50"></i>', '<i class="bar" style="--x:100"></i>')
     """
-    low, x, high = (round(80 * min(max(v, 0.0), 1.0)) for v in (interval[0], value, interval[1]))
-    drawn = f'<path d="M{low} 4H{high}"/><circle cx="{x}" cy="4" r="3"/>'
-    return Markup(f'<svg class="bar" viewBox="0 0 80 8" aria-hidden="true">{drawn}</svg>')
+    low, high = axis
+    width = (high - low) or 1.0
+    at = [round(100 * min(max((v - low) / width, 0.0), 1.0)) for v in (value, *(interval or ()))]
+    line = f";--l:{at[1]};--w:{at[2] - at[1]}" if interval else ""
+    return Markup(f'<i class="bar" style="--x:{at[0]}{line}"></i>')
 
 
 FAR = 1e30  # beyond, a value is a gap: scales would overflow
@@ -61,8 +68,12 @@ FAR = 1e30  # beyond, a value is a gap: scales would overflow
 
 def _drawn(curve: Curve) -> Curve:
     keep = [k for k, x in enumerate(curve.x) if abs(x) < FAR]
-    series = {n: [None if y[k] is None or abs(y[k]) >= FAR else y[k] for k in keep] for n, y in curve.series.items()}
+    series = {n: [_near(y[k]) for k in keep] for n, y in curve.series.items()}
     return curve.model_copy(update={"x": [curve.x[k] for k in keep], "series": series})
+
+
+def _near(value: float | None) -> float | None:
+    return None if value is None or abs(value) >= FAR else value
 
 
 def _path(points: list[tuple[int, int | None]]) -> str:
@@ -85,9 +96,9 @@ def _path(points: list[tuple[int, int | None]]) -> str:
     return out.replace("lM", "M").rstrip("l")
 
 
-def _thinned(curve: Curve) -> tuple[list[float], dict[str, list[float | None]]]:
-    """At most `POINTS` points: the means of neighbours; at most `LINES` lines."""
-    step = max(1, math.ceil(len(curve.x) / POINTS))
+def _thinned(curve: Curve, points: int) -> tuple[list[float], dict[str, list[float | None]]]:
+    """At most ``points`` points: the means of neighbours; at most `LINES` lines."""
+    step = max(1, math.ceil(len(curve.x) / points))
 
     def mean(values):
         known = [v for v in values if v is not None]
@@ -112,6 +123,7 @@ class Dot:
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     other: bool = False
+    full: str = ""  # organisation, name and version
 
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 460, 320, 56, 42, 12, 14
@@ -157,16 +169,16 @@ def scatter(dots: list[Dot], x_label: str, y_label: str, *, log_x: bool = False,
             out.append(f'<path class="w" d="{bars}"/>')
     places = _names([(px(d.x), py(d.y), clean(d.name)) for d in dots])
     for d, (line, text) in zip(dots, places):
-        title = escape(f"{clean(d.name)}: {number(d.x)}, {number(d.y)}")
+        title = escape(f"{clean(d.full or d.name)}: {number(d.x)}, {number(d.y)}")
         kind = ("o" if d.hollow else "d") + (" t" if d.other else "")
         out.append(
-            f'<a href="{escape(d.link)}"><title>{title}</title>{line}{text}'
+            f'<a href="{escape(d.link)}" data-n="{escape(clean(d.full or d.name))}"><title>{title}</title>{line}{text}'
             f'<circle class="{kind}" cx="{px(d.x):.0f}" cy="{py(d.y):.0f}" r="4.5"/></a>'
         )
     return Markup("".join(out) + "</svg>")
 
 
-NAMED = 24  # models; beyond, names are in the tooltips alone
+NAMED = 40  # models; beyond, names are in the tooltips alone
 LETTER, LINE, GAP = 6.7, 12, 3  # width and height of the names' letters, about, and the room beside them
 AROUND = [(8, -6, ""), (-8, -6, " e"), (8, 14, ""), (-8, 14, " e")] + [
     (side * 10, dy, " e" if side < 0 else "")
@@ -210,8 +222,7 @@ def _scale(values: list[float], log: bool) -> tuple[float, float]:
         room = 1.5 if high > 8 * low else 3.0
         return low / room, high * room
     low, high = min(values), max(values)
-    if 0 <= low < 0.6 * high or 0 < low == high:
-        low = 0.0
+    low = min(low, 0.0)  # half a difference must not look like all of it
     room = (high - low) or abs(high) or 1.0
     return (low - 0.06 * room if low else 0.0), high + 0.08 * room
 
@@ -230,7 +241,5 @@ def _ticks(axis: tuple[float, float], log: bool) -> list[float]:
         if len(found) > 7:
             found = [v for v in found if abs(math.log10(v) % 1) < 1e-9 or abs(math.log10(v) % 1 - 1) < 1e-9]
         return found
-    raw = (high - low) / 5
-    scale = 10.0 ** math.floor(math.log10(raw))
-    step = next(m for m in (1, 2, 2.5, 5, 10) if m * scale >= raw * 0.999) * scale
+    step, _ = round_step(low, high, 5)
     return [round(k * step, 10) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]

@@ -116,7 +116,7 @@ def _legacy(entry: Entry, lock: SuiteLock, scores: dict[str, Score], source: str
     out = []
     for name, score in scores.items():
         task = entry.report.tasks[name]
-        head = {
+        head: dict[str, Any] = {
             "task_type": "machine-learned-force-field",
             "task_name": "Machine-learned force field",  # the Hub groups by data set: the metric names the task
             "dataset_type": task.dataset.name,

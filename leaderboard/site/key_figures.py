@@ -13,6 +13,7 @@ from .scoring import card_for, headline, same_theory
 
 FORCE = ("force_mae", "scan_force_mae")  # the first that a suite has for a system
 COST, SPEED = ("cost",), ("speed",)  # of the simulation
+FEWEST = 3  # models in a figure
 AXES = {  # title: x and y as alternatives of metrics, log x, log y, note
     "Force error against stability": (FORCE, ("stable_time",), True, False, ""),
     "Force error against trusted time": (
@@ -48,8 +49,9 @@ def key_figures(boards: list[SuiteBoard]) -> tuple[list[tuple[str, list]], list[
                         name = row.entry.model if names.count(row.entry.model) == 1 else row.name
                         hollow = row.entry.report.model.conservative is False
                         other = title != "AUGRC against cost" and not _same(row, board, system)
-                        dots.append(Dot(x[0], y[0], name, f"models/{row.slug}.html", hollow, x[1], y[1], other))
-                if dots:
+                        link = f"models/{row.slug}.html"
+                        dots.append(Dot(x[0], y[0], name, link, hollow, x[1], y[1], other, row.full))
+                if len(dots) >= FEWEST:
                     found = True
                     x_label, y_label = _axis(x_of, board, system), _axis(y_of, board, system)
                     drawn.append(

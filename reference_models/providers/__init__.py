@@ -21,7 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def published() -> dict[str, Published]:
     return {name: Published(name=name, **row) for name, row in _rows()["pretrained"].items()}
 
 
-def pretrained(name: str, **settings: Any):
+def pretrained(name: str, **settings: Any) -> ForceField:
     """The `ForceField` of ``name``, with its card. ValueError names what is unknown, or what to install."""
     from dataclasses import replace
 

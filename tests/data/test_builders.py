@@ -221,3 +221,25 @@ def test_report_orders_by_severity():
     out = report(validate({"c": {"train": table, "test": table}}))
     assert out["findings"][0]["message"] == "test lies wholly in train (60 frames)"
     assert out["counts"]["error"] == 1
+
+
+@pytest.mark.parametrize("only", ["", "wanted"])
+def test_a_tar_archive_that_grows_is_refused_before_it_is_unpacked(tmp_path, monkeypatch, only):
+    """What it holds is counted unpacked, in members that are not asked for too."""
+    import io
+
+    from ffbench_data.builders import read
+
+    archive = tmp_path / "small.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, size in (("wanted.txt", 10), ("zeros", 3_000_000)):
+            member = tarfile.TarInfo(name)
+            member.size = size
+            tar.addfile(member, io.BytesIO(bytes(size)))
+    assert archive.stat().st_size < 10_000
+    monkeypatch.setattr(read, "MOST_UNPACKED", 3_000_000)
+    with pytest.raises(ValueError, match="unpacks to more than 3000000 bytes"):
+        read.unpack(archive, tmp_path / "there", only)
+    assert not list((tmp_path / "there").iterdir())
+    monkeypatch.setattr(read, "MOST_UNPACKED", 3_100_000)
+    assert (read.unpack(archive, tmp_path / "there", only) / "wanted.txt").stat().st_size == 10

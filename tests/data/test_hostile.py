@@ -4,11 +4,16 @@ import io
 import json
 import os
 import pickle
+import tempfile
 import time
 import zipfile
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +21,15 @@ from ffbench_data.builders import read as reading
 from ffbench_data.datacard import read_card
 from ffbench_data.strict_yaml import read as read_yaml
 from ffbench_eval import Report, load_suite, read_hills
+from ffbench_eval.engine import checkpoint as simulation
+from ffbench_eval.engine.trajectory import Recorder, read_trajectories
+from ffbench_eval.run import units
+from ffbench_eval.run.claim import met_in
+from ffbench_eval.run.folder import status
 from ffbench_eval.selective import Probe
+from reference_models import build, configuration
 from reference_models.checkpoint import read as read_checkpoint
+from reference_models.checkpoint import save as save_checkpoint
 from tests.conftest import ROOT
 
 SUITE = (ROOT / "ffbench_eval" / "suites" / "mini.yaml").read_bytes()
@@ -56,6 +68,55 @@ def tensors():
     return save({"w": np.zeros(4, np.float32)}, metadata={"ffbench": json.dumps({"format": 1, "family": "schnet"})})
 
 
+def checkpoint_of(family, **settings):
+    """A whole checkpoint, weights and all: what is spoiled in it reaches the network."""
+    model = build({"family": family, **settings}, elements=(1, 8))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.safetensors"
+        save_checkpoint(path, family, configuration(family, **settings), model.fn, elements=(1, 8), card=model.card)
+        return path.read_bytes()
+
+
+def written_by(name, write):
+    """The bytes of the file ``name`` that ``write(folder)`` leaves."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        return (Path(folder) / name).read_bytes()
+
+
+def trajectory(folder):
+    recorder = Recorder(folder, np.array([1, 8]), np.eye(3), np.zeros(3, bool))
+    one = np.ones(2)
+    for step in range(3):
+        recorder.add(step, one, np.zeros((2, 2, 3)), one, one, one, one > 0)
+    recorder.flush(0)
+
+
+def running(folder):
+    simulation.save(folder, 1, {"positions": torch.zeros(2, 3)}, {"piece": 0, "files": {}})
+
+
+def finished(path):
+    """A finished unit by every function that reads one."""
+    unit = path.parent
+    units.damage(unit), units.read_result(unit, "a"), status(unit.parents[1])
+
+
+def probe():
+    from tests.eval.test_selective_probe import planted
+
+    return written_by("x", lambda folder: Probe(max_epochs=1).fit(planted(20)).save(folder / "x"))
+
+
+def claimed(path):
+    with suppress(simulation.OtherSimulation):
+        simulation.claim(path.parent, {"model": "a"}, dict)
+
+
+def result(folder):
+    units.save_result(units.Result(folder, ["ok"], [], 1.0, 2, {}, address="a"), folder)
+
+
 SOAK = int(os.environ.get("FFBENCH_SOAK", "0"))  # so many random examples of each instead of sixty fixed ones
 EXAMPLES = SOAK or 60
 PARSERS = {
@@ -67,7 +128,21 @@ PARSERS = {
     "npy": ("x.npy", reading.pickled_arrays, pickled()),
     "xyz": ("x.xyz", lambda path: reading.read_xyz(path, method="x"), XYZ),
     "checkpoint": ("x.safetensors", read_checkpoint, tensors()),
-    "probe": ("x.safetensors", Probe.load, tensors()),
+    "whole checkpoint": ("x.safetensors", read_checkpoint, checkpoint_of("painn", features=8, layers=1)),
+    "probe": ("x.safetensors", Probe.load, probe),
+    "trajectory": (
+        "trajectory-00000.parquet",
+        lambda path: read_trajectories(path.parent),
+        written_by("trajectory-00000.parquet", trajectory),
+    ),
+    "running simulation": (
+        "checkpoint-0000000001.safetensors",
+        lambda path: simulation.latest(path.parent),
+        written_by("checkpoint-0000000001.safetensors", running),
+    ),
+    "simulation": ("simulation.json", claimed, b'{"model": "a", "answer": {"energy": [1.0]}}'),
+    "unit": ("run/units/a-0/result.json", finished, written_by("result.json", result)),
+    "run": ("run.json", lambda path: met_in(path.parent), b'{"name": "a", "identities": [{"data": "a"}]}'),
 }  # fmt: skip
 
 
@@ -96,7 +171,10 @@ def spoiled(draw, whole):
 @pytest.mark.parametrize("name", PARSERS)
 def test_a_spoiled_file_is_one_line_or_a_result(name, tmp_path):
     file, parse, whole = PARSERS[name]
+    whole = whole() if callable(whole) else whole
     path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "run" / "run.json").write_text("{}") if name == "unit" else None
 
     @settings(
         max_examples=EXAMPLES,
@@ -118,6 +196,77 @@ def test_a_spoiled_file_is_one_line_or_a_result(name, tmp_path):
         assert time.process_time() - begun < 20
 
     check()
+
+
+GOOD = {"format": 1, "family": "painn", "config": {"features": 8, "layers": 1}, "elements": [1, 8], "card": {}}
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ([1], "carries no configuration"),
+        ("a", "carries no configuration"),
+        ({"format": 1, "family": "schnet"}, r"damaged \(config: Field required\)"),  # found by the soak
+        ({"format": True}, r"format"),
+        ({"family": ["painn"]}, r"damaged \(family: "),
+        ({"config": [1]}, r"damaged \(config: "),
+        ({"config": {"features": None}}, "None must be of type int"),
+        ({"config": {"features": [8]}}, "must be of type int"),
+        ({"config": {"features": 10**9}}, "features is 1000000000"),
+        ({"config": {"layers": 10**12}}, "layers is 1000000000000"),
+        ({"config": {"features": -8}}, "painn"),
+        ({"config": {"features": True}}, "True must be of type int"),
+        ({"config": {"cutoff": None}}, "None must be of type float"),
+        ({"config": {"cutoff": float("nan")}}, "cutoff must be a positive number"),
+        ({"elements": [0]}, r"damaged \(elements.0: "),
+        ({"elements": ["1"]}, r"damaged \(elements.0: "),
+        ({"elements": 1}, r"damaged \(elements: "),
+        ({"card": None}, r"damaged \(card: "),
+        ({"members": "two"}, r"damaged \(members: "),
+        ({"members": -1}, r"damaged \(members: "),
+        ({"members": 999}, "999 members"),
+    ],
+)
+def test_what_a_checkpoint_says_of_itself_is_checked_before_it_is_built(tmp_path, about, told):
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(checkpoint_of("painn", features=8, layers=1))
+    about = GOOD | about if isinstance(about, dict) and set(about) != {"format", "family"} else about
+    save_file(load_file(path), path, metadata={"ffbench": json.dumps(about)})
+    before = torch.random.get_rng_state()
+    with pytest.raises(ValueError, match=told) as error:
+        read_checkpoint(path)
+    assert "\n" not in str(error.value)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "1", "null", "[" * 5000, "\xff", '{"seconds": []}', '{"seconds": NaN}', '{"status": 1}', '"a"']
+)
+def test_a_torn_note_in_a_run_folder_is_a_unit_that_runs_again(tmp_path, text):
+    from ffbench_eval.run.execute import _begun
+    from ffbench_eval.run.shards import _gathered
+
+    folder = tmp_path / "units" / "a-0"
+    folder.mkdir(parents=True)
+    for path in (folder / "result.json", tmp_path / "run.json", folder / "simulation.json"):
+        path.write_text(text, encoding="latin-1")
+    assert units.damage(folder)
+    assert units.read_result(folder, "a") is None
+    assert [row.finished for row in status(tmp_path)] == [0]
+    assert not met_in(tmp_path).rows
+    with pytest.raises(simulation.OtherSimulation):
+        simulation.claim(folder, {"model": "a"}, dict)
+    with pytest.raises(ValueError, match=r"merge: .*a-0.*(run its part again|belongs to no unit)"):
+        _gathered([tmp_path], {"a"})
+    unit = units.Unit(SimpleNamespace(name="b"), {}, 0, "c" * 64)
+    part = tmp_path / "units" / "b-part"
+    part.mkdir()
+    for name in (units.SPENT, units.OWNER, "checkpoint-1"):
+        (part / name).write_text(text, encoding="latin-1")
+    (part / units.OWNER).write_text(unit.address)
+    assert _begun(part, unit) == 0
 
 
 def test_nothing_pickled_is_run_and_no_object_is_made(tmp_path):

@@ -9,6 +9,7 @@ from ffbench_data import Frames, load_frames
 from ffbench_data.builders.read import KCAL, read_npz
 from ffbench_data.datacard import card
 from ffbench_data.magnitudes import atom_energy, bond_stiffness, check_magnitudes, thermal_range, total_energy
+from ffbench_data.own.units import judge
 from ffbench_data.schema import to_table
 from ffbench_data.validate import check_frames
 
@@ -195,3 +196,27 @@ def test_a_split_without_labels_is_refused_unless_the_card_asks():
         f.check == "finite" and f.level == "error" for f in validate({"dihedral": {"test": scan}}, card("three_bpa"))
     )
     assert pa.types.is_floating(table["energy"].type)
+
+
+def real(count=300, **changes):
+    """Frames of the ethanol data in their order of time, 50 fs or more apart, with other labels."""
+    frames = load_frames("ethanol_gfn2", split="test")[:count]
+    z, x = frames.stacked()
+    made = {"energy": frames.energy, "forces": frames.forces.reshape(x.shape)} | changes
+    return Frames(to_table(z, x, made["energy"], made["forces"]))
+
+
+def test_energies_of_other_frames_are_doubted():
+    """The same numbers, each given to the frame half a file away: size and spread are right, and they mean nothing."""
+    energy = real().energy
+    told = {
+        name: [f.check for f in judge(real(energy=e), (500, 500)) if f.level == "warning"]
+        for name, e in (("own", energy), ("of others", np.roll(energy, 150)))
+    }
+    assert told == {"own": [], "of others": ["belonging"]}
+
+
+def test_where_neighbours_in_time_lie_too_far_apart_the_nearest_frames_tell_the_units():
+    """Energies a fifth of their size: any size is possible, but their differences are a fifth of the forces' work."""
+    found = judge(real(energy=real().energy / 5), (500, 500))
+    assert "work" in [f.check for f in found if f.level == "error"]

@@ -9,9 +9,9 @@ from ase.io import write
 
 from ffbench_data import card, load_frames, verify
 from ffbench_data.observables import read_reference
-from ffbench_data.own.add import add
 from ffbench_data.own.facts import read_facts
 from ffbench_data.own.options import Options
+from ffbench_data.own.seal import add
 from ffbench_data.own.units import parse_units
 from tests.data import own_files as files
 

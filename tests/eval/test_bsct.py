@@ -365,3 +365,17 @@ def test_rings_are_not_cut_and_a_failing_scan_is_a_state(tmp_path):
 def test_the_report_of_a_run_with_scans_loads_again(tmp_path, suite):
     evaluate(pair_model(), suite, out=tmp_path / "a", quiet=True)
     assert Report.load(tmp_path / "a").tasks["scans"].metrics["fsd_C-H"].n == 5
+
+
+def test_custom_scans_are_drawn_from_the_worst_on(monkeypatch, tmp_path):
+    from types import SimpleNamespace
+
+    from ffbench_eval.kinds.bsct import custom
+
+    drawn = []
+    monkeypatch.setattr(custom.pictures, "write_page", lambda path, title, scans, rows, made: drawn.append(list(made)))
+    rows = {name: {"state": "ok", "fsd": fsd} for name, fsd in (("a", 1.0), ("b", 3.0), ("c", 2.0))}
+    rows["d"] = {"state": "model_error", "fsd": 9.0}
+    answers, names = SimpleNamespace(energy=[0] * 4, forces=[0] * 4), dict.fromkeys("abcd")
+    custom._page(tmp_path / "x.html", SimpleNamespace(name="m"), names, names, rows, answers, SimpleNamespace(name="n"))
+    assert drawn == [["b", "c", "a"]]

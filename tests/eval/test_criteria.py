@@ -7,8 +7,8 @@ import torch
 from ffbench_data import build, load_frames
 from ffbench_eval import ForceField, Prediction
 from ffbench_eval.kinds.dynamics import work as molecular_dynamics
-from ffbench_eval.kinds.dynamics.criteria import Criterion, criterion
-from ffbench_eval.kinds.dynamics.systems import system_of
+from ffbench_eval.kinds.dynamics.criteria import Criterion, criterion, lasting_bonds
+from ffbench_eval.kinds.dynamics.systems import system_of, systems_of
 from ffbench_eval.kinds.dynamics.work import _stability
 from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import TaskReport, UnitReport
@@ -37,7 +37,7 @@ def simulate(made, wanted, folder, model):
     for k, inputs in enumerate(molecular_dynamics.plan(wanted, made, 0)):
         home = folder / str(k)
         home.mkdir()
-        out = molecular_dynamics.run_unit(wanted, inputs, made, model, home, lambda done: None, "off")
+        out = molecular_dynamics.run_unit(wanted, inputs, made, model, home, lambda _: None, "off")
         values = {k: v for k, v in out.items() if k not in ("status", "detail")}
         results.append(Result(home, out["status"], out["detail"], 0.0, 0, values))
     return results, molecular_dynamics.score(wanted, results, made)[0]
@@ -70,7 +70,7 @@ def test_no_forces_are_not_stable_in_germanium_telluride(shared_data, tmp_path, 
     _, metrics = simulate(made, wanted, tmp_path, no_forces())
     assert metrics["stable_fraction"].values == [0.0, 0.0]
     frame = made.frames[0]
-    rule = criterion(system_of(made, frame.atomic_numbers, frame.cell, frame.pbc), 920, 5)
+    rule = criterion(system_of(made, frame), 920, 5)
     assert rule.bonds == ()  # a melt has no bonds that phonons could break
     x = load_frames("gete", "blocked", "train").stacked()[1][:100]
     truth = unit(tmp_path / "truth", frame.atomic_numbers, x[None], cell=frame.cell, every_ps=0.05, temperature=920)
@@ -130,7 +130,7 @@ def test_the_bonds_of_water_are_found_in_its_box_and_no_others():
 
     frame = frames[0]
     made = TaskData(frames, None, USED)
-    rule = criterion(system_of(made, frame.atomic_numbers, frame.cell, frame.pbc), 300, 20)
+    rule = criterion(system_of(made, frame), 300, 20)
     assert len(rule.bonds) == 128
     assert all({frame.atomic_numbers[i], frame.atomic_numbers[j]} == {1, 8} for i, j, _ in rule.bonds)
     assert all(0.9 < d < 1.1 for *_, d in rule.bonds)
@@ -158,7 +158,7 @@ def test_small_systems_may_fluctuate():
 
     made = data(([18, 18], [[[0, 0, 0], [0, 0, 3.7]]] * 20, None))
     frame = made.frames[0]
-    rule = criterion(system_of(made, frame.atomic_numbers, frame.cell, frame.pbc), 300, 5)
+    rule = criterion(system_of(made, frame), 300, 5)
     assert chi2.sf(rule.hottest / 300, 1) == pytest.approx(1e-9, rel=1e-6)
 
 
@@ -171,7 +171,7 @@ def test_published_criteria_stay_as_they_are():
             continue
         made = load_task_data(wanted)
         frame = made.frames[0]
-        rule = criterion(system_of(made, frame.atomic_numbers, frame.cell, frame.pbc), 300, 10)
+        rule = criterion(system_of(made, frame), 300, 10)
         assert rule.note == rule.absent == ""
         assert rule.nearest is rule.apart is rule.hottest is None
         facts = made.reference.facts
@@ -191,7 +191,7 @@ def test_smooth_is_nothing_without_forces(tmp_path):
     for k, inputs in enumerate(bsct.plan(wanted, made, 0)):
         home = tmp_path / str(k)
         home.mkdir()
-        out = bsct.run_unit(wanted, inputs, made, no_forces(), home, lambda done: None)
+        out = bsct.run_unit(wanted, inputs, made, no_forces(), home, lambda _: None)
         results.append(Result(home, out["status"], out["detail"], 0.0, 0, {"scans": out["scans"]}))
     metrics, _ = bsct.score(wanted, results, made)
     assert metrics["spurious_extrema"].value == 0
@@ -242,3 +242,24 @@ def test_a_replica_held_against_nothing_is_neither_stable_nor_unstable():
     assert found["stable_time"].values == [10.0, None, 4.0]
     assert found["stable_fraction"].value is found["stable_time"].value is None
     assert "no criterion" in found["stable_time"].not_scored
+
+
+def test_a_replica_that_failed_counts_where_another_was_held_against_nothing():
+    """Failed: 0 and its time; ran to the end without a criterion: no value; ran to the end with one: 1."""
+    judged, nothing = Criterion(((0, 1, 1.0),)), Criterion((), absent="no criterion of stability")
+    metrics = _stability([True, False, False], [0.5, 2.0, 2.0], [nothing, nothing, judged], 2.0)
+    assert metrics["stable_fraction"].values == [0.0, None, 1.0]
+    assert metrics["stable_time"].values == [0.5, None, 2.0]
+    assert metrics["stable_fraction"].value is None
+
+
+@pytest.mark.parametrize(("pair", "bonded"), [((14, 1), True), ((14, 14), True), ((13, 1), False), ((53, 53), True),
+                                              ((52, 1), False), ((11, 17), False)])  # fmt: skip
+def test_bonds_in_a_cell_are_between_elements_that_form_molecules(pair, bonded):
+    """Silane, disilane and iodine hold together by bonds; aluminium, tellurium and rock salt are left to g(r)."""
+    from ase.data import covalent_radii
+
+    x = np.zeros((12, 2, 3))
+    x[:, 1, 0] = covalent_radii[list(pair)].sum()
+    made = data((list(pair), x, 20 * np.eye(3)))
+    assert bool(lasting_bonds(systems_of(made, [made.frames[0]])[0])) == bonded

@@ -88,3 +88,29 @@ def test_the_monitor_measures_in_eval_mode_whatever_wraps_the_network():
     assert first == again
     assert [part.training for part in (*parts, *watched.modules())] == modes
     network.eval()
+
+
+def test_names_that_the_list_of_models_prints_are_specs(tmp_path):
+    from ffbench_eval.models.resolve import as_spec
+    from reference_models import list_models
+    from reference_models.providers import published
+
+    names = [*list_models(), *published(), "painn"]
+    assert len(names) > 20
+    assert [as_spec(name) for name in names] == [f"reference_models:{name}" for name in names]
+    for other in ("my_model.py:load", "package.module:factory", "reference_models:painn", "nothing_of_ours"):
+        assert as_spec(other) == other
+
+
+def test_a_fault_of_a_task_names_the_task(tmp_path):
+    suite = tmp_path / "own.yaml"
+    suite.write_text("name: own\nversion: 1\ntasks:\n  my_scans: {kind: bsct, dataset: ethanol_gfn2}\n")
+    with pytest.raises(ValueError, match="task 'my_scans' of suite own: frames are no bond scans"):
+        evaluate("painn@ethanol_gfn2", suite, out=tmp_path / "run", quiet=True)
+
+
+def test_every_missing_parameter_of_a_row_is_said_at_once(tmp_path):
+    suite = tmp_path / "own.yaml"
+    suite.write_text("name: own\nversion: 1\ntasks:\n  md: {kind: molecular_dynamics, dataset: ethanol_gfn2}\n")
+    with pytest.raises(ValueError, match=r"line 4: task 'md': ensemble: Field required; .*length_ps: Field required"):
+        evaluate("painn@ethanol_gfn2", suite, out=tmp_path / "run", quiet=True)

@@ -102,6 +102,32 @@ def test_counters_of_a_run_in_two_processes_are_those_of_one(tmp_path, monkeypat
     assert whole.wall_s < 60 < 100 < cut.wall_s < 160
 
 
+@pytest.mark.parametrize("torn", ["piece", "piece gone", "checkpoint", "all checkpoints", "a bit of a checkpoint"])
+def test_a_run_goes_on_from_whole_files_only_and_ends_as_one_that_was_never_stopped(tmp_path, monkeypatch, torn):
+    """A power cut or a bad disk under an unfinished simulation costs time, never a number."""
+    monkeypatch.setattr(engine_run, "CHECKPOINT_STEPS", 20)
+    with pytest.raises(Killed):
+        simulate(tether(), cluster(), PROTOCOL, tmp_path / "cut", seed=3, progress=lambda done: kill(done - 0.2))
+    first, last = sorted((tmp_path / "cut").glob("checkpoint-*"))
+    piece = tmp_path / "cut" / "trajectory-00000.parquet"
+    if torn == "piece":
+        raw = piece.read_bytes()
+        piece.write_bytes(raw[:200] + bytes([raw[200] ^ 1]) + raw[201:])
+    elif torn == "piece gone":
+        piece.unlink()
+    elif torn == "a bit of a checkpoint":
+        raw = last.read_bytes()
+        last.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))  # it reads as before, with another number
+    else:
+        for path in (last,) if torn == "checkpoint" else (first, last):
+            path.write_bytes(path.read_bytes()[:-100])
+    simulate(tether(), cluster(), PROTOCOL, tmp_path / "cut", seed=3)
+    simulate(tether(), cluster(), PROTOCOL, tmp_path / "whole", seed=3)
+    for a, b in zip(read_trajectories(tmp_path / "cut"), read_trajectories(tmp_path / "whole")):
+        np.testing.assert_array_equal(a.time_ps, b.time_ps)
+        np.testing.assert_array_equal(a.positions, b.positions)
+
+
 @pytest.mark.parametrize(("dt", "length"), [(0.3, 0.1), (0.7, 0.3), (1.5, 0.2), (0.5, 0.3)])
 def test_a_length_off_the_step_is_reached_and_not_exceeded(dt, length, tmp_path):
     protocol = Protocol("langevin", 50.0, dt, length, 25.0)

@@ -284,7 +284,6 @@ def test_names_are_replaced_in_one_place_only():
              if "os.replace(" in p.read_text()]  # fmt: skip
     assert sorted(found) == [
         "ffbench_data/atomic.py", "ffbench_data/download.py", "ffbench_eval/engine/compiled.py",
-        "ffbench_eval/run/execute.py",
     ]  # fmt: skip
 
 

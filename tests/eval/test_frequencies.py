@@ -11,8 +11,8 @@ import reference_models
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate, from_ase
+from ffbench_eval.kinds.asking import Ask
 from ffbench_eval.kinds.frequencies import work
-from ffbench_eval.kinds.physicality.work import Ask
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.suite import load_suite
 from leaderboard.check.recompute import metric_faults, task_faults
@@ -61,7 +61,7 @@ def test_gfn2_against_itself_and_the_experiment():
     pytest.importorskip("tblite")
     task = SimpleNamespace(name="t", dataset="ethanol_gfn2", parameters=work.Parameters(molecules=["H2O"]))
     model = guarded(reference_models.load("truth@ethanol_gfn2"))
-    got = work.run_unit(task, {"molecules": ["H2O"]}, None, model, None, lambda done: None)
+    got = work.run_unit(task, {"molecules": ["H2O"]}, None, model, None, lambda _: None)
     assert got["status"] == ["ok"]
     assert got["frequencies"] == pytest.approx(got["reference"], abs=0.5)
     assert got["frequencies"] == pytest.approx([1649, 3832, 3943], rel=0.1)
@@ -99,7 +99,7 @@ def test_without_a_reference_imaginary_modes_are_counted_still(monkeypatch):
 
     monkeypatch.setattr(ffbench_data.potentials, "reference", missing)
     task = SimpleNamespace(name="t", dataset="ethanol_gfn2", parameters=work.Parameters(molecules=["CO"]))
-    values = work.run_unit(task, {"molecules": ["CO"]}, None, guarded(spring()), None, lambda done: None)
+    values = work.run_unit(task, {"molecules": ["CO"]}, None, guarded(spring()), None, lambda _: None)
     metrics, _ = work.score(task, [SimpleNamespace(values=values)], None)
     assert metrics["imaginary_modes"].values == [0]
     assert metrics["imaginary_modes"].value == 0
@@ -115,7 +115,7 @@ def test_a_model_without_a_minimum_is_an_error(tmp_path):
 
     task = SimpleNamespace(name="t", dataset="nothing", parameters=work.Parameters(frames=1))
     model = guarded(ForceField(fn, None, None, torch.float64, True, {}))
-    got = work.run_unit(task, {"molecules": [5]}, SimpleNamespace(frames=frames), model, None, lambda done: None)
+    got = work.run_unit(task, {"molecules": [5]}, SimpleNamespace(frames=frames), model, None, lambda _: None)
     assert got["status"] == ["model_error"]
 
 

@@ -1,5 +1,7 @@
 """Intervals in reports: inside the metric's domain, and never of width zero."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -39,6 +41,19 @@ def test_every_kind_states_every_metric_once():
             low, high = spec.usual or spec.domain
             assert spec.low <= low < high <= spec.high, spec.name
             assert kind.spec(spec.name) == (spec, "")
+
+
+def test_usual_ranges_are_magnitudes():
+    """Their ends are 0, a power of ten or what the definition allows: a guess at a size claims no more digits.
+
+    Wavenumbers of molecules end below 5,000 (H2: 4,401); free energies at the cap of 40 kJ/mol, to rounding."""
+    known = {("vibrational_mean", 5000), ("free_energy_error", 40.0 + 1e-6)}
+    for kind in KINDS.values():
+        for spec in kind.metrics:
+            for end, allowed in zip(spec.usual or (), spec.domain):
+                if end not in (0, allowed) and (spec.name, end) not in known:
+                    power = math.log10(abs(end))
+                    assert power == pytest.approx(round(power), abs=1e-12), (spec.name, end)
 
 
 def test_domains_of_names_with_parts():
@@ -131,7 +146,7 @@ def test_stable_time_and_fraction_by_hand():
     half = stats.t.ppf(0.975, 3) * np.std(ends, ddof=1) / 2
     assert some.value == 225.0
     assert some.interval == pytest.approx((225 - half, 300.0))
-    assert stable_fraction([False] * 5, [300.0] * 5, 300.0).interval == pytest.approx((0.025 ** (1 / 5), 1.0))
+    assert stable_fraction([False] * 5).interval == pytest.approx((0.025 ** (1 / 5), 1.0))
 
 
 def test_scores_of_replicas_are_those_of_the_library():

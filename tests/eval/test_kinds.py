@@ -194,3 +194,48 @@ def test_a_misspelt_hook_is_one_line(old, new, said, tmp_path):
     with pytest.raises(ValueError, match=said) as error:
         load_suite(str(tmp_path / "own.yaml"))
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_declares_the_values_of_its_units(name):
+    declared = KINDS[name].module.Values
+    assert {"status", "detail", "force_calls"} <= declared.__required_keys__ | declared.__optional_keys__
+
+
+IMPORT = "from ffbench_eval.kinds import Kind, MetricSpec\n"
+DECLARED = "class Values(UnitValues, total=False):\n    energies: list[float]\n\n\ndef run_unit("
+TYPED = MINE.replace("def run_unit(", DECLARED)
+TYPED = TYPED.replace(IMPORT, f"{IMPORT}from ffbench_eval.kinds.base import UnitValues\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            '"energies": found}',
+            '"energy": found}',
+            "'energy' is not in ffbench_kind_typed_kind.Values; is energies meant?",
+        ),
+        ('"energies": found}', '"energies": ["low"]}', "energies.0: Input should be a valid number"),
+        ('{"status": ["ok"] * len(found), "en', '{"en', "status: Field required"),
+    ],
+)
+def test_a_value_of_another_name_or_type_is_one_line(old, new, said, tmp_path):
+    assert old in TYPED
+    (tmp_path / "typed_kind.py").write_text(TYPED.replace(old, new))
+    (tmp_path / "own.yaml").write_text(SUITE.replace("my_kind", "typed_kind"))
+    report = evaluate("reference_models:zero", str(tmp_path / "own.yaml"), out=tmp_path / "run", quiet=True)
+    task = report.tasks["pairs"]
+    assert set(task.statuses) == {"harness_error"}
+    assert f"kind 'pairs': values of a unit: {said}" in " ".join(task.units[0].detail).replace("\n", " ")
+
+
+def test_a_value_that_reads_back_otherwise_is_said_before_it_is_scored(tmp_path):
+    from ffbench_eval.kinds import kind_of
+
+    speed = kind_of("speed")
+    assert speed.checked({"status": ["ok"], "step_s": 0.1}) == {"status": ["ok"], "step_s": 0.1}
+    with pytest.raises(ValueError, match=r"kind 'speed': values of a unit: step_s: .*valid number.*got fast"):
+        speed.checked({"status": ["ok"], "step_s": "fast"})
+    with pytest.raises(ValueError, match=r"'steps_s' is not in ffbench_eval\.kinds\.speed\.work\.Values; is step"):
+        speed.checked({"status": ["ok"], "steps_s": 0.1})

@@ -65,7 +65,7 @@ def test_angles_of_a_frozen_molecule_miss_all_but_its_own_bins():
     metrics, curves = OBSERVABLES["angle_histogram"](
         [trajectory(frames, turned), trajectory(frames, np.repeat(x[:1], 12, axis=0))], data, P, None
     )
-    triples = bonded_triples(system_of(data, frames[0].atomic_numbers, frames[0].cell, frames[0].pbc))
+    triples = bonded_triples(system_of(data, frames[0]))
     assert {k: len(v) for k, v in triples.items()} == {"C-C-H": 5, "C-C-O": 1, "C-O-H": 1, "H-C-H": 4, "H-C-O": 2}
     one = metrics["angle_histogram_error_C-C-O"]
     assert one.values[0] == pytest.approx(0, abs=0.06)  # the same frames, turned: rounding at the edges of bins alone

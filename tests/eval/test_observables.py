@@ -237,7 +237,7 @@ def water(name="desk"):
     wanted = next(t for t in load_suite(name).tasks if t.name == "water_md")
     made = load_task_data(wanted)
     frame = made.frames[0]
-    return wanted.parameters, system_of(made, frame.atomic_numbers, frame.cell, frame.pbc)
+    return wanted.parameters, system_of(made, frame)
 
 
 def test_the_floor_of_desk_water_is_of_18_ps():
@@ -267,7 +267,7 @@ def test_floors_fall_with_length_to_the_frame(length):
 def test_few_windows_are_said():
     made, _, _ = ethanol(length_ps=2)
     frame = made.frames[0]
-    system = system_of(made, frame.atomic_numbers, frame.cell, frame.pbc)
+    system = system_of(made, frame)
     stored = levels(system, "distance_histogram")
 
     def error(a, b, r_max):

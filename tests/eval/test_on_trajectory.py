@@ -81,10 +81,10 @@ def test_a_replica_with_a_wrong_number_has_none_and_is_counted(tmp_path):
     f[2] = np.nan
     about = {"replica": np.array([0, 0, 1, 1]), "time": np.array([1.0, 2, 1, 2]), "f": f, "f_ref": np.ones((4, 3, 3))}
     np.savez(folder / FILE, **about, mine=np.zeros(4), theirs=np.zeros(4))
-    metrics, _ = score_sample([folder], 1.0)
+    metrics, _ = score_sample([(folder, 1.0)])
     assert metrics["on_trajectory_force_mae"].values == [1.0, None]
     assert metrics["on_trajectory_force_mae"].n == 1
-    assert score_sample([folder], float("nan"))[0]["energy_violation"].value is None
+    assert score_sample([(folder, float("nan"))])[0]["energy_violation"].value is None
 
 
 class Spring(Calculator):
@@ -151,7 +151,7 @@ def test_a_frame_that_the_truth_cannot_answer_is_wrong_and_costs_only_its_replic
         "replica 0: the reference potential fails on the model's structure at 3.000 ps, which counts as wrong: "
         "RuntimeError: SCF not converged in 250 cycles"
     ]
-    metrics, _ = score_sample([tmp_path], 1.0)
+    metrics, _ = score_sample([(tmp_path, 1.0)])
     expected = 2 * 0.3 * 1.0 / 6  # |2 k x - 2 x| over six components
     assert metrics["on_trajectory_force_mae"].values == [None, pytest.approx(expected)]
     assert trusted_time([(tmp_path, 2)], [4.0, 4.0], 4.0, LIMIT).values == [2.0, 4.0]

@@ -1,6 +1,7 @@
 """What a report prints under a metric's name is the function of `ffbench_metrics` that its spec names, on what the run
 archived: files and labels in, one number out, without the evaluator's own code. Accuracy with lost frames:
-`test_accuracy_metrics`; all scores of selective classification: `test_selective_metrics`; g(r): below, on water."""
+`test_accuracy_metrics`; selective classification: `test_selective`; the other kinds: `test_one_definition_of_kinds`;
+g(r): below, on water."""
 
 from types import SimpleNamespace
 
@@ -191,7 +192,7 @@ def test_errors_on_its_own_trajectory(tmp_path):
     mine, theirs = rng.normal(size=(2, 6))
     replica = np.array([0, 0, 0, 1, 1, 1])
     np.savez(tmp_path / FILE, replica=replica, time=np.arange(6.0), mine=mine, theirs=theirs, f=f, f_ref=truth)
-    metrics, _ = score_sample([tmp_path], 0.5)
+    metrics, _ = score_sample([(tmp_path, 0.5)])
     parts = [slice(0, 3), slice(3, 6)]
     for name, expected in {
         "on_trajectory_force_mae": [fm.force_mae(f[p], truth[p]) for p in parts],

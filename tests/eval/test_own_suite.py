@@ -9,8 +9,8 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from ffbench_data import card, load_dataset, load_frames, reference
-from ffbench_data.own.add import add
 from ffbench_data.own.options import Options
+from ffbench_data.own.seal import add
 from ffbench_eval import ForceField, evaluate, from_ase, load_suite, suite_for
 from ffbench_eval.cli import main
 from ffbench_eval.own.suite import as_yaml, called, rows_for

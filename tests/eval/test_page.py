@@ -458,10 +458,79 @@ def test_only_web_links_are_links(report):
     assert 'href="javascript' not in render(report.model_copy(update={"model": card}))
 
 
+def test_what_a_task_wrote_beside_the_page_is_linked(report, tmp_path):
+    name = next(n for n, t in report.tasks.items() if t.kind == "bsct")
+    plain = report.to_html(tmp_path / "report.html").read_text()
+    assert f'href="{name}' not in plain
+    (tmp_path / f"{name}.html").write_text("scans")
+    linked = report.to_html(tmp_path / "report.html").read_text()
+    assert re.findall(rf'href="({name}[^"]*)"', linked) == [f"{name}.html"]
+    (tmp_path.parent / "outside.html").write_text("not of this run")
+    task = report.tasks[name]
+    odd = report.model_copy(update={"tasks": {"../outside": task, 'a" onclick="x': task}})
+    (tmp_path / 'a" onclick="x.html').write_text("a task's name is a user's text")
+    page = odd.to_html(tmp_path / "report.html").read_text()
+    assert "outside.html" not in page
+    assert 'onclick="x.html' not in page
+
+
+def test_scans_page_and_report_share_their_colours():
+    from ffbench_eval.page.page import TEMPLATES
+
+    def colours(file):
+        return re.findall(r"--(page|card):(#\w+)", (TEMPLATES / file).read_text())
+
+    assert colours("scans.html.j2") == colours("report.html.j2")
+
+
 def test_every_figure_has_an_alternative_text(read):
     drawings = [a for t, a in read.tags if t == "svg" and "viewbox" in a and "class" in a]
     assert len(drawings) > 15
     assert all(a.get("role") == "img" and a.get("aria-label") for a in drawings)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from pathlib import Path
+
+    if not Path("/usr/bin/chromium").exists():
+        pytest.skip("no /usr/bin/chromium: apt-get install chromium")
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as play:
+        one = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+CUT = """width => [...document.querySelectorAll("table, pre, figure, dl, h1, h2, h3, p")]
+  .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > width + 1)
+  .map(e => e.tagName + " " + e.textContent.trim().slice(0, 60))"""
+WIDER = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 400))"
+A4 = 703  # CSS pixels between margins of 12 mm
+
+
+def test_nothing_is_cut_on_paper_and_every_number_is_printed(chromium, report, tmp_path):
+    page = chromium.new_page(viewport={"width": A4, "height": 1000})
+    page.goto(report.to_html(tmp_path / "report.html").as_uri())
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT, A4) == []
+    heads = [h.inner_text() for h in page.locator("table.all").first.locator("th").all() if h.is_visible()]
+    assert {"metric", "value", "score", "better"} <= set(heads)
+    shown = page.eval_on_selector_all("tr.row", "all => all.filter(e => e.getBoundingClientRect().height > 0).length")
+    assert shown == sum(len(t.metrics) for t in report.tasks.values())  # what is folded on the screen too
+    page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_nothing_runs_off_the_screen(chromium, report, tmp_path, width):
+    page = chromium.new_page(viewport={"width": width, "height": 900})
+    page.goto(report.to_html(tmp_path / "report.html").as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width >= 1280:
+        assert page.locator(".scroll").evaluate_all(WIDER) == []  # score and reason columns need no scroll bar
+    assert page.locator(".lead .scroll").evaluate_all(WIDER) == []
+    page.close()
 
 
 def test_every_table_scrolls_in_its_own_box(page):

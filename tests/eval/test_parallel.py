@@ -1,61 +1,227 @@
-"""Units side by side: who is free takes the next one."""
+"""Dealing, with workers that are played: who gets what, and what becomes of units whose worker fails."""
 
-import time
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+from collections import deque
 from types import SimpleNamespace
 
 import pytest
 
-from ffbench_eval.run import cost, parallel, plan
+from ffbench_eval.kinds import find_kind
+from ffbench_eval.run import cost, parallel, plan, worker
+from ffbench_eval.run.units import OWNER, Result, Unit, save_result
+from ffbench_eval.run.worker import Job, Unfit
+from ffbench_eval.suite import Task
 
-distributed = pytest.importorskip("distributed")
-
-SHORT = 5
-
-
-@dataclass(frozen=True)
-class Unit:
-    address: str
-
-    def folder(self, run):
-        return run / self.address
+TASK = Task("t", find_kind("bsct"), "1", "t", "d", None, None)
+JOB = Job("", "token", "1", {}, "cpu", "off", False, 600.0, 0)
 
 
-def work(unit, model, run, compile, deterministic):
-    """A short unit leaves its mark; the long one ends when all marks are there, and says whether they came."""
-    if unit.address != "long":
-        (Path(run) / unit.address).touch()
-        return True
-    for _ in range(600):
-        if len(list(Path(run).iterdir())) == SHORT:
-            return True
-        time.sleep(0.1)
-    return False
+class Future:
+    status = "pending"
+    error = None
+
+    def done(self):
+        return self.status != "pending"
+
+    def exception(self):
+        return self.error
+
+    def cancel(self):
+        self.status = "cancelled"
+
+    def add_done_callback(self, function):
+        pass
 
 
-def test_no_unit_waits_behind_a_long_one(tmp_path, monkeypatch):
-    """Units that Dask has dealt to a busy worker may stay there while the other one has nothing left to do."""
-    submit, given, most = distributed.Client.submit, [], []
+class Cluster:
+    """Plays the workers: ``act(worker, units)`` says how a job ends (None: well; "die", or an error)."""
 
-    def counted(*arguments, **options):
-        given.append(submit(*arguments, **options))
-        most.append(sum(not future.done() for future in given))
-        return given[-1]
+    def __init__(self, run, names, act):
+        self.run, self.names, self.act, self.jobs, self.last_seen = run, list(names), act, [], 0.0
 
-    monkeypatch.setattr(distributed.Client, "submit", counted)
-    monkeypatch.setattr(parallel, "_work", work)
-    units = [Unit("long"), *(Unit(f"short{k}") for k in range(SHORT))]
-    planned = SimpleNamespace(longest=1.0, model=None)
-    bars = SimpleNamespace(update=lambda *_: None)
-    results = {}
+    def subscribe_topic(self, topic, handler):
+        pass
 
-    def note(planned, unit, result):
+    def nthreads(self):
+        return dict.fromkeys(self.names, 1)
+
+    def scheduler_info(self, n_workers):
+        self.last_seen += 1.0
+        return {"workers": {name: {"last_seen": self.last_seen} for name in self.names}}
+
+    def submit(self, function, job, units, *, key, workers, retries, pure):
+        future, (name,) = Future(), workers
+        self.jobs.append((name, [unit.address for unit, _, _ in units], job.place))
+        end = self.act(name, units)
+        if end == "die":
+            self.names.remove(name)
+            self.names.append(f"{name}+")
+        elif end is None:
+            for unit, attempt, _ in units:
+                part = unit.part(self.run, attempt)
+                part.mkdir(parents=True)
+                save_result(Result(part, ["ok"], [], 1.0, 1, {}, address=unit.address), part)
+                part.rename(unit.folder(self.run))
+        if end not in ("die", "silent"):
+            future.status, future.error = ("finished", None) if end is None else ("error", end)
+        return future
+
+
+def dealt(tmp_path, costs, names, act):
+    """(the cluster, results by address) of units with these costs."""
+    units = [Unit(TASK, {}, 0, f"{k:064x}"[::-1]) for k in range(len(costs))]
+    data = SimpleNamespace(used=SimpleNamespace(content_sha256=""))
+    planned = SimpleNamespace(costs={u.address: c for u, c in zip(units, costs)}, longest=0.0, task=TASK, data=data)
+    waiting = sorted(((planned, u) for u in units), key=lambda pair: -planned.costs[pair[1].address])
+    (tmp_path / "units").mkdir()
+    cluster, results = Cluster(tmp_path, names, act), {}
+
+    def note(p, unit, result):
+        assert unit.address not in results  # never twice
         results[unit.address] = result
 
-    parallel.run_side_by_side([(planned, unit) for unit in units], tmp_path, 2, "off", bars, note)
-    assert results == {unit.address: True for unit in units}
-    assert max(most) == 2
+    bars = SimpleNamespace(update=lambda *_: None)
+    dealer = parallel.Dealer(cluster, tmp_path, JOB, bars, note, deque(waiting))
+    dealer.until_done()
+    assert set(results) == {u.address for u in units}
+    return cluster, results
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(parallel, "POLL_S", 0.01)
+    monkeypatch.setattr(parallel, "ARRIVE_S", 0.0)
+
+
+def test_the_longest_goes_first_and_alone_and_short_ones_go_together(tmp_path):
+    costs = [0.02] * 400 + [5.0, 3.0]
+    cluster, _ = dealt(tmp_path, costs, ["tcp://a:1", "tcp://a:2"], lambda *_: None)
+    sizes = [len(units) for _, units, _ in cluster.jobs]
+    assert sizes[:2] == [1, 1]
+    assert max(sizes) in (49, 50)  # a second of work, but for rounding
+    assert sizes[-1] == 1  # nobody is left with many at the end
+    assert len(sizes) < 40
+    assert {place for _, _, place in cluster.jobs} == {0, 1}  # of the one machine
+
+
+def test_units_of_which_nothing_is_known_go_one_by_one(tmp_path):
+    cluster, _ = dealt(tmp_path, [0.0] * 5, ["tcp://a:1", "tcp://b:1"], lambda *_: None)
+    assert [len(units) for _, units, _ in cluster.jobs] == [1] * 5
+    assert {place for _, _, place in cluster.jobs} == {0}  # the first of either machine
+
+
+def test_a_unit_that_kills_its_workers_is_given_up_and_no_other(tmp_path):
+    bad = f"{7:064x}"[::-1]
+    cluster, results = dealt(
+        tmp_path, [0.1] * 20, ["tcp://a:1"], lambda _, units: "die" if bad in [u.address for u, _, _ in units] else None
+    )  # fmt: skip
+    states = {address: result.status for address, result in results.items()}
+    assert states.pop(bad) == ["harness_error"] * TASK.kind.count_members({})
+    assert set(map(tuple, states.values())) == {("ok",)}
+    assert sum(bad in units for _, units, _ in cluster.jobs) <= parallel.DEATHS + 1
+    assert "3 times" in results[bad].detail[0]
+
+
+def test_who_cannot_work_gets_nothing_more_and_if_nobody_can_the_run_ends(tmp_path, capsys):
+    def act(name, _):
+        return Unfit("it has no GPU") if name == "tcp://a:1" else None
+
+    cluster, _ = dealt(_made(tmp_path / "x"), [1.0] * 6, ["tcp://a:1", "b:1"], act)
+    assert [name for name, _, _ in cluster.jobs].count("tcp://a:1") == 1
+    assert "worker tcp://a:1 gets no more units: it has no GPU" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no worker can take a unit: it has no GPU"):
+        dealt(tmp_path, [1.0] * 3, ["b:1"], lambda *_: Unfit("it has no GPU"))
+
+
+def test_a_full_disk_everywhere_is_said_as_it_is(tmp_path):
+    with pytest.raises(OSError, match="free the disk"):
+        dealt(tmp_path, [1.0] * 3, ["a:1", "b:1"], lambda *_: OSError("cannot write unit; free the disk and run again"))
+
+
+def test_workers_that_were_all_silent_for_a_while_go_on(tmp_path, monkeypatch):
+    """Nobody is struck off for good: a machine may have been asleep."""
+    monkeypatch.setenv("FFBENCH_SILENT_S", "0.02")
+    asked = []
+
+    def act(name, units):
+        asked.append(name)
+        return "silent" if asked.count(name) == 1 else None
+
+    cluster, results = dealt(tmp_path, [1.0] * 6, ["tcp://a:1", "tcp://b:1"], act)
+    assert len(cluster.jobs) == 8
+    assert {tuple(r.status) for r in results.values()} == {("ok",)}
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "there", "mine"),
+    [("", 0, 4, "0"), ("", 5, 4, "1"), ("2,3", 1, 8, "3"), ("6", 3, 8, "6"), ("GPU-ab,GPU-cd", 0, 2, "GPU-ab")],
+)
+def test_every_worker_of_a_machine_has_a_gpu_of_its_own(monkeypatch, given, place, there, mine):
+    """Before torch has looked: what was given to the worker's process stays, or is shared out among the workers."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    monkeypatch.setattr(worker, "_gpus", lambda: there)
+    monkeypatch.setattr(worker.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(worker.torch.cuda, "is_initialized", lambda: False)
+    worker._pinned(Job(**{**vars(JOB), "device": "cuda", "place": place}))
+    assert worker.os.environ["CUDA_VISIBLE_DEVICES"] == mine
+
+
+def test_a_worker_without_a_gpu_says_so(monkeypatch):
+    monkeypatch.setattr(worker, "_gpus", lambda: 0)
+    monkeypatch.setattr(worker.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Unfit, match="no GPU"):
+        worker._pinned(Job(**{**vars(JOB), "device": "cuda"}))
+
+
+def test_of_two_that_run_a_unit_the_first_is_kept_and_the_other_finds_its_folder_gone(tmp_path):
+    from ffbench_eval.run.execute import _placed, taken_over
+
+    unit = Unit(TASK, {}, 0, "a" * 64)
+    first = unit.part(tmp_path, "one")
+    first.mkdir(parents=True)
+    (first / OWNER).write_text(unit.address)
+    (first / "checkpoint-1").write_text("1")
+    taken_over(unit, tmp_path, "two")
+    second = unit.part(tmp_path, "two")
+    assert not first.exists()
+    assert (second / "checkpoint-1").read_text() == "1"
+    with pytest.raises(FileNotFoundError):
+        (first / "checkpoint-2").write_text("2")
+    first.mkdir()  # it was about to begin
+    results = {}
+    for part, seconds in ((second, 1.0), (first, 2.0)):
+        result = save_result(Result(unit.folder(tmp_path), ["ok"], [], seconds, 1, {}, address=unit.address), part)
+        results[part] = _placed(result, part)
+    assert results[first].wall_s == 1.0
+    assert not first.exists()
+    bad = save_result(Result(unit.folder(tmp_path), ["ok"], [], 3.0, 1, {}, address=unit.address), _made(first))
+    (unit.folder(tmp_path) / "checkpoint-1").write_text("2")  # what lies there is damaged: it gives way
+    assert _placed(bad, first).wall_s == 3.0
+
+
+def _made(path):
+    path.mkdir()
+    return path
+
+
+def test_a_call_that_never_ends_is_seen_from_another_thread(monkeypatch):
+    from ffbench_eval.models import surroundings
+
+    monkeypatch.setattr(surroundings, "GRACE_S", 0.0)
+    seen, end = [], threading.Event()
+
+    def call():
+        with surroundings.limited(0.0):
+            seen.append(surroundings.overdue())
+            with surroundings.limited(60.0):
+                seen.append(surroundings.overdue())
+            seen.append(surroundings.overdue())
+        seen.append(surroundings.overdue())
+        end.set()
+
+    threading.Thread(target=call).start()
+    assert end.wait(10)
+    assert seen == [True, False, True, False]
 
 
 def test_the_estimate_knows_that_units_of_a_task_run_side_by_side(tmp_path, capsys):

@@ -12,8 +12,9 @@ from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_eval import evaluate
 from ffbench_eval.kinds import KINDS
+from ffbench_eval.kinds.asking import Ask
 from ffbench_eval.kinds.physicality import LIMITS, beyond, numbers
-from ffbench_eval.kinds.physicality.work import Ask, Parameters, plan, run_unit, score
+from ffbench_eval.kinds.physicality.work import Parameters, plan, run_unit, score
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.run.reproduce import compare
 from ffbench_eval.suite import load_suite
@@ -33,7 +34,7 @@ def asked(model, frames, **parameters):
     few = {"structures": 1, "rotations": 4, "pairs": 2, **parameters}
     task = SimpleNamespace(parameters=Parameters(**few), name="t")
     data = SimpleNamespace(frames=frames)
-    return run_unit(task, {"members": [ROW]}, data, guarded(model), None, lambda done: None)
+    return run_unit(task, {"members": [ROW]}, data, guarded(model), None, lambda _: None)
 
 
 def field_model(vortex=0.0, well=0.0):
@@ -174,7 +175,7 @@ def test_own_dynamics_moves_the_structure(frames, tmp_path):
     """The torque of a vortex is that of where the molecule is."""
     task = SimpleNamespace(parameters=Parameters(structures=1, rotations=1, pairs=0, own_ps=0.02), name="t")
     model, data = guarded(field_model(vortex=0.2)), SimpleNamespace(frames=frames)
-    moved = run_unit(task, {"members": [ROW]}, data, model, tmp_path, lambda done: None)
+    moved = run_unit(task, {"members": [ROW]}, data, model, tmp_path, lambda _: None)
     still = asked(field_model(vortex=0.2), frames, pairs=0)
     assert moved["status"] == ["ok"]
     assert moved["checks"]["net_torque"] != pytest.approx(still["checks"]["net_torque"], rel=1e-3)
@@ -217,7 +218,7 @@ def test_a_rerun_of_one_structure_is_held_against_that_one(frames):
     task = SimpleNamespace(parameters=Parameters(structures=2, rotations=1, pairs=0), name="t")
     data, model = SimpleNamespace(frames=frames), guarded(field_model(vortex=0.2))
     made = [
-        SimpleNamespace(values=run_unit(task, inputs, data, model, None, lambda done: None))
+        SimpleNamespace(values=run_unit(task, inputs, data, model, None, lambda _: None))
         for inputs in plan(task, data, 0)
     ]
     whole, part = score(task, made, data)[0], score(task, made[1:], data)[0]

@@ -38,7 +38,7 @@ def test_md17_aspirin_from_files_to_report(shared_data, tmp_path, monkeypatch):
         frames["val"][:50],
         folder=tmp_path / "train",
         recipe=Recipe(minutes=0.5, validate_every=200),
-        log=lambda line: None,
+        log=lambda _: None,
     )
     path = tmp_path / "suite.yaml"
     path.write_text(SUITE.replace("CONFIG", config))

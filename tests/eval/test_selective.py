@@ -12,6 +12,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+import ffbench_metrics as fm
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField
 from ffbench_data.frames import Frames
@@ -109,6 +110,37 @@ def test_a_whole_task_reports_every_source_with_intervals_and_curves(with_featur
     assert "AUROC of failures, test, linear probe" in page
     assert 'class="bond"' in page
     assert Report.load(run) == report
+
+
+def test_every_score_is_the_function_its_spec_names(with_features):
+    """On the confidences and labels that the unit archived; the others are shares, counted here."""
+    report, run = with_features
+    m, lead = report.tasks["know"].metrics, report.tasks["know"].headline
+    folder = next((run / "units").glob("know-*"))
+    facts = json.loads((folder / "about.json").read_text())["rules"]["force_quantile"]
+    with np.load(folder / "confidence.npz") as kept:
+        for domain in ("test", "scans"):
+            at = f"force_quantile|{domain}|"
+            failed, residual = kept[f"{at}failed"].astype(float), kept[f"{at}residual"]
+            for source in facts["sources"]:
+                confidence = kept[at + source]
+                assert m[f"augrc.{domain}.{source}"].value == pytest.approx(fm.augrc(confidence, failed), rel=1e-9)
+                if f"auroc.{domain}.{source}" in m and m[f"auroc.{domain}.{source}"].value is not None:
+                    value = fm.auroc_failure(confidence, failed)
+                    assert m[f"auroc.{domain}.{source}"].value == pytest.approx(value, rel=1e-9)
+            c = kept[at + lead]
+            for name, value in {
+                "aurc": fm.aurc(c, failed),
+                "excess_aurc": fm.excess_aurc(c, failed),
+                "excess_augrc": fm.excess_augrc(c, failed),
+                "residual_augrc": fm.augrc(c, residual),
+                "auprc": fm.auprc_failure(c, failed) if 0 < failed.mean() < 1 else None,
+                "accuracy_at_coverage": fm.accuracy_at_coverage(c, failed, coverage=0.25),
+                "spearman": fm.spearman(-c, residual),
+            }.items():
+                found = m[f"{name}.{domain}.{lead}"].value
+                assert found == (value if value is None else pytest.approx(value, rel=1e-9, abs=1e-12)), (name, domain)
+            assert m[f"prevalence.{domain}"].value == pytest.approx(failed.mean(), rel=1e-12)
 
 
 def test_finished_work_is_kept_and_again_gives_the_same_numbers(with_features, tmp_path, suite):

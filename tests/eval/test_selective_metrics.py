@@ -185,3 +185,31 @@ def test_a_perfect_confidence_has_no_excess_in_any_draw_and_chance_has_that_of_t
 
 def test_the_best_area_of_shares_without_and_with_failures_only():
     assert resample.best_aurc(np.array([0.0, 0.5, 1.0])) == pytest.approx([0.0, 0.5 - 0.5 * np.log(2), 1.0], abs=1e-15)
+
+
+def test_certain_probabilities_stay_numbers_that_are_not_certain():
+    """Scores of exactly 0 and 1, some of them wrong: their logits would be infinite, and so would the loss."""
+    score, failed = np.array([1.0] * 10 + [0.0] * 10), np.array([False] * 9 + [True] + [True] * 9 + [False])
+    p = as_probability(score, failed, probability=True)(np.array([0.0, 0.5, 1.0]))
+    assert np.isfinite(p).all()
+    assert p == pytest.approx([0.1, 0.5, 0.9], abs=1e-3)  # one in ten is wrong on either side
+
+
+def test_a_sentence_names_the_threshold_of_every_domain():
+    from ffbench_eval.kinds.selective.sentence import numbers
+    from ffbench_eval.report import Metric, TaskReport
+
+    def one(value):
+        return Metric(value=value, unit="1", n=10)
+
+    metrics = {"augrc.test.probe": one(0.1)}
+    for domain, covered, risk in (("test", 0.5, 0.1), ("bond_scans", 0.25, 0.4)):
+        metrics |= {f"auroc.{domain}.probe": one(0.8), f"realised_coverage.{domain}.probe": one(covered)}
+        metrics[f"realised_risk.{domain}.probe"] = one(risk)
+    used = {"name": "d", "config": "", "split": "test", "version": "1", "content_sha256": ""}
+    about = {"kind": "selective", "version": "1", "title": "t", "dataset": used, "parameters": {}}
+    said = numbers(TaskReport(**about, metrics=metrics, headline="probe"))[1:]
+    assert said == [
+        "on test its threshold accepts 50%, of which 10% failed",
+        "on bond_scans its threshold accepts 25%, of which 40% failed",
+    ]

@@ -1,17 +1,26 @@
 """Replicas of other atoms, cells or sizes: each runs in its own cell and is held against its own frames."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from ffbench_data import build, load_frames
+from ffbench_data.frames import Frames
+from ffbench_data.magnitudes import energy_spread
+from ffbench_data.schema import to_table
+from ffbench_data.validate import _outliers
 from ffbench_eval.engine.trajectory import read_trajectories
 from ffbench_eval.kinds import KINDS
 from ffbench_eval.kinds.dynamics import work as molecular_dynamics
 from ffbench_eval.kinds.dynamics.systems import alike, systems_of
+from ffbench_eval.kinds.dynamics.work import _spread
+from ffbench_eval.kinds.parts.work import groups
+from ffbench_eval.kinds.selective.groups import _trajectories
 from ffbench_eval.kinds.speed import work as speed
+from ffbench_eval.run.data import TaskData
 from ffbench_eval.suite import Task
 from ffbench_metrics import rdf
 from tests.eval.dynamics_data import USED, data, task, unit
@@ -116,7 +125,7 @@ def test_random_numbers_do_not_depend_on_the_division(tmp_path):
     (tmp_path / "alone").mkdir()
     results, _ = simulate(made, hot, tmp_path / "all", no_forces())
     inputs = molecular_dynamics.plan(hot, made, 0)[-1]
-    molecular_dynamics.run_unit(hot, inputs, made, no_forces(), tmp_path / "alone", lambda done: None, "off")
+    molecular_dynamics.run_unit(hot, inputs, made, no_forces(), tmp_path / "alone", lambda _: None, "off")
     first, second = read_trajectories(results[-1].folder), read_trajectories(tmp_path / "alone")
     assert all(np.array_equal(a.positions, b.positions) for a, b in zip(first, second))
 
@@ -125,12 +134,7 @@ def test_cells_that_breathe_are_one_system_and_polymorphs_are_not():
     x = crystal(6)
     made = data(*[([18] * 27, x[k : k + 1], (9 + 0.05 * k) * np.eye(3)) for k in range(6)], ([18] * 27, x, LARGE))
 
-    class Like:
-        def __init__(self, row):
-            frame = made.frames[row]
-            self.numbers, self.cell, self.pbc = frame.atomic_numbers, frame.cell, frame.pbc
-
-    first, last = systems_of(made, [Like(0), Like(8)])
+    first, last = systems_of(made, [made.frames[0], made.frames[8]])
     assert (len(first.frames), len(last.frames)) == (6, 6)
     assert first.label != last.label
     assert alike(made.frames, [0, 1, 7, 8]) == [[0], [1], [2, 3]]  # a batch has one cell, to the digit
@@ -239,3 +243,73 @@ def test_a_push_of_the_whole_is_said():
     assert found.label == "astray"
     assert "521 K in total the atoms have 101 K" in found.sentence
     assert "motion of the whole" not in report([15.0, 22.0, 26.0], [5.0, 30.0, 10.0]).sentence
+
+
+def ions(scale=1.0):
+    """OH as a neutral doublet of 1.01 A and as an anion of 1.21 A: one formula, two systems."""
+    x = np.zeros((24, 2, 3))
+    x[:12, 1, 2], x[12:, 1, 2] = 1.01, 1.21  # in the middle of a bin
+    energy = np.where(np.arange(24) < 12, -100.0, -102.0) + scale * np.tile([-1.0, 1.0], 12)
+    zero = np.zeros_like(x)
+    table = to_table([8, 1], x, energy, zero, charge=[0] * 12 + [-1] * 12, spin_multiplicity=[2] * 12 + [1] * 12)
+    return TaskData(Frames(table), None, USED)
+
+
+def test_frames_of_another_charge_are_of_another_system(tmp_path):
+    """Replicas that stand still have the distances of their own frames, so every error is 0; pooled it would be 1."""
+    made = ions()
+    wanted = task(replicas=6, temperature_K=1e-9, observables=["distance_histogram"], length_ps=1.2)
+    rows = molecular_dynamics.starting_rows(wanted.parameters, made)
+    assert {row < 12 for row in rows} == {True, False}
+    model = replace(no_forces(), uses_charge=True, uses_spin=True)
+    _, metrics = simulate(made, wanted, tmp_path, model)
+    assert metrics["distance_histogram_error"].values == pytest.approx([0.0] * 6, abs=1e-9)
+    anion, neutral = made.frames[12], made.frames[0]
+    assert len(systems_of(made, [anion])[0].frames) == 12
+    assert len({id(s) for s in systems_of(made, [anion, neutral, made.frames[13]])}) == 2
+    with pytest.raises(ValueError, match="charge 2, spin multiplicity 1"):
+        systems_of(made, [replace(neutral, charge=2, spin_multiplicity=1)])
+
+
+def test_energies_on_a_trajectory_are_held_against_the_spread_of_their_own_system():
+    """One of the ions spreads by 0.5 eV, both together by 1.1: their mean distance is none of the spread."""
+    assert [_spread(s) for s in systems_of(ions(0.5), [*ions(0.5).frames])][::12] == pytest.approx([0.5, 0.5])
+
+
+def test_what_shares_an_energy_scale_is_numbered():
+    """Elements in any order, charge and spin; not sums of powers of the elements (12^3 + 1^3 = 10^3 + 9^3)."""
+    z = [[12, 1], [10, 9], [1, 12], [12, 1], [12, 1], [12, 1, 1]]
+    x = [np.zeros((len(k), 3)) for k in z]
+    table = to_table(z, x, np.zeros(6), x, charge=[0, 0, 0, 1, 0, 0], spin_multiplicity=[2, 2, 2, 1, 4, 1])
+    number = Frames(table).species
+    assert number[0] == number[2]
+    assert len(set(number.tolist())) == 5
+
+
+def test_ions_are_no_outliers_of_each_other_and_no_spread():
+    """Half of the frames 30 eV away with one electron less: what is looked at is each state's own spread."""
+    x = np.zeros((120, 2, 3))
+    x[:, 1, 2] = 1.0
+    energy = np.random.default_rng(0).normal(scale=0.01, size=120)
+    energy[:10] += 30.0
+    charge = (np.arange(120) < 10).astype(int)
+    apart = Frames(to_table([8, 1], x, energy, np.zeros_like(x), charge=charge, spin_multiplicity=2 - charge))
+    alone = Frames(to_table([8, 1], x, energy, np.zeros_like(x)))
+    assert [_outliers(f, "")[0].value for f in (apart, alone)] == [0, 10]
+    assert [energy_spread(f, "", (300, 300))[0].value < 0.1 for f in (apart, alone)] == [True, False]
+
+
+def test_parts_name_the_charge_of_what_is_charged():
+    names = groups(ions().frames)["system"]
+    assert sorted(set(names)) == ["HO charge -1", "HO spin 2"]
+
+
+def test_trajectories_of_two_charges_are_two(monkeypatch):
+    """Interleaved in a file, each in order of its own time."""
+    made = ions().frames
+    time = np.arange(24) // 2 * 1.0
+    order = np.arange(24).reshape(2, 12).T.ravel()
+    frames = made[order]
+    frames.__dict__["time_fs"] = time
+    found = _trajectories(frames, np.zeros(24, int))
+    assert sorted(tuple(rows % 2) for rows in found) == [(0,) * 12, (1,) * 12]

@@ -134,9 +134,35 @@ def counts_of_samples(task: Task, rng: random.Random) -> None:
             m["n"] = max(0, int(m["n"] * rng.choice((0, 0.5, 2, 10))))
 
 
+def add_members(task: Task, rng: random.Random) -> None:
+    """More members than the task has, as good as the best one; one that never ran, in a unit of its own."""
+    n = sum(len(u["status"]) for u in task["units"])
+    more = rng.randint(1, 2 * n)
+    task["units"][0]["status"] += [rng.choice(("ok", "ok", "ok", "unstable"))] * more
+    if rng.random() < 0.5:
+        last = task["units"][0]["status"].pop()
+        task["units"].append(task["units"][0] | {"status": [rng.choice(("not_run", last))], "address": "0" * 64})
+        more -= 1
+    for m in task["metrics"].values():
+        known = [v for v in m["values"] if v is not None]
+        if known and len(m["values"]) == n:
+            best = max(known) if m["better"] == "higher" else min(known)
+            whole = all(v == int(v) for v in known)
+            m["values"] = m["values"] + [best if whole else best * (1 + 1e-9 * k) for k in range(more)]
+            m["n"] = len(m["values"])
+
+
+def warn_often(task: Task, rng: random.Random) -> None:
+    """Metrics that the board does not know, each a warning: no number of them may hide an error."""
+    if rng.random() < 0.9:  # they cost time
+        return
+    name, m = _metric(task, rng)
+    task["metrics"] = {f"{name}_x{k}_unknown": m for k in range(250)} | task["metrics"]
+
+
 EDITS = (
     *(lose_members, null_metrics, drop_metrics, drop_values, reorder, change_types, move_anchors, move_headline),
-    *(narrow_intervals, parameters_of_the_task, units_of_the_task, counts_of_samples),
+    *(narrow_intervals, parameters_of_the_task, units_of_the_task, counts_of_samples, add_members, warn_often),
 )
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 import subprocess
 import sys
 
@@ -31,6 +32,7 @@ from leaderboard.check.recompute import LOOSE, expected_score
 from leaderboard.entry.schema import SCHEMA, Entry, schema_text
 from tests.conftest import ROOT
 from tests.leaderboard.board import FIXTURE, command, put, real_entry, seal, varied, with_command
+from tests.leaderboard.crafted import consistent
 
 USED = {"name": "d", "config": "default", "split": "test", "version": "1", "content_sha256": "0"}
 
@@ -651,3 +653,67 @@ def test_a_model_may_have_the_same_errors_in_two_suites(tmp_path):
     assert errors(check(path, entries=tmp_path, suites=FIXTURE, others=suite)) == []
     copied = errors(check(path, entries=tmp_path, suites=FIXTURE, others={"ffbench__copy/1/desk": entry}))
     assert copied
+
+
+def test_a_page_of_findings_and_no_more(tmp_path):
+    """300 faults of one entry: as many are named as a person may read; the first are the first."""
+    found = findings(changed(lambda e: [e["about"].update({f"x{k}": 1}) for k in range(300)]), tmp_path)
+    assert len(found) == 200
+    assert all(f.level == "error" for f in found)
+
+
+def test_no_number_of_warnings_hides_an_error(tmp_path):
+    """240 warnings about cards that nobody asked for come first; the forged number is found behind them."""
+
+    def forged(entry):
+        card = entry["report"]["model"] | {"training_data": "", "licence": "", "seen_test_data": None, "theory": ""}
+        entry["report"]["models"] = {f"d{k}": card for k in range(60)}
+        metric(entry, "ethanol_accuracy", "force_mae").update(value=1e-9, score=1.0)
+
+    found = findings(changed(forged), tmp_path)
+    assert "$.report.tasks.ethanol_accuracy.metrics.force_mae.value" in {f.path for f in errors(found)}
+    assert sum(f.level == "warning" for f in found) == 200
+
+
+def unit_of_its_own(task, status):
+    task["units"].append(task["units"][0] | {"status": [status], "address": "0" * 64})
+
+
+@pytest.mark.parametrize("lost", ["not_run", "model_error", "out_of_memory"])
+@pytest.mark.parametrize("name", ["ethanol_md", "ethanol_bond_scans"])
+def test_no_member_is_added_to_those_of_the_task(name, lost, tmp_path):
+    """Three times as many as the task has, the new ones like the best, and one lost so that the run was no clean one:
+    a mean over them is no mean over the task's."""
+
+    def forged(entry):
+        task = entry["report"]["tasks"][name]
+        n = len(task["units"][0]["status"])
+        task["units"][0]["status"] = ["ok"] * 3 * n
+        unit_of_its_own(task, lost)
+        for m in task["metrics"].values():
+            if len(m["values"]) == n and None not in m["values"]:
+                best = max(m["values"]) if m["better"] == "higher" else min(m["values"])
+                m.update(values=m["values"] + [best] * 2 * n, n=3 * n)
+        consistent(entry)
+
+    found = [f"{f.path} {f.message}" for f in errors(findings(changed(forged), tmp_path))]
+    assert any(re.search(rf"{name}\.units hold \d+ members, the task has", f) for f in found)
+    assert any(re.search(rf"{name}\.metrics\.\w+\.values \d+ values, the task has", f) for f in found)
+
+
+def test_no_more_cases_are_counted_than_the_task_has_also_where_some_failed(tmp_path):
+    """An area from 320,000 cases would be known a hundred times better than the one from 320."""
+
+    def forged(entry):
+        selective(entry)["units"][0]["status"][1] = "model_error"
+        for m in selective(entry)["metrics"].values():
+            m["n"] *= 1000
+
+    found = [f.path for f in errors(findings(changed(forged), tmp_path))]
+    assert "$.report.tasks.ethanol_selective.metrics.prevalence.test.n" in found
+
+
+@pytest.mark.parametrize(("values", "said"), [([0.0, 0.0], False), ([1.0, 1.0], True), ([0.0, 0.7312, 0.7312], True)])
+def test_equal_samples_are_looked_at_but_for_those_of_nothing(values, said):
+    m = Metric(value=values[-1], unit="eV/Å", values=values, n=len(values))
+    assert any("all agree" in f.message for f in _physics("$", "force_mae", m)) == said

@@ -1,11 +1,12 @@
 """The commands as typed, and what stands behind `merge`, `compare` and `status`."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from ffbench_eval.report import Report
-from ffbench_eval.run.folder import merge, side_by_side, status
+from ffbench_eval.run.folder import columns, merge, side_by_side, status
 from leaderboard.check.lock import all_locks, make_lock
 from leaderboard.entry.schema import ENTRIES, Entry
 from tests.leaderboard.board import command, put, real_entry, varied
@@ -45,6 +46,20 @@ def test_models_side_by_side():
         side_by_side([REPORT, other.model_copy(update={"suite": "desk"})])
 
 
+def test_columns_of_one_model_are_told_apart_and_what_ran_without_a_value_from_what_did_not_run():
+    task = REPORT.tasks["water_md"]
+    key = next(iter(task.metrics))
+    less = {k: m for k, m in task.metrics.items() if k != key}
+    one = REPORT.model_copy(update={"tasks": REPORT.tasks | {"water_md": task.model_copy(update={"metrics": less})}})
+    none = REPORT.model_copy(update={"tasks": {k: t for k, t in REPORT.tasks.items() if k != "water_md"}})
+    rows = side_by_side([REPORT, one, none], "water_md")
+    assert rows[0][2][1:] == ["no value", "not run"]
+    other = Report.model_validate(varied(1)["report"])
+    heads = columns([REPORT, REPORT, other], [Path("a"), Path("b"), Path("c")])
+    assert [h.split("\n")[-1] for h in heads[:2]] == ["a", "b"]
+    assert "\n" not in heads[2]
+
+
 def test_status_counts_finished_and_stopped_units(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     for name in ("a-1", "a-2.part"):
@@ -61,6 +76,17 @@ def test_commands_run_and_say_where(tmp_path, capsys):
     path = put(json.loads((ENTRIES / "ffbench__painn/1/mini.json").read_text()), entries)  # today's lock and entry
     assert command("leaderboard", "check", "--entries", entries) == 0
     assert "1 entry, 0 errors" in capsys.readouterr().out
+    assert command("leaderboard", "check", "--entries", entries) == 0
+    quiet = capsys.readouterr()
+    assert command("leaderboard", "check", "--entries", entries, "--warnings") == 0
+    told = capsys.readouterr()
+    assert "warning: " not in quiet.out + quiet.err  # counted, and not the submitter's to read
+    assert (told.out + told.err).count("warning: ") >= 1
+    assert command("leaderboard", "check", path, "--entries", entries) == 0
+    mine = capsys.readouterr()
+    assert "warning: " in mine.out + mine.err  # of a named entry always
+    assert command("export", "hub", entries / "none.json") == 2
+    assert "none.json is no file" in capsys.readouterr().err
     assert command("leaderboard", "build", "--entries", entries, "--out", tmp_path / "site") == 0
     assert command("export", "hub", path, "--out", tmp_path / "hub") == 0
     assert (tmp_path / "hub/.eval_results/ffbench.yaml").exists()

@@ -80,7 +80,11 @@ def test_a_known_kind_of_another_package_works_by_its_specs(board, tmp_path, mon
     model, page = task_page(board, tmp_path / "site")
     assert "length of a curve" in model
     assert "Their curves." in page
-    assert "length of a curve (furlong)" in (tmp_path / "site" / "index.html").read_text()  # a column of any theory
+    (suite,) = (tmp_path / "site" / "suites").glob("*.html")
+    assert "length of a curve (furlong)" in suite.read_text()  # a column of any theory
+    front = (tmp_path / "site" / "index.html").read_text()
+    assert "length of a curve, furlong" in front
+    assert f'<span class="h">{kind.about_what}</span>' in front
 
 
 def test_what_a_spec_says_of_parts():

@@ -101,3 +101,21 @@ def test_dimers_are_worked_out_again(tmp_path):
     assert task.metrics["dimer_force_mae"].n == 6
     found = [f for name, m in task.metrics.items() for f in metric_faults(name, m, task, None)]
     assert found + list(task_faults(task)) == []
+
+
+@pytest.mark.parametrize(
+    ("trivial", "value", "score"), [(2.0, 1.0, 0.5), (2.0, 3.0, 0.0), (0.5, 0.2, 1.0), (0.5, 0.5, None)]
+)
+def test_the_score_of_a_set_runs_from_no_difference_to_the_references_uncertainty(trivial, value, score):
+    """With a floor as high as the baseline nothing can be told, and nothing is divided by zero."""
+    from ffbench_eval.report import Floor, Metric, TaskReport
+    from leaderboard.check.recompute_reactions import reaction_score
+
+    floor = 0.5 if score is None else 0.0 if trivial == 2.0 else 0.25
+    used = {"name": "d", "config": "", "split": "test", "version": "1", "content_sha256": ""}
+    about = Floor(median=floor, p95=1.0, runs=0, length_ps=0.0)
+    task = TaskReport(kind="relative_energy", version="1", title="t", dataset=used, parameters={})
+    metric = Metric(value=value, unit="kcal/mol", trivial=trivial, floor=about)
+    assert reaction_score("relative_energy_mae", metric, value, task) == (
+        None if score is None else pytest.approx(score)
+    )

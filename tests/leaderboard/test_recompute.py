@@ -344,7 +344,7 @@ def test_the_second_implementation_gives_the_evaluators_numbers(seed):
     metrics = {
         "force_cosine": over_replicas(1 - 0.3 * rng.random(n) ** 2, unit="1", better="higher"),
         "rdf_error_O-O": over_replicas(rng.choice([0.1, rng.random()], n), unit="Å"),
-        "stable_fraction": stable_fraction(failed, ends, length),
+        "stable_fraction": stable_fraction(failed),
         "stable_time": stable_time(failed, ends, length),
     }
     one = task("molecular_dynamics", parameters={"length_ps": length}, **metrics)

@@ -197,3 +197,9 @@ def test_scores_between_floor_and_trivial():
 def test_wrong_input_names_the_argument(call, names):
     with pytest.raises(ValueError, match=names):
         call()
+
+
+def test_one_resample_has_no_interval():
+    with pytest.raises(ValueError, match="resamples"):
+        rank_intervals(np.eye(3), resamples=1)
+    assert rank_intervals(np.eye(3), resamples=2).low.shape == (3,)

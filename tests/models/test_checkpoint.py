@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import reference_models
 from reference_models import FAMILIES, build, checkpoint, configuration
 from reference_models.providers import providers
+from reference_models.train import Recipe
 
 
 def written(path, **about):
@@ -99,3 +100,21 @@ def test_the_command_line_tells_what_is_wrong(tmp_path):
     done = CliRunner().invoke(app, ["train", "transformer", "ethanol_gfn2", "--set", "graph=fuzzy"])
     assert done.exit_code != 0
     assert "graph must be 'soft' or 'hard'" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("max_steps", "write KEY=VALUE"),
+        ("max_step=5", "did you mean 'max_steps'"),
+        ("max_steps=many", "recipe: max_steps"),
+        ("schedule=steps", "schedule must be 'cosine' or 'plateau'"),
+    ],
+)
+def test_every_field_of_a_recipe_is_reached_from_the_command_line(pair, said):
+    from ffbench_eval.cli import app
+
+    done = CliRunner().invoke(app, ["train", "schnet", "ethanol_gfn2", "--recipe", pair])
+    assert isinstance(done.exception, ValueError)
+    assert said in str(done.exception)
+    assert Recipe.of({"max_steps": "7", "minutes": 3.0, "learning_rate": "1e-3"}) == Recipe(3.0, 16, 1e-3, max_steps=7)

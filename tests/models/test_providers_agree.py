@@ -209,7 +209,7 @@ def test_it_trains_and_its_checkpoint_reads_back(family, tmp_path):
     data = load_frames("ethanol_gfn2", split="train")
     recipe = Recipe(minutes=5, batch=2, validate_every=15, max_steps=30)
     made = train(
-        family, configuration(family), data[:16], data[16:20], folder=tmp_path, recipe=recipe, log=lambda line: None
+        family, configuration(family), data[:16], data[16:20], folder=tmp_path, recipe=recipe, log=lambda _: None
     )
     again = checkpoint.read(tmp_path / "best.safetensors")
     batch = collate(data, indices=[3])

@@ -24,7 +24,7 @@ def frames():
 
 def fit(folder, frames, steps, callbacks=()):
     recipe = Recipe(minutes=5, batch=4, validate_every=100, max_steps=steps)
-    return train("painn", SMALL, *frames, folder=folder, recipe=recipe, callbacks=callbacks, log=lambda line: None)
+    return train("painn", SMALL, *frames, folder=folder, recipe=recipe, callbacks=callbacks, log=lambda _: None)
 
 
 def forces(model, frames):
@@ -105,3 +105,37 @@ def test_a_network_that_cannot_be_copied_is_trained(tmp_path, frames, monkeypatc
     seen = []
     fit(tmp_path, frames, 2, callbacks=[lambda step, model: seen.append(step)])
     assert seen == [2]
+
+
+@pytest.mark.parametrize("family", ["painn", "schnet", "transformer"])
+def test_training_begins_at_the_energies_that_the_elements_explain(tmp_path, frames, family):
+    """On its own frames of one composition the untrained network's mean error is 0; it was tenths of an eV per atom."""
+    few = frames[0][:16]
+    recipe = Recipe(minutes=5, batch=2, validate_every=1, max_steps=1, learning_rate=1e-12)
+    reached = train(family, None, few, few, folder=tmp_path, recipe=recipe, log=lambda line: None)
+    off = reached(collate(few)).energy.numpy() - few.energy
+    assert abs(off.mean()) < 1e-4
+
+
+def test_frames_without_forces_are_trained_on_by_their_energies(tmp_path, frames):
+    """A missing label is no number: it moves no weight, and no validation."""
+    from ffbench_data.frames import Frames
+    from ffbench_data.schema import to_table
+
+    both, few = frames[0][:16], frames[0][:8]
+    z, x = both.stacked()
+    forces = both.forces.reshape(x.shape).copy()
+    forces[8:] = np.nan
+    half = Frames(to_table(z, x, both.energy, forces))
+    recipe = Recipe(minutes=5, batch=4, validate_every=10, max_steps=20)
+    train("painn", SMALL, half, half, folder=tmp_path / "half", recipe=recipe, log=lambda line: None)
+    curve = json.loads((tmp_path / "half" / "curve.json").read_text())["curve"]
+    assert np.isfinite([row["loss"] for row in curve]).all()
+    model = checkpoint.read(tmp_path / "half" / "best.safetensors")
+    mine = model(collate(few)).forces.numpy()
+    best = min(row["force_mae"] for row in curve)
+    assert best == pytest.approx(np.abs(mine - few.forces).mean(), rel=1e-3)
+    none = Frames(to_table(z, x, both.energy, np.full_like(forces, np.nan)))
+    for pair, split in (((none, both), "training"), ((both, none), "validation")):
+        with pytest.raises(ValueError, match=f"no {split} frame has forces"):
+            train("painn", SMALL, *pair, folder=tmp_path / split, recipe=recipe)

@@ -90,12 +90,12 @@ def test_a_dead_process_holds_nothing(tmp_path):
 
 
 def test_a_changed_row_and_a_missing_data_set_are_told(tmp_path):
-    work(tmp_path, [quick(0)], log=lambda line: None)
+    work(tmp_path, [quick(0)], log=lambda _: None)
     changed = Fit(**{**vars(quick(0)), "settings": {"features": 16}})
     with pytest.raises(ValueError, match="finished with other settings: remove its folder"):
         state(tmp_path, changed)
     missing = Fit("painn@lips20", "painn", "lips20", {}, QUICK)
-    (failed,) = work(tmp_path, [missing], log=lambda line: None)
+    (failed,) = work(tmp_path, [missing], log=lambda _: None)
     assert failed.startswith("painn@lips20: ")
     with pytest.raises(ValueError, match="write NAME=FOLDER"):
         train_all._build(tmp_path, "md17")
@@ -109,5 +109,5 @@ def test_what_another_package_raises_stops_one_fit_only(tmp_path, monkeypatch):
 
     monkeypatch.setattr(train_all, "_train", broken)
     fits = [Fit(f"{name}@ethanol_gfn2", "painn", "ethanol_gfn2", {}, QUICK) for name in ("painn_first", "painn_then")]
-    assert work(tmp_path, fits, log=lambda line: None) == ["painn_first@ethanol_gfn2: RuntimeError: a package gave up"]
+    assert work(tmp_path, fits, log=lambda _: None) == ["painn_first@ethanol_gfn2: RuntimeError: a package gave up"]
     assert (tmp_path / "painn_then@ethanol_gfn2/done.json").exists()

@@ -38,6 +38,7 @@ KIND = Kind(
     members="rows",
     frames=True,
     tolerance=2e-3,  # other hardware rounds float32 differently
+    subject="errors",
     work="ffbench_eval.kinds.accuracy.work",
     sentence="ffbench_eval.kinds.accuracy.sentence:numbers",
     metrics=METRICS,

@@ -62,6 +62,10 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, len(inputs["rows"]) / per_call
 
 
+class Values(UnitValues, total=False):
+    pass  # the answers lie in a file
+
+
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
     rows = np.array(inputs["rows"])
     split = inputs.get("fit_offsets_on")
@@ -272,7 +276,7 @@ def _conserved(got: Answers) -> dict[str, Metric]:
             continue
         kind = got.forces[0].dtype
         note = "" if any(values) else f"below {limits[name]:.1g} {unit}, what rounding in {kind} may leave"
-        out[name] = over_frames(values, partial(np.mean, values), unit=unit, note=note)
+        out[name] = over_frames(values, partial(_mean, values), unit=unit, note=note)
     return out
 
 
@@ -289,3 +293,7 @@ def _parity(got: Answers) -> Curve:
         series={"model": rounded(mine[shown])},
         note=f"{len(shown)} of {len(truth)} force components",
     )
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ..base import Kind, MetricSpec
 
@@ -13,7 +14,7 @@ PARTS = {
 }  # else a bond type
 
 _scan: Callable[..., MetricSpec] = partial(MetricSpec, zero=True)
-_whole = {"parts": PARTS, "shown": ("",)}  # the parts are many: the Parquet file has them
+_whole: dict[str, Any] = {"parts": PARTS, "shown": ("",)}  # the parts are many: the Parquet file has them
 
 METRICS = (
     _scan(
@@ -112,6 +113,7 @@ KIND = Kind(
     members="scans",
     tolerance=2e-2,  # other hardware rounds float32 differently
     small_plots=True,
+    subject="smoothness",
     work="ffbench_eval.kinds.bsct.work",
     sentence="ffbench_eval.kinds.bsct.sentence:numbers",
     metrics=METRICS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +93,7 @@ def _pair(text: str, known, bridges) -> tuple[int, int]:
     return i, j
 
 
-def _label(numbers: Sequence[int], bond: tuple[int, int]) -> str:
+def _label(numbers: np.ndarray, bond: tuple[int, int]) -> str:
     from ase.data import chemical_symbols
 
     return "-".join(f"{chemical_symbols[numbers[k]]}{k}" for k in bond)

@@ -64,7 +64,9 @@ def curves(scan: LabelledScan, energy: Any, forces: Any) -> dict[str, Curve]:
     }
 
 
-def write_table(path: Path, scans: Mapping[str, LabelledScan], rows: Mapping[str, Any], states: Mapping[str, str]):
+def write_table(
+    path: Path, scans: Mapping[str, LabelledScan], rows: Mapping[str, Any], states: Mapping[str, str]
+) -> None:
     """One line per scan with its bond, molecule, state and every number; empty where there is none."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)

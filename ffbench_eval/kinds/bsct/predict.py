@@ -40,7 +40,7 @@ def predict(
     *,
     states: Sequence[tuple[int, int]] | None = None,
     at_most: int | None = None,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Answers:
     """Ask ``model`` for every frame of every set, ``at_most`` atoms at a time (default: `batching.batch_atoms`).
     ``states`` are charge and spin multiplicity of each set (default: neutral singlets).

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...report import Interval, Method, Metric
+from ..base import Better
 from ..statistics import student
 from .scans import LabelledScan
 
@@ -141,7 +142,7 @@ def summarise(rows: Sequence[dict[str, float | None] | None], scans: Sequence[La
         values = np.array([np.nan if r is None or r.get(key) is None else r[key] for r in rows], np.float64)
         if done.any() and not np.isfinite(values).any():
             continue
-        better = "neither" if key == "conservativeness_of_reference" else "lower"
+        better: Better = "neither" if key == "conservativeness_of_reference" else "lower"
         metrics[key] = over_molecules(values, molecules, unit=unit, better=better)
         if key in QUANTILES and np.isfinite(values).sum() >= MANY:
             for name, level in (("median", 0.5), ("p90", 0.9)):
@@ -158,7 +159,7 @@ def summarise(rows: Sequence[dict[str, float | None] | None], scans: Sequence[La
 
 
 def over_molecules(
-    values: np.ndarray, molecules: Sequence[str], *, unit: str, better: str = "lower", quantile: float | None = None
+    values: np.ndarray, molecules: Sequence[str], *, unit: str, better: Better = "lower", quantile: float | None = None
 ) -> Metric:
     """Mean (or ``quantile``) over scans, with the bootstrap interval over distinct molecules.
 

@@ -13,6 +13,7 @@ import ffbench_metrics as m
 
 from ...models.batching import batch_atoms
 from ...report import Curve, Metric, axis, rounded
+from ..base import UnitValues
 from ..bsct.predict import predict
 from ..bsct.scans import find_scans, supported
 from ..statistics import over_replicas
@@ -45,13 +46,18 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, len(inputs["dimers"]) * (len(GRID) + 50) / per_call
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+class Values(UnitValues, total=False):
+    dimers: list[str]  # in the order of the states
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     """Energy and forces on the common grid, and at the distances of the reference."""
     chosen = [s for n, s in find_scans(data.frames).items() if n in inputs["dimers"] and supported(s, model)]
     x = np.zeros((len(GRID), 2, 3))
     x[:, 1, 0] = GRID
     out = predict(model, [(s.numbers, where) for s in chosen for where in (x, s.positions)], progress=progress)
-    state, kept = dict.fromkeys(inputs["dimers"], "unsupported"), {}
+    state: dict[str, str] = dict.fromkeys(inputs["dimers"], "unsupported")
+    kept: dict[str, Any] = {}
     for at, (e, f) in enumerate(zip(out.energy, out.forces)):
         scan = chosen[at // 2]
         answer = kept[f"{scan.name} {at % 2}"] = np.column_stack([e, f.reshape(-1, 6)])
@@ -101,7 +107,8 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     rows: dict[str, dict[str, float]] = {}
     for result in results:
         kept = np.load(result.folder / "curves.npz")
-        for name, state in zip(result.values["dimers"], result.status):
+        values: Values = result.values
+        for name, state in zip(values["dimers"], result.status):
             rows[name] = {}
             if state == "ok":
                 got, there = kept[f"{name} 0"], kept[f"{name} 1"]

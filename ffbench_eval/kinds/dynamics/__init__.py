@@ -193,6 +193,7 @@ KIND = Kind(
     other_theory=other_theory,
     time=("trusted_time", "stable_time"),
     brief=measures_drift,
+    subject="stability",
     work="ffbench_eval.kinds.dynamics.work",
     sentence="ffbench_eval.kinds.dynamics.sentence:numbers",
     metrics=METRICS,

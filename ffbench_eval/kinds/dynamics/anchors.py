@@ -10,6 +10,7 @@ from ...engine.trajectory import Trajectory
 from ...engine.units import KJ_PER_MOL
 from ...report import Metric
 from .observables import OBSERVABLES
+from .systems import system_of
 
 
 def anchors(task: Any, data: Any) -> dict[str, Metric]:
@@ -30,7 +31,7 @@ def anchors(task: Any, data: Any) -> dict[str, Metric]:
 def _frames(data: Any, p: Any):
     """The first frames of the data as a trajectory that lasts the whole run."""
     first = data.frames[0]
-    positions = np.stack([data.frames[k].positions for k in range(min(20, len(data.frames)))])
+    positions = system_of(data, first).positions()[:20]
     zeros = np.zeros(len(positions))
     return Trajectory(
         numbers=first.atomic_numbers,
@@ -41,4 +42,6 @@ def _frames(data: Any, p: Any):
         potential_energy=zeros,
         total_energy=zeros,
         temperature=zeros + p.temperature_K,
+        charge=first.charge,
+        spin_multiplicity=first.spin_multiplicity,
     )

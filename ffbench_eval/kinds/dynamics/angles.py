@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
+from ...report import Curve, Metric
 from ..statistics import over_replicas
 from .criteria import lasting_bonds
 from .observables import MIN_FRAMES, density_curve, without
@@ -14,7 +15,7 @@ from .systems import System, systems_of
 BINS = 60  # of three degrees
 
 
-def angle_histogram(stable, data, p, hills):
+def angle_histogram(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Error of the distribution of the angles at every kind of bonded triple, integral of |p - p_ref| in [0, 2]."""
     from ffbench_metrics import angle_histogram as of
     from ffbench_metrics import histogram_error

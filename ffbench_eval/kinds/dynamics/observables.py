@@ -7,7 +7,7 @@ the data set. One whose stable part is too short gives ``None`` for its value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ R_MAX = 6.0  # of g(r)
 H_MAX, BINS = 10.0, 500  # of h(r); bins of both
 
 
-def distance_histogram(stable, data, p, hills):
+def distance_histogram(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Error of h(r), the distribution of all distances: integral of |h - h_ref|, in [0, 2].
 
     Its trivial baseline is the data set's frozen starting frames, whatever the model did (PROTOCOLS 8.9).
@@ -83,25 +83,17 @@ def _reference_distances(system: System) -> tuple[np.ndarray, float]:
     return distance_counts(system.positions(), r_max=H_MAX, bins=BINS).sum(0), H_MAX
 
 
-@dataclass(frozen=True)
-class _Like:
-    numbers: np.ndarray
-    cell: np.ndarray
-    pbc: np.ndarray
-
-
 def _with_starts(stable, data, p) -> tuple[list[System], list[tuple[np.ndarray, System]]]:
     """The system of every replica, and (positions [N, 3], system) of the frames that the task starts from: these are
     the data set's, also where a replica was lost."""
     from .work import starting_rows
 
     frames = [data.frames[row] for row in starting_rows(p, data)]
-    starts = [_Like(f.atomic_numbers, f.cell, f.pbc) for f in frames]
-    systems = systems_of(data, [*stable, *starts])
+    systems = systems_of(data, [*stable, *frames])
     return systems[: len(stable)], [(np.asarray(f.positions), s) for f, s in zip(frames, systems[len(stable) :])]
 
 
-def rdf(stable, data, p, hills):
+def rdf(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Error of g(r) per element pair (or of all atoms): integral of |g - g_ref| from 0 to r_max, in Å."""
     from ffbench_metrics import pair_distance_counts, rdf_error, rdf_from_counts
 
@@ -170,7 +162,7 @@ def pair_distributions(stable, data, p) -> dict[str, list[tuple[np.ndarray | Non
             r, reference = references[id(s), name]
             g = None
             if len(t) >= MIN_FRAMES:
-                groups = {"index_a": a, "index_b": None if a is b else b, "r_max": R_MAX, "bins": BINS}
+                groups: dict[str, Any] = {"index_a": a, "index_b": None if a is b else b, "r_max": R_MAX, "bins": BINS}
                 counts = pair_distance_counts(t.positions.astype(float), s.cell, **groups).sum(0)
                 volume = abs(np.linalg.det(s.cell))
                 g = rdf_from_counts(counts, len(t), volume=volume, pairs=_n_pairs(a, b), r_max=R_MAX)[1]
@@ -218,10 +210,10 @@ def reference_rdf(system, name: str) -> tuple[np.ndarray, np.ndarray]:
     return rdf_from_counts(blocks.total, blocks.n_frames, volume=volume, pairs=_n_pairs(a, b), r_max=blocks.r_max)
 
 
-def rdf_floor(system, name: str, length_ps: float):
+def rdf_floor(system, name: str, length_ps: float) -> Floor | None:
     """The `Floor` of the error of g(r) that the truth makes in ``length_ps``; ``None`` without stored runs."""
     stored = levels(system, f"rdf_{name}")
-    return floor(stored, length_ps, _rdf_error(system, name, stored))
+    return floor(stored, length_ps, _rdf_error(system, name))
 
 
 def rdf_draws(system, name: str, length_ps: float) -> np.ndarray | None:
@@ -229,11 +221,11 @@ def rdf_draws(system, name: str, length_ps: float) -> np.ndarray | None:
     from .floors import draws
 
     stored = levels(system, f"rdf_{name}")
-    found = draws(stored, length_ps, _rdf_error(system, name, stored))
+    found = draws(stored, length_ps, _rdf_error(system, name))
     return None if found is None else found[0]
 
 
-def _rdf_error(system, name: str, stored) -> Callable[[np.ndarray, np.ndarray], float]:
+def _rdf_error(system, name: str) -> Callable[[np.ndarray, np.ndarray], float]:
     """Error of g(r) of counts against pooled ones, both of one frame on average."""
     from ffbench_metrics import rdf_error, rdf_from_counts
 
@@ -247,7 +239,7 @@ def _rdf_error(system, name: str, stored) -> Callable[[np.ndarray, np.ndarray], 
     return error
 
 
-def temperature(stable, data, p, hills):
+def temperature(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Mean kinetic temperature minus the target: of all motion, and of the atoms against one another.
 
     A model whose forces do not sum to zero heats the motion of the whole while a thermostat holds the total: the two
@@ -265,7 +257,7 @@ def temperature(stable, data, p, hills):
     }, {}
 
 
-def energy_drift(stable, data, p, hills):
+def energy_drift(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Slope of the total energy per atom in NVE, and its root-mean-square fluctuation about the line."""
     from ffbench_metrics import nve_drift
 
@@ -303,7 +295,7 @@ def energy_drift(stable, data, p, hills):
     }
 
 
-def diffusivity(stable, data, p, hills):
+def diffusivity(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Self-diffusion of the species the reference names, else of the heaviest (water's oxygen); needs runs of 100 ps
     (``needs_ps``)."""
     from ase.data import atomic_masses, atomic_numbers
@@ -337,7 +329,7 @@ def diffusivity(stable, data, p, hills):
     return {"diffusivity": metric}, {}
 
 
-def free_energy(stable, data, p, hills):
+def free_energy(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """F(phi, psi) from the hills before failure: mean |F - F_ref| where F_ref < 20 kJ/mol, per replica and marginal."""
     from ffbench_metrics import (
         free_energy_error,

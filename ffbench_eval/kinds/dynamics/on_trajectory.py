@@ -7,6 +7,7 @@ itself goes. Its growth before a failure shows when trust was lost (PROTOCOLS: t
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def label_sample(
         columns["f"].append(forces)
         columns["f_ref"].append(wanted)
     if columns["time"]:
-        np.savez_compressed(folder / FILE, **{k: np.concatenate(v) for k, v in columns.items()})
+        whole: dict[str, Any] = {k: np.concatenate(v) for k, v in columns.items()}
+        np.savez_compressed(folder / FILE, **whole)
     return "", [notes[b] for b in sorted(notes)]
 
 
@@ -124,13 +126,15 @@ def _broken(truth, known) -> str:
     return ""
 
 
-def score_sample(folders: list[Path], energy_scale: float) -> tuple[dict[str, Metric], dict[str, Curve]]:
-    """Force MAE, force violation and energy violation on the model's own frames; one value per replica."""
+def score_sample(units: list[tuple[Path, float]]) -> tuple[dict[str, Metric], dict[str, Curve]]:
+    """Force MAE, force violation and energy violation on the model's own frames; one value per replica.
+
+    ``units``: (folder, spread of the energies of its system in eV)."""
     from ffbench_metrics import energy_violation, force_mae, force_violation
 
     values: dict[str, list[float | None]] = {"mae": [], "fv": [], "ev": []}
     by_time: dict[float, list[float]] = {}
-    for folder in folders:
+    for folder, energy_scale in units:
         for got in _labelled(folder).values():
             error = got["error"]
             if not np.isfinite(error).all():  # a replica without a number, not one that was never there

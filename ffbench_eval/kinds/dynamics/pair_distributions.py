@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...report import Metric
+from ...report import Curve, Metric
 from ..statistics import over_replicas
 from .observables import R_MAX, pair_distributions, without
 
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # (g, g of the reference, r)
 
 
-def wright_factor(stable, data, p, hills):
+def wright_factor(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """100 sqrt(sum (g - g_ref)^2 / sum g_ref^2) of every replica, in percent; the ideal gas is the trivial baseline."""
     from ffbench_metrics import wright_factor as of
 
-    return _measured("wright_factor", "%", lambda g, reference, r: of(g, reference), stable, data, p)
+    return _measured("wright_factor", "%", lambda g, reference, _: of(g, reference), stable, data, p)
 
 
-def jensen_shannon(stable, data, p, hills):
+def jensen_shannon(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Divergence of the distributions of distances p ~ g r^2 of every replica from the reference's."""
     from ffbench_metrics import jensen_shannon as of
 

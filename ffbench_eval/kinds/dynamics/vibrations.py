@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...report import Curve, Metric
 from ..statistics import over_replicas
 from .observables import MIN_FRAMES, density_curve
 
@@ -11,7 +12,7 @@ LONGEST_PS = 2.0  # of the autocorrelation: a resolution of 8 cm^-1
 DENSEST_FS = 4.0  # between saved frames: up to 4170 cm^-1
 
 
-def vibrational_spectrum(stable, data, p, hills):
+def vibrational_spectrum(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Mean wavenumber of the mass-weighted spectrum of every replica; the curve is the mean spectrum. Data sets hold no
     velocities to compare with."""
     from ase.data import atomic_masses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -203,8 +204,7 @@ def _watch(task, rule: Criterion, n_atoms: int) -> RdfWatch:
 
 def _criterion(data, like, p: Parameters) -> Criterion:
     """Of the system of ``like``: a frame or a trajectory."""
-    numbers = like.numbers if hasattr(like, "numbers") else like.atomic_numbers
-    return criterion(system_of(data, numbers, like.cell, like.pbc), p.temperature_K, p.length_ps)
+    return criterion(system_of(data, like), p.temperature_K, p.length_ps)
 
 
 def start(inputs, data) -> Start:
@@ -315,15 +315,19 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
 
     p = task.parameters
     trajectories: list[Trajectory] = []
+    folders: list[Any] = []
     hills: list[np.ndarray | None] = []
     failed: list[bool] = []
     ends: list[float] = []
     for result in results:
         if "end_ps" not in result.values:
             continue
-        found = read_trajectories(result.folder, replicas=len(result.status))
+        state = dict(zip(("charge", "spin_multiplicity"), result.values.get("charge_and_spin", [0, 1])))
+        found = [replace(t, **state) for t in read_trajectories(result.folder, replicas=len(result.status))]
         trajectories += found
-        ends += result.values["end_ps"]
+        folders += [result.folder] * len(found)
+        values: Values = result.values
+        ends += values["end_ps"]
         failed += [s != "ok" for s in result.status]
         hills += _hills(result.folder, len(found))
     if not ends:
@@ -345,8 +349,8 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         metrics |= more
         curves |= drawn
     if p.truth_frames:
-        scale = float(np.nanstd(data.frames.energy)) if np.isfinite(data.frames.energy).any() else float("nan")
-        more, drawn = score_sample([r.folder for r in results], scale)
+        scales = {folder: _spread(system) for folder, system in zip(folders, systems)}
+        more, drawn = score_sample([(r.folder, scales.get(r.folder, float("nan"))) for r in results])
         if no_truth:
             more = {"on_trajectory_force_mae": Metric(value=None, unit="eV/Å", not_scored=no_truth)}
         metrics |= more
@@ -371,6 +375,12 @@ def _hills(folder, replicas: int) -> list[np.ndarray | None]:
     return [stored[f"arr_{b}"] for b in range(replicas)]
 
 
+def _spread(system) -> float:
+    """Standard deviation of the energies of a system's own frames (eV); NaN without labels."""
+    energy = system.frames.energy
+    return float(np.nanstd(energy)) if np.isfinite(energy).any() else float("nan")
+
+
 def _no_forces(data) -> float:
     """What predicting no forces scores (eV/Angstrom) on the labelled frames; NaN without force labels."""
     forces = np.abs(data.frames.forces)
@@ -384,13 +394,13 @@ def _stability(failed: list[bool], ends: list[float], rules: list[Criterion], le
         why = next(c.absent for c, u in zip(rules, unknown) if u)
         share = [None if u else float(not f) for u, f in zip(unknown, failed)]
         time = [None if u else float(end) for u, end in zip(unknown, ends)]
-        about = {"value": None, "better": "higher", "not_scored": why}
+        about: dict[str, Any] = {"value": None, "better": "higher", "not_scored": why}
         return {
             "stable_fraction": Metric(unit="1", values=share, **about),
             "stable_time": Metric(unit="ps", values=time, aggregate="restricted_mean", **about),
         }
     metrics = {
-        "stable_fraction": stable_fraction(failed, ends, length_ps),
+        "stable_fraction": stable_fraction(failed),
         "stable_time": stable_time(failed, ends, length_ps),
     }
     notes = list(dict.fromkeys(c.note for c in rules if c.note))

@@ -74,6 +74,7 @@ KIND = Kind(
     theory=False,
     simulation=True,
     compiled=True,
+    subject="water",
     work="ffbench_eval.kinds.experiment.work",
     sentence="ffbench_eval.kinds.experiment:numbers",
     metrics=METRICS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -45,7 +44,10 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return dynamics.calls(task, inputs, data, model)
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+Values = dynamics.Values
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     """Nothing is watched but sound numbers: bonds and g(r) of a data set are those of its theory."""
     from ...kinds.seeds import task_seed
 

@@ -19,7 +19,8 @@ from ffbench_metrics import frequency_mae, harmonic_frequencies, why_no_interval
 from ...models.ase import from_ase
 from ...models.guard import guarded
 from ...report import Curve, Interval, Metric, axis, rounded
-from ..physicality.work import Ask, in_double
+from ..asking import Ask, in_double
+from ..base import UnitValues
 from ..statistics import student
 from . import METRICS
 
@@ -85,13 +86,23 @@ def _start(which: str | int, data) -> Atoms:
     return Atoms(frame.atomic_numbers.astype(int), np.asarray(frame.positions, float))
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+class Values(UnitValues, total=False):
+    molecule: str | int  # a name of G2, or a row of the data
+    formula: str
+    frequencies: list[float]  # cm^-1, imaginary ones negative
+    reference: list[float]
+    no_reference: str
+    rmsd: float  # Å, of the two minima
+    dtype: str
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     from ffbench_data.potentials import reference
 
     atoms = _start(inputs["molecules"][0], data)
     if model.elements is not None and not set(atoms.numbers.tolist()) <= set(model.elements):
         return {"status": ["unsupported"], "detail": [f"{atoms.symbols}: elements that the model does not know"]}
-    out: dict[str, Any] = {"molecule": inputs["molecules"][0], "formula": str(atoms.symbols)}
+    out: Values = {"status": [], "molecule": inputs["molecules"][0], "formula": str(atoms.symbols)}
     try:
         truth = reference(task.dataset)
     except ValueError as error:
@@ -108,8 +119,8 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
     mine = vibrations(ask, atoms)
     progress(1.0)
     if isinstance(mine, str):
-        failed = {"status": ["model_error"], "detail": [f"{atoms.symbols}: {mine}", *ask.raised[:2]]}
-        return {**out, **failed, "force_calls": ask.made}
+        said = [f"{atoms.symbols}: {mine}", *ask.raised[:2]]
+        return {**out, "status": ["model_error"], "detail": said, "force_calls": ask.made}
     out |= {"frequencies": mine[1].tolist(), "rmsd": _rmsd(mine[0], atoms)}
     return {
         **out,
@@ -124,7 +135,7 @@ def after(task, data, model, folder, values) -> dict[str, Any] | None:
     """The whole of it again, once the package of a reference that was missing is there."""
     if "needs " not in values.get("no_reference", "") or lacks(task):
         return None
-    made = run_unit(task, {"molecules": [values["molecule"]]}, data, model, folder, lambda done: None)
+    made = run_unit(task, {"molecules": [values["molecule"]]}, data, model, folder, lambda _: None)
     kept = {k: v for k, v in made.items() if k not in ("status", "detail", "force_calls")}
     return {"no_reference": "", **kept}
 
@@ -194,9 +205,10 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Means over molecules; ``None`` for one that did not run, without a minimum or without a reference."""
     values: dict[str, list[float | None]] = {m.name: [] for m in METRICS}
     why, pairs = "no molecule has a minimum", []
-    found = {r.values["molecule"]: r.values for r in results if "molecule" in r.values}
+    every: list[Values] = [r.values for r in results]
+    found = {v["molecule"]: v for v in every if "molecule" in v}
     for which in starts_of(task.parameters, data):
-        got = found.get(which, {})
+        got: Values = found.get(which, {"status": []})
         mine, truth = got.get("frequencies"), got.get("reference")
         why = got.get("no_reference") or why
         both = mine is not None and truth is not None and len(mine) == len(truth)
@@ -205,7 +217,8 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
         gap = abs(zero_point_energy(mine) - zero_point_energy(truth)) if both else None
         values["zero_point_energy_error"].append(gap)
         values["minimum_rmsd"].append(got["rmsd"] if both else None)
-        pairs += list(zip(sorted(truth), sorted(mine))) if both else []
+        if both and mine and truth:
+            pairs += list(zip(sorted(truth), sorted(mine)))
     metrics = {m.name: _mean(values[m.name], m.unit, why) for m in METRICS}
     if not pairs:
         return metrics, {}

@@ -13,6 +13,7 @@ from ffbench_metrics import bsct_lite
 from ...models.batching import batch_atoms
 from ...models.coverage import covered
 from ...report import Curve, Metric, axis, rounded
+from ..base import UnitValues
 from ..bsct.custom import FLAT
 from ..bsct.predict import predict
 from ..bsct.scores import over_molecules
@@ -79,7 +80,13 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, max(1.0, 100 * len(inputs["scans"]) / per_call)
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+class Values(UnitValues, total=False):
+    scans: list[str]  # in the order of the states
+    rows: dict[str, dict[str, float]]  # of the scans that have numbers
+    molecule: str
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     """Answers along every scan of one molecule, and its numbers."""
     names, frame = inputs["scans"], data.frames[inputs["row"]]
     if not covered(model, data.frames[[inputs["row"]]])[0]:
@@ -115,8 +122,9 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dic
 def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     """Means over scans, resampled by molecule; curves of the roughest."""
     done = [r for r in results if "rows" in r.values]
-    names = [(name, r.values["molecule"]) for r in done for name in r.values["scans"]]
-    rows = {name: row for r in done for name, row in r.values["rows"].items()}
+    values_of: list[Values] = [r.values for r in done]
+    names = [(name, v["molecule"]) for v in values_of for name in v["scans"]]
+    rows = {name: row for v in values_of for name, row in v["rows"].items()}
     if not names:
         return {}, {}
     metrics = {}

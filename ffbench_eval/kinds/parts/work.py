@@ -11,11 +11,11 @@ from ffbench_metrics import energy_mae, force_mae
 from ...report import Curve, Metric
 from ..accuracy import alignment
 from ..accuracy import work as whole
-from ..accuracy.work import Answers, Parameters, answers_of, calls, plan, plan_for_model, run_unit
+from ..accuracy.work import Answers, Parameters, Values, answers_of, calls, plan, plan_for_model, run_unit
 from ..dynamics.systems import formula
 from ..statistics import over_frames
 
-__all__ = ["Parameters", "calls", "plan", "plan_for_model", "run_unit", "score"]
+__all__ = ["Parameters", "Values", "calls", "plan", "plan_for_model", "run_unit", "score"]
 
 MOST = 20  # parts of one kind, those with most frames
 
@@ -49,13 +49,16 @@ def groups(frames) -> dict[str, np.ndarray]:
     if "temperature_K" in columns:
         kelvin = frames.table["temperature_K"].to_numpy().astype(float)
         found["temperature"] = np.array([f"{v:g} K" if np.isfinite(v) else "" for v in kelvin])
-    names: dict[bytes, str] = {}
-    keys = []
-    for a, b in zip(frames.offsets[:-1], frames.offsets[1:]):
-        z = frames.atomic_numbers[a:b]
-        keys.append(names.setdefault(z.tobytes(), formula(z)))
-    found["system"] = np.array(keys)
+    first = np.unique(frames.species, return_index=True)[1]
+    found["system"] = np.array([_name(frames[row]) for row in first])[frames.species]
     return found
+
+
+def _name(frame) -> str:
+    """Its formula, with charge and spin multiplicity where it is no neutral singlet."""
+    charge, spin = int(frame.charge), int(frame.spin_multiplicity)
+    more = (f" charge {charge:+d}" if charge else "") + (f" spin {spin}" if spin != 1 else "")
+    return formula(frame.atomic_numbers) + more
 
 
 def _by_element(got: Answers) -> dict[str, Metric]:

@@ -53,6 +53,7 @@ KIND = Kind(
     tolerance=2e-3,  # other hardware rounds float32 differently
     theory=False,
     small_plots=True,
+    subject="chemistry",
     work=f"{__name__}.work",
     sentence=f"{__name__}:numbers",
     metrics=METRICS,

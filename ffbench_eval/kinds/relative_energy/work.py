@@ -22,7 +22,7 @@ from ffbench_metrics import (
 
 from ...models.coverage import covered
 from ...report import Curve, Floor, Interval, Metric, axis, rounded
-from ..base import Better
+from ..base import Better, UnitValues
 from ..bsct.predict import predict
 from ..statistics import student
 
@@ -61,7 +61,11 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return systems, float(data.frames.n_atoms[_structures(inputs, data)].sum()) / (systems * TYPICAL)
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> dict[str, Any]:
+class Values(UnitValues, total=False):
+    reactions: list[int]  # in the order of the states
+
+
+def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
     """Total energies of all structures of reactions that the model covers as a whole."""
     terms, can = _terms(data), covered(model, data.frames)
     whole = [r for r in inputs["reactions"] if all(can[k] for _, k in terms[r])]
@@ -109,7 +113,8 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     for result in results:
         with np.load(result.folder / "energies.npz") as got:
             energy[got["rows"]] = got["energy"]
-        state |= dict(zip(result.values["reactions"], result.status))
+        values: Values = result.values
+        state |= dict(zip(values["reactions"], result.status))
     reference = np.array([r["reference"] for r in facts["reactions"]], float)
     found = reaction_energies(energy, _terms(data))
     asked = np.array([state.get(r, "not_run") not in ("unsupported", "not_run") for r in range(len(reference))])
@@ -120,7 +125,9 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     metrics = _errors(found, reference, asked, np.array(groups(task, data)), int(lost.sum()))
     mine = metrics["relative_energy_mae"]
     floor, trivial = _anchor(facts)
-    score = normalised_score(mine.value, floor.median, trivial) if asked.all() else None
+    score = None
+    if asked.all() and mine.value is not None:
+        score = normalised_score(mine.value, floor.median, trivial)
     metrics["relative_energy_mae"] = mine.model_copy(update={"floor": floor, "trivial": trivial, "score": score})
     metrics |= _order(found, reference, asked, facts) | _minima(found, reference, asked, facts)
     if not asked.all():
@@ -145,7 +152,7 @@ def _errors(found, reference, asked, parents, lost: int) -> dict[str, Metric]:
     note = f"; {lost} reactions without an answer count as no difference" if lost else ""
     rows = np.flatnonzero(asked)
     signed, size, owner = (found - reference)[rows], np.abs(reference[rows]), parents[rows]
-    value = {
+    value: dict[str, tuple[float, np.ndarray, Better]] = {
         "relative_energy_mae": (relative_energy_mae(found[rows], reference[rows]), np.abs(signed), "lower"),
         "relative_energy_bias": (relative_energy_bias(found[rows], reference[rows]), signed, "neither"),
         "no_difference_mae": (no_difference_mae(reference[rows]), size, "neither"),
@@ -211,7 +218,7 @@ def _order(found, reference, asked, facts) -> dict[str, Metric]:
             uncertainty=Interval.of(interval, note, "student"),
             n=len(rho),
             better="higher",
-            values=rho,
+            values=list(rho),
         )
     }
 
@@ -237,7 +244,7 @@ def _minima(found, reference, asked, facts) -> dict[str, Metric]:
     for column, (name, unit) in enumerate((("minimum_position_error", "1"), ("minimum_depth_error", "kcal/mol"))):
         if len(whole):
             x = np.array(off)[:, column]
-            about = {"better": "lower", "place": whole, "of": len(lines), "unit": unit}
+            about: dict[str, Any] = {"better": "lower", "place": whole, "of": len(lines), "unit": unit}
             out[name] = over_parents(float(x.mean()), x, parents, **about)
     return out
 

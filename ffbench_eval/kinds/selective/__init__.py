@@ -92,6 +92,7 @@ KIND = Kind(
     sampled=False,
     own_baseline=True,  # half the share that failed
     learned=True,  # probes, from embeddings that other hardware rounds otherwise
+    subject="confidence",
     work="ffbench_eval.kinds.selective.work",
     sentence="ffbench_eval.kinds.selective.sentence:numbers",
     metrics=METRICS,

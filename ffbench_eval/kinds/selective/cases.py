@@ -77,7 +77,8 @@ class Cases:
         atoms = np.repeat(self.offsets[rows] - offsets[:-1], n) + np.arange(offsets[-1])
         by = dict.fromkeys(PER_ATOM, atoms) | dict.fromkeys(PER_STRUCTURE, rows)
         by |= dict.fromkeys(LABELS, atoms if self.level == "atom" else rows)
-        some = {k: None if getattr(self, k) is None else getattr(self, k)[index] for k, index in by.items()}
+        held = {k: getattr(self, k) for k in by}
+        some: dict[str, Any] = {k: None if v is None else v[by[k]] for k, v in held.items()}
         return replace(self, offsets=offsets, **some)
 
     def finite(self) -> np.ndarray:
@@ -99,10 +100,11 @@ class Cases:
 
 def load_cases(path: str | Path) -> Cases:
     with np.load(path) as file:
-        return Cases(**{k: str(file[k]) if k == "level" else file[k] for k in file.files})
+        columns: dict[str, Any] = {k: str(file[k]) if k == "level" else file[k] for k in file.files}
+    return Cases(**columns)
 
 
-def cases_of(batch: AtomsBatch, prediction: Prediction, **more: np.ndarray) -> Cases:
+def cases_of(batch: AtomsBatch, prediction: Prediction, **more: Any) -> Cases:
     """The cases of one call of a model, without the truth: what a guard of a running simulation scores."""
     counts = batch.n_atoms.cpu().numpy()
 
@@ -123,7 +125,7 @@ def cases_of(batch: AtomsBatch, prediction: Prediction, **more: np.ndarray) -> C
 
 def joined(parts: Sequence[Cases]) -> Cases:
     """Cases one after the other; an optional column is kept if all parts have it."""
-    kept = {}
+    kept: dict[str, Any] = {}
     for name in (*PER_ATOM, *PER_STRUCTURE, *LABELS):
         values = [getattr(p, name) for p in parts]
         kept[name] = None if any(v is None for v in values) else np.concatenate(values)
@@ -140,7 +142,7 @@ def ask(
     rows: Any = None,
     *,
     members: Sequence[ForceField] | None = None,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda _: None,
     raised: dict[int, str] | None = None,
 ) -> Cases:
     """Run ``model`` once over ``frames`` (a `Frames`, all or some ``rows``) and keep answers and truth.
@@ -205,7 +207,7 @@ def _alike(parts: Sequence[Cases]) -> list[Cases]:
     optional = ("embedding", "charges", "force_spread", "uncertainty", "energy_spread")
     out = []
     for part in parts:
-        blank = {}
+        blank: dict[str, Any] = {}
         for name in optional:
             model = getattr(like, name)
             if model is not None and getattr(part, name) is None:

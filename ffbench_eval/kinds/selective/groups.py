@@ -111,10 +111,11 @@ def _numbered(keys: list) -> np.ndarray:
 
 
 def _trajectories(frames, molecule: np.ndarray) -> list[np.ndarray]:
-    """Rows in order of time, one array per molecule and method; a step back in time begins another run."""
-    key = molecule
+    """Rows in order of time, one array per molecule, charge, spin and method; a step back in time begins another
+    run."""
+    key = _numbered(list(zip(molecule.tolist(), frames.charge.tolist(), frames.spin_multiplicity.tolist())))
     if "method" in frames.table.schema.names:
-        key = _numbered(list(zip(molecule.tolist(), frames.table["method"].to_pylist(), strict=True)))
+        key = _numbered(list(zip(key.tolist(), frames.table["method"].to_pylist(), strict=True)))
     out = []
     for k in range(key.max() + 1):
         rows = np.flatnonzero(key == k)

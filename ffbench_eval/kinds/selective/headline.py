@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def calibration_scores(folder: str | Path) -> dict[str, Metric]:
     with np.load(folder / "confidence.npz") as kept:
         failed = np.asarray(kept[f"{rule}|calibration|failed"], bool)
         share = float(failed.mean())
-        plain = {"unit": "1", "uncertainty": Interval(reason=note), "n": len(failed), "aggregate": "bootstrap"}
+        plain: dict[str, Any] = {"unit": "1", "n": len(failed), "aggregate": "bootstrap"}
+        plain["uncertainty"] = Interval(reason=note)
         out["prevalence.calibration"] = Metric(value=share, better="neither", **plain)
         for source in about["rules"][rule]["sources"]:
             confidence = kept[f"{rule}|calibration|{source}"]

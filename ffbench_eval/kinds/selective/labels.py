@@ -55,6 +55,7 @@ def threshold_of(train: Cases, rule: Rule) -> float:
     errors = errors[np.isfinite(errors)]
     if not len(errors):
         raise ValueError(f"no training case has a reference for {rule.quantity!r}: no quantile of its errors exists")
+    assert rule.quantile is not None  # a rule has the one or the other
     return float(np.quantile(errors, rule.quantile))
 
 

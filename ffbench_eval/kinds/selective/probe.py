@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from torch import Tensor
 
 from ffbench_data.atomic import replacing
@@ -37,6 +38,31 @@ class Settings:
     seed: int = 0
 
 
+class About(BaseModel):
+    """What `Probe.save` writes beside the weights: how the inputs were made."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: int
+    charges: bool
+    energy_input: str
+    dimensions: int = Field(ge=1, le=1_000_000)
+    level: Literal["structure", "atom"]
+    elements: list[int]
+    shares: list[FiniteFloat]
+    energy: list[FiniteFloat] = Field(min_length=2, max_length=2)
+    size: list[FiniteFloat] = Field(min_length=2, max_length=2)
+    embedding: list[list[FiniteFloat]] = Field(min_length=2, max_length=2)
+
+    @model_validator(mode="after")
+    def fits(self) -> About:
+        if len(self.shares) != len(self.elements):
+            raise ValueError("shares must have one number per element")
+        if any(len(row) != self.dimensions for row in self.embedding):
+            raise ValueError("embedding must have one number per dimension")
+        return self
+
+
 class Probe:
     """Fit on labelled `Cases` of data the model never saw; ``score`` is p(reliable) in [0, 1].
 
@@ -46,7 +72,8 @@ class Probe:
     standard deviations (``energy="raw"``: as published), embeddings are standardised, and steps and batches are those
     of `Settings`.
 
-    ``settings`` are the fields of `Settings`. Training is deterministic on one machine.
+    ``settings`` are the fields of `Settings`; ``device`` is where it is trained and asked. Training is deterministic
+    on one machine's CPU.
 
     ValueError: cases without embedding or labels, labels of one class, another width than at the fit.
 
@@ -59,7 +86,7 @@ class Probe:
 
     probability = True
 
-    def __init__(self, *, charges: bool = False, energy: str = "standardised", **settings: Any):
+    def __init__(self, *, charges: bool = False, energy: str = "standardised", device: Any = "cpu", **settings: Any):
         if energy not in ("standardised", "raw"):
             raise ValueError(f"energy must be 'standardised' or 'raw', got {energy!r}")
         try:
@@ -67,12 +94,12 @@ class Probe:
         except TypeError:
             unknown = sorted(set(settings) - set(asdict(Settings())))
             raise ValueError(f"unknown settings {unknown}: there are {', '.join(asdict(Settings()))}") from None
-        self.charges, self.energy = charges, energy
+        self.charges, self.energy, self.device = charges, energy, torch.device(device)
         self.network: ProbeNetwork | None = None
         self.about: dict[str, Any] = {}
         self.history: list[dict[str, float]] = []
 
-    def fit(self, train: Cases, progress: Callable[[float], None] = lambda done: None) -> Probe:
+    def fit(self, train: Cases, progress: Callable[[float], None] = lambda _: None) -> Probe:
         """Train; ``train.group`` keeps groups together in the inner split for early stopping."""
         failed = checked_labels(train)
         x = _embedding(train)
@@ -89,9 +116,9 @@ class Probe:
             "size": [float(n.mean()), float(n.std()) or 1.0],
             "embedding": [mean.tolist(), spread.tolist()],
         }
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.settings.seed)
-            network = ProbeNetwork(x.shape[1], charges=self.charges, level=train.level)
+            network = ProbeNetwork(x.shape[1], charges=self.charges, level=train.level).to(self.device)
             self.network = network
             self.history = _train(network, self._inputs(train), failed, _inner(train), self.settings, progress)
         return self
@@ -116,7 +143,7 @@ class Probe:
                 logits, attention = self.network(*part, importance=importance)
                 # in float32 hopeless cases would all tie at 0
                 p = logits.double().softmax(-1)[..., 0] if attention is None else attention
-                out.append((p[mask] if p.ndim == 2 else p).numpy())
+                out.append((p[mask] if p.ndim == 2 else p).cpu().numpy())
         return np.concatenate(out).astype(float)
 
     def _inputs(self, cases: Cases) -> _Inputs:
@@ -140,6 +167,7 @@ class Probe:
             charges,
             cases.offsets,
             cases.level,
+            self.device,
         )
 
     def save(self, path: str | Path) -> Path:
@@ -152,7 +180,7 @@ class Probe:
         about = self.about | {"format": FORMAT, "charges": self.charges, "energy_input": self.energy}
         with replacing(path) as part:
             save_file(
-                {k: v.contiguous() for k, v in self.network.state_dict().items()},
+                {k: v.cpu().contiguous() for k, v in self.network.state_dict().items()},
                 part,
                 metadata={"ffbench_probe": json.dumps(about), "settings": json.dumps(asdict(self.settings))},
             )
@@ -161,21 +189,30 @@ class Probe:
     @classmethod
     def load(cls, path: str | Path) -> Probe:
         """A probe from `save`. ValueError for a missing, damaged or foreign file."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
         try:
             with safe_open(Path(path), "pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"probe {path} cannot be read: {error}") from None
-        about = json.loads(metadata.get("ffbench_probe", "null"))
-        if not about or about.pop("format") != FORMAT:
+            stated, settings = (json.loads(metadata.get(k, "null")) for k in ("ffbench_probe", "settings"))
+        except Exception as error:  # what bytes make of a parser: no list of its exceptions is complete
+            raise ValueError(f"probe {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+        if not isinstance(stated, dict) or stated.get("format") != FORMAT:
             raise ValueError(f"{path} holds no probe of this version of ffbench: fit and save it again")
-        probe = cls(charges=about.pop("charges"), energy=about.pop("energy_input"), **json.loads(metadata["settings"]))
-        probe.about = about
-        probe.network = ProbeNetwork(about["dimensions"], charges=probe.charges, level=about["level"])
-        probe.network.load_state_dict(tensors)
+        try:
+            about = About.model_validate(stated)
+            probe = cls(charges=about.charges, energy=about.energy_input, **settings)
+            probe.about = about.model_dump(exclude={"format", "charges", "energy_input"})
+            probe.network = ProbeNetwork(about.dimensions, charges=probe.charges, level=about.level)
+            probe.network.load_state_dict(tensors)
+        except ValidationError as error:
+            first = error.errors()[0]
+            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise ValueError(f"probe {path} is damaged ({said}): fit and save it again") from None
+        except (TypeError, ValueError, RuntimeError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise ValueError(f"probe {path} is damaged ({said}): fit and save it again") from None
         return probe
 
 
@@ -186,6 +223,7 @@ class _Inputs:
     charges: Tensor | None
     offsets: np.ndarray
     level: str
+    device: torch.device
 
 
 def _embedding(cases: Cases) -> np.ndarray:
@@ -198,14 +236,16 @@ def _embedding(cases: Cases) -> np.ndarray:
 
 
 def _batch(inputs: _Inputs, rows: np.ndarray) -> tuple[tuple, Tensor]:
-    """((embedding, mask, extra, charges) padded to the largest structure, mask)."""
+    """((embedding, mask, extra, charges) padded to the largest structure, mask), on the probe's device."""
     first, n = inputs.offsets[rows], inputs.offsets[rows + 1] - inputs.offsets[rows]
     place = np.arange(int(n.max()))
     mask = torch.from_numpy(place < n[:, None])
     atoms = torch.from_numpy(np.where(place < n[:, None], first[:, None] + place, 0))
     x = inputs.embedding[atoms] * mask[..., None]
     charges = None if inputs.charges is None else inputs.charges[atoms] * mask
-    return (x, mask, inputs.extra[torch.from_numpy(rows)], charges), mask
+    extra = inputs.extra[torch.from_numpy(rows)]
+    x, mask, extra = (value.to(inputs.device) for value in (x, mask, extra))
+    return (x, mask, extra, None if charges is None else charges.to(inputs.device)), mask
 
 
 def _inner(train: Cases) -> tuple[np.ndarray, np.ndarray]:
@@ -223,7 +263,7 @@ def _inner(train: Cases) -> tuple[np.ndarray, np.ndarray]:
 
 def _train(network, inputs: _Inputs, failed: np.ndarray, inner, s: Settings, progress) -> list[dict[str, float]]:
     fit, held = inner
-    target = torch.from_numpy(failed.astype(np.int64))
+    target = torch.from_numpy(failed.astype(np.int64)).to(inputs.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=max(1, s.patience // 3))
     rng = np.random.default_rng(s.seed)
@@ -265,7 +305,9 @@ def _loss(network, inputs: _Inputs, target: Tensor, rows: np.ndarray) -> Tensor:
     n = mask.sum(1).to(logits.dtype)
     if inputs.level == "atom":
         atoms = np.concatenate([np.arange(inputs.offsets[r], inputs.offsets[r + 1]) for r in rows])
-        each = torch.nn.functional.cross_entropy(logits[mask], target[torch.from_numpy(atoms)], reduction="none")
+        rows_there = torch.from_numpy(atoms).to(inputs.device)
+        each = torch.nn.functional.cross_entropy(logits[mask], target[rows_there], reduction="none")
         return (each / n.repeat_interleave(mask.sum(1)).sqrt()).mean()
-    each = torch.nn.functional.cross_entropy(logits, target[torch.from_numpy(rows)], reduction="none")
+    rows_there = torch.from_numpy(rows).to(inputs.device)
+    each = torch.nn.functional.cross_entropy(logits, target[rows_there], reduction="none")
     return (each / n.sqrt()).mean()

@@ -100,7 +100,7 @@ def _cost(about: dict[str, Any]) -> Metric | None:
     )
 
 
-def curves(folder: Path, p: Any) -> dict[str, Curve]:
+def curves(folder: Path) -> dict[str, Curve]:
     """Risk against coverage per domain; reliability, error against confidence and a molecule for the headline."""
     about = json.loads((folder / "about.json").read_text())
     rule = next((r for r, f in about["rules"].items() if not f.get("why_not")), None)

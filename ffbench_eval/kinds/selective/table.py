@@ -13,6 +13,7 @@ import numpy as np
 from ffbench_metrics import clopper_pearson
 
 from ...report import Method
+from ..base import Better
 from ..domains import known_interval
 from . import resample
 from .calibration import as_probability, threshold_for_risk
@@ -33,12 +34,12 @@ class Scored:
     n: int
     groups: int
     unit: str
-    better: str
+    better: Better
     why: str = ""
     method: Method = ""
 
 
-BETTER = {
+BETTER: dict[str, Better] = {
     "augrc": "lower",
     "excess_augrc": "lower",
     "aurc": "lower",

@@ -112,6 +112,10 @@ def calls(task, inputs, data, model) -> tuple[int, float]:
     return per_call, sum(len(part["rows"]) for part in inputs["parts"]) / per_call
 
 
+class Values(UnitValues, total=False):
+    pass  # the confidences lie in files
+
+
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
     from ...models.embedding import members_of, with_embedding
     from ...models.guard import guarded
@@ -196,7 +200,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Uni
     silent = {k: (c[~answered[k]], keep[k][~answered[k]]) for k, c in parts.items()}
     parts, keep = {k: c[answered[k]] for k, c in parts.items()}, {k: s[answered[k]] for k, s in keep.items()}
     parts, shifts = _aligned(parts, p, others)
-    about, arrays = _fit_all(p, parts, keep, silent, lambda d: progress(0.5 + 0.5 * d))
+    about, arrays = _fit_all(p, parts, keep, silent, lambda d: progress(0.5 + 0.5 * d), model.device)
     about["cost"] = None if not asked else {"model_s": asked_s / asked, "structures": asked}
     about["split"] = {k: len(v) for k, v in split.items()}
     np.savez_compressed(folder / "confidence.npz", **arrays)
@@ -237,7 +241,7 @@ def _aligned(parts, p, others):
     return parts, notes
 
 
-def _fit_all(p, parts, samples, silent, progress) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _fit_all(p, parts, samples, silent, progress, device) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fit every source under every rule; confidences of all parts but the training one.
 
     ``silent`` are the structures of each part on which the model gave no answer, with their samples.
@@ -248,7 +252,7 @@ def _fit_all(p, parts, samples, silent, progress) -> tuple[dict[str, Any], dict[
     names, missing = available(parts["train"])
     names = [n for n in names if p.sources is None or n in p.sources]
     about: dict[str, Any] = {"missing": missing, "rules": {}}
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     done, steps = 0, len(p.rules)
     for rule_name in p.rules:
         rule = RULES[rule_name]
@@ -264,6 +268,7 @@ def _fit_all(p, parts, samples, silent, progress) -> tuple[dict[str, Any], dict[
         facts["threshold"] = limit
         labelled = {k: (label(c, rule, limit), s) for k, (c, s) in known_parts.items()}
         train = labelled["train"][0]
+        assert train.failed is not None  # just labelled
         single = one_class(train.failed)
         facts["train_prevalence"] = float(np.mean(train.failed))
         if single:
@@ -279,7 +284,7 @@ def _fit_all(p, parts, samples, silent, progress) -> tuple[dict[str, Any], dict[
             make = SOURCES[name][0]
             begun = time.process_time()
             settings = {k: _plain(v) for k, v in p.probe.items()} if name == "probe" else {}
-            source = make(**settings)
+            source = make(**settings, **({"device": device} if name == "probe" else {}))
             try:
                 if name == "probe":
                     source.fit(train, progress=lambda d, i=done: progress((i + 0.9 * d) / steps))
@@ -342,7 +347,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     folders = _folders(results)
     if not folders:
         return {}, {}
-    return metrics(folders[0], task.parameters), curves(folders[0], task.parameters)
+    return metrics(folders[0], task.parameters), curves(folders[0])
 
 
 def headline(results) -> str:

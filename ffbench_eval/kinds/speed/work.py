@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from ...report import Interval, Metric
-from ..base import UnitValues
+from ..base import Better, UnitValues
 from ..dynamics import work as molecular_dynamics
 
 
@@ -66,7 +66,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict]:
     rate = replicas / step
     note = "one job on one machine: medians of interleaved rounds"
 
-    def metric(value: float, unit: str, better: str) -> Metric:
+    def metric(value: float, unit: str, better: Better) -> Metric:
         return Metric(
             value=value,
             unit=unit,

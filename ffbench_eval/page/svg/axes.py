@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from ...report import Curve
 from ...words import clean, curve_title
 
 WIDTH, HEIGHT = 400, 264
@@ -16,6 +15,17 @@ LEFT, RIGHT, BOTTOM = 54, 12, 42
 CHARACTER = 6.6  # mean width of a 12 px letter
 MAX_SERIES = 24
 BAR = 58  # room for the colour bar
+
+
+def round_step(low: float, high: float, count: int) -> tuple[float, float]:
+    """(step, its power of ten): 1, 2, 2.5, 5 or 10 times a power of ten, so that ``count`` steps are enough.
+
+    >>> round_step(0.0, 1.0, 5), round_step(0.0, 12.0, 5)
+    ((0.2, 0.1), (2.5, 1.0))
+    """
+    raw = (high - low) / count
+    scale = 10.0 ** math.floor(math.log10(raw))
+    return next(m for m in (1, 2, 2.5, 5, 10) if m * scale >= raw * 0.999) * scale, scale
 
 
 @dataclass(frozen=True)
@@ -60,9 +70,7 @@ class Axis:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high))
             decades = range(first, last + 1, max(1, math.ceil((last - first) / count)))
             return [(10.0**k, f"{10.0**k:g}") for k in decades]
-        raw = (self.high - self.low) / count
-        scale = 10.0 ** math.floor(math.log10(raw))
-        step = next(m for m in (1, 2, 2.5, 5, 10) if m * scale >= raw * 0.999) * scale
+        step, scale = round_step(self.low, self.high, count)
         start, stop = math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9) + (step / scale == 2.5))
         largest = max(abs(self.low), abs(self.high))
@@ -169,7 +177,7 @@ def tame(value: float) -> float:
     return min(1e100, max(-1e100, value))
 
 
-def empty(name: str, curve: Curve) -> Markup:
+def empty(name: str) -> Markup:
     text = f"{curve_title(name)}: no data"
     return Markup(
         f'<svg class="plot" viewBox="0 0 {WIDTH} 60" role="img" aria-label="{escape(text)}">'

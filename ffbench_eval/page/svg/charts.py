@@ -81,7 +81,7 @@ def line(name: str, curve: Curve, *, target: float | None = None) -> Markup:
     floor = 0.1
     values = [v for _, pairs in series for _, v in pairs if v is not None]
     if not values:
-        return empty(name, curve)
+        return empty(name)
     if log:
         series = [(k, [(x, None if v is None else max(v, floor)) for x, v in pairs]) for k, pairs in series]
         values = [max(v, floor) for v in values]
@@ -109,7 +109,7 @@ def points(name: str, curve: Curve) -> Markup:
     series = _series(curve)
     values = [v for _, pairs in series for _, v in pairs if v is not None]
     if not values:
-        return empty(name, curve)
+        return empty(name)
     parity = name.endswith("parity")
     xs = [x for _, pairs in series for x, _ in pairs]
     both = [*xs, *values]

@@ -26,7 +26,7 @@ def surface(name: str, curve: Curve, *, top: float, outline: Curve | None = None
 
     grid = _grid(curve)
     if grid is None:
-        return empty(name, curve)
+        return empty(name)
     x, y, z = grid
     angles = "(rad)" in curve.x_label
     frame = Frame(

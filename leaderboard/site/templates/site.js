@@ -1,4 +1,4 @@
-// Sorting, filters, weights, comparing and the theme. Every table reads without this file.
+// Sorting, columns, filters, weights, comparing and the theme. Every table reads without this file.
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const make = (tag, set, ...children) => {
@@ -7,24 +7,24 @@ const make = (tag, set, ...children) => {
   return element;
 };
 const value = cell => (cell && cell.dataset.v !== undefined && cell.dataset.v !== "" ? +cell.dataset.v : NaN);
+const models = table => all("tbody tr:not(.g)", table);
 
 // Theme: follows the system until chosen.
-const remembered = { get: () => { try { return localStorage.theme; } catch { return ""; } },
-                     set: t => { try { localStorage.theme = t; } catch { /* private window */ } } };
+const kept = { get: k => { try { return localStorage[k]; } catch { return ""; } },
+               set: (k, v) => { try { localStorage[k] = v; } catch { /* private window */ } } };
 const setTheme = t => { document.documentElement.dataset.theme = t; };
-if (remembered.get()) setTheme(remembered.get());
+if (kept.get("theme")) setTheme(kept.get("theme"));
 const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme:dark)").matches ? "dark" : "light")) === "dark";
 const toggle = make("button", { type: "button", id: "theme" });
 const label = () => { toggle.textContent = dark() ? "Light" : "Dark"; toggle.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`); };
-toggle.onclick = () => { const next = dark() ? "light" : "dark"; setTheme(next); remembered.set(next); label(); };
+toggle.onclick = () => { const next = dark() ? "light" : "dark"; setTheme(next); kept.set("theme", next); label(); };
 label();
 document.querySelector("nav").append(toggle);
 
-// Sorting: numbers missing a value stay last either way.
+// Sorting: numbers missing a value stay last either way; headings hold for the first order alone.
 function sortBy(table, index, up) {
-  const body = table.tBodies[0];
   const numeric = table.tHead.rows[0].cells[index].dataset.sort === "n";
-  const keyed = [...body.rows].map(row => {
+  const keyed = models(table).map(row => {
     const cell = row.cells[index];
     return [numeric ? value(cell) : cell.textContent.trim().toLowerCase(), row];
   });
@@ -32,73 +32,132 @@ function sortBy(table, index, up) {
     if (numeric && (isNaN(a) || isNaN(b))) return isNaN(a) - isNaN(b);
     return (up ? 1 : -1) * (a < b ? -1 : a > b ? 1 : 0);
   });
-  body.append(...keyed.map(pair => pair[1]));
+  table.tBodies[0].append(...keyed.map(pair => pair[1]));
+  table.dataset.sorted = "1";
+  all(".g", table).forEach(row => { row.hidden = true; });
   all("th", table.tHead).forEach((th, k) => k === index ? th.setAttribute("aria-sort", up ? "ascending" : "descending") : th.removeAttribute("aria-sort"));
 }
+function unsort(table) {
+  table.tBodies[0].append(...table.first);
+  delete table.dataset.sorted;
+  all("th", table.tHead).forEach(th => th.removeAttribute("aria-sort"));
+}
 for (const table of all("table.sortable")) {
+  table.first = [...table.tBodies[0].rows];
   all("th", table.tHead).forEach((th, index) => {
+    const name = th.querySelector(".h");
     const button = make("button", { type: "button" });
-    button.setAttribute("aria-label", `sort by ${th.textContent.trim()}`);
-    if (!th.querySelector("a")) { button.append(...th.childNodes); }
-    th.append(button);
-    button.onclick = () => sortBy(table, index, th.getAttribute("aria-sort") ? th.getAttribute("aria-sort") !== "ascending" : th.dataset.sort !== "n" || index === 0);
+    button.setAttribute("aria-label", `sort by ${(name || th).textContent.trim()}`);
+    if (name) { name.replaceWith(button); button.append(name); } else if (!th.querySelector("a")) { button.append(...th.childNodes); th.append(button); } else th.append(button);
+    th.onclick = event => {
+      if (event.target.closest("a")) return;
+      const now = th.getAttribute("aria-sort");
+      sortBy(table, index, now ? now !== "ascending" : th.dataset.sort !== "n");
+    };
   });
 }
 
-// Filters and weights of the ranking.
+// Columns: which are shown is remembered.
+all("table.choose").forEach((table, number) => {
+  const heads = all("thead th", table);
+  const details = make("details", { className: "columns" }, make("summary", { textContent: "Columns" }));
+  const list = make("div", {});
+  const chosen = (kept.get(`columns${number}`) || "").split("\n");
+  const show = () => {
+    heads.forEach((th, k) => {
+      if (th.dataset.c) for (const row of [table.tHead.rows[0], ...models(table)]) row.cells[k].hidden = th.hidden;
+    });
+    const width = heads.filter(th => !th.hidden).length;
+    all(".g th", table).forEach(th => { th.colSpan = width; });
+    table.style.minWidth = `${5 * width}rem`;
+  };
+  heads.forEach(th => {
+    if (!th.dataset.c) return;
+    if (chosen.length > 1) th.hidden = !chosen.includes(th.dataset.c);
+    const box = make("input", { type: "checkbox", checked: !th.hidden });
+    box.onchange = () => { th.hidden = !box.checked; show(); kept.set(`columns${number}`, ["", ...heads.filter(h => h.dataset.c && !h.hidden).map(h => h.dataset.c)].join("\n")); };
+    list.append(make("label", {}, box, " " + th.dataset.c));
+  });
+  details.append(list);
+  table.parentElement.before(details);
+  show();
+});
+
+// Filters and weights.
 const filter = document.getElementById("filter");
+const weights = document.querySelector("details.weights");
 if (filter) {
   filter.hidden = false;
-  for (const section of all("section.suite")) {
-    const details = section.querySelector("details.weights");
-    details.hidden = false;
-    for (const th of all("th[data-task]", section)) {
+  const sort = filter.elements.sort;
+  const tables = all(".front, .board");
+  sort.append(make("option", { value: "", textContent: "as ranked" }));
+  const names = new Set(tables.flatMap(table => all("thead th", table).filter(th => !th.hidden).map(th => (th.querySelector(".h") || th).textContent.trim())));
+  for (const name of names) sort.append(make("option", { value: name, textContent: name }));
+  sort.oninput = () => {
+    for (const table of tables) {
+      const index = all("thead th", table).findIndex(th => (th.querySelector(".h") || th).textContent.trim() === sort.value);
+      if (index < 0) unsort(table); else sortBy(table, index, table.tHead.rows[0].cells[index].dataset.sort !== "n");
+    }
+  };
+  if (weights) {
+    weights.hidden = false;
+    for (const th of all("th[data-task]")) {
       const input = make("input", { type: "number", min: 0, step: 0.5, value: th.dataset.w });
       input.dataset.task = th.dataset.task;
       input.oninput = update;
-      details.lastElementChild.append(make("label", {}, th.dataset.task.replaceAll("_", " ") + " ", input));
+      weights.lastElementChild.append(make("label", {}, th.dataset.task.replaceAll("_", " ") + " ", input));
     }
-    for (const row of all(".board tbody tr", section)) row.initial = [row.cells[0].innerHTML, row.cells[0].dataset.v, row.cells[2].innerHTML, row.cells[2].dataset.v];
+    for (const row of models(document.querySelector(".board"))) row.initial = [row.cells[1].innerHTML, row.cells[1].dataset.v];
   }
   filter.addEventListener("input", update);
   filter.addEventListener("reset", () => {
-    for (const input of all(".weights input")) input.value = input.closest("section").querySelector(`th[data-task="${input.dataset.task}"]`).dataset.w;
+    for (const input of all(".weights input")) input.value = document.querySelector(`th[data-task="${input.dataset.task}"]`).dataset.w;
+    tables.forEach(unsort);
     setTimeout(update);
   });
 }
+function headings(table) { // shown with the first order, where a model under them is
+  let head = null;
+  if (!table.dataset.sorted) for (const row of table.tBodies[0].rows) {
+    if (row.className === "g") { head = row; row.hidden = true; } else if (head && !row.hidden) head.hidden = false;
+  }
+}
 function update() {
   const wanted = Object.fromEntries(new FormData(filter));
-  let shown = 0;
-  for (const section of all("section.suite")) {
-    section.hidden = Boolean(wanted.suite) && section.dataset.suite !== wanted.suite;
-    const heads = all(".board thead th", section);
-    const weights = heads.map(th => {
+  const shown = new Set();
+  for (const table of all(".front, .board, .any table")) {
+    for (const row of models(table)) {
+      const known = row.dataset.f !== undefined, size = row.dataset.p ? +row.dataset.p : NaN;
+      row.hidden = Boolean((wanted.text && !row.cells[0].textContent.toLowerCase().includes(wanted.text.toLowerCase()))
+        || (known && ((wanted.forces && row.dataset.f !== wanted.forces) || (wanted.open && !row.dataset.o) || (wanted.size && !(size <= +wanted.size)))));
+      if (!row.hidden && known) shown.add(row.cells[0].textContent);
+    }
+    headings(table);
+  }
+  const board = document.querySelector(".board");
+  if (board) {
+    const heads = all("thead th", board);
+    const now = heads.map(th => {
       if (!th.dataset.task) return 0;
       th.hidden = Boolean(wanted.system) && th.dataset.system !== wanted.system;
-      const input = section.querySelector(`.weights input[data-task="${th.dataset.task}"]`);
+      const input = weights.querySelector(`input[data-task="${th.dataset.task}"]`);
       return th.hidden ? 0 : Math.max(0, +input.value || 0);
     });
-    const usual = heads.every((th, k) => !th.dataset.task || weights[k] === +th.dataset.w);
-    for (const row of all(".board tbody tr", section)) {
-      heads.forEach((th, k) => { if (th.dataset.task) row.cells[k].hidden = th.hidden; });
-      const size = value(row.cells[heads.length - 4]);
-      row.hidden = (wanted.text && !row.cells[1].textContent.toLowerCase().includes(wanted.text.toLowerCase()))
-        || (wanted.forces && row.dataset.f !== wanted.forces) || (wanted.open && !row.dataset.o) || (wanted.size && !(size <= +wanted.size));
-      if (!row.hidden && !section.hidden) shown += 1;
+    const usual = heads.every((th, k) => !th.dataset.task || now[k] === +th.dataset.w);
+    for (const row of models(board)) heads.forEach((th, k) => { if (th.dataset.task) row.cells[k].hidden = th.hidden; });
+    if (usual) {
+      for (const row of models(board)) [row.cells[1].innerHTML, row.cells[1].dataset.v] = row.initial;
+      if (board.dataset.weighed) { delete board.dataset.weighed; unsort(board); headings(board); }
+    } else {
+      reweigh(models(board), now);
+      board.dataset.weighed = "1";
+      sortBy(board, 1, false);
     }
-    if (usual) for (const row of all(".board tbody tr", section)) { [row.cells[0].innerHTML, row.cells[0].dataset.v, row.cells[2].innerHTML, row.cells[2].dataset.v] = row.initial; }
-    else reweigh(all(".board tbody tr", section), weights);
-    sortBy(section.querySelector("table"), 2, false); // equal ranks: by score
-    sortBy(section.querySelector("table"), 0, true);
   }
-  for (const section of all("section.any")) {
-    section.hidden = Boolean(wanted.suite) && section.dataset.suite !== wanted.suite;
-    for (const row of all("tbody tr", section)) row.hidden = Boolean(wanted.text) && !row.cells[0].textContent.toLowerCase().includes(wanted.text.toLowerCase());
-  }
-  filter.querySelector("output").textContent = `${shown} shown`;
+  filter.querySelector("output").textContent = `${shown.size} shown`;
 }
-function reweigh(rows, weights) { // normal approximation of what the build does by bootstrap
-  const counted = weights.map((w, k) => [w, k]).filter(([w]) => w > 0);
+function reweigh(rows, now) { // normal approximation of what the build does by bootstrap
+  const counted = now.map((w, k) => [w, k]).filter(([w]) => w > 0);
   const found = rows.map(row => {
     const has = counted.filter(([, k]) => !isNaN(value(row.cells[k])));
     const total = has.reduce((sum, [w]) => sum + w, 0);
@@ -107,25 +166,37 @@ function reweigh(rows, weights) { // normal approximation of what the build does
     return { row, has: has.map(([, k]) => k), mean, error };
   });
   for (const mine of found) {
-    const [place, score] = [mine.row.cells[0], mine.row.cells[2]];
+    const cell = mine.row.cells[1];
     if (!mine.has.length || mine.row.dataset.seen) {
-      place.textContent = mine.row.dataset.seen ? "saw test data" : "unranked"; place.dataset.v = 99999; score.textContent = "–"; score.dataset.v = ""; continue;
+      cell.dataset.v = "";
+      cell.replaceChildren(make("small", { textContent: mine.row.dataset.seen ? "saw test data" : "no counted task has a score" }));
+      continue;
     }
     const peers = found.filter(p => !p.row.dataset.seen && p.has.length === mine.has.length && mine.has.every(k => p.has.includes(k)));
-    const on = p => { // the peer on my tasks
-      const w = mine.has.map(k => weights[k]), total = w.reduce((a, b) => a + b, 0);
-      return [mine.has.reduce((s, k, i) => s + w[i] * value(p.row.cells[k]), 0) / total,
-              Math.sqrt(mine.has.reduce((s, k, i) => s + (w[i] * (+p.row.cells[k].dataset.e || 0)) ** 2, 0)) / total];
-    };
-    const better = peers.filter(p => { const [m, e] = on(p); return m - mine.mean > 1.96 * Math.hypot(e, mine.error); }).length;
-    place.dataset.v = 1 + better + 1000 * (counted.length - mine.has.length);
-    place.textContent = `${1 + better} of ${peers.length}`;
-    score.dataset.v = mine.mean;
-    score.textContent = `${mine.mean.toFixed(3)} ± ${(1.96 * mine.error).toFixed(2)}` + (mine.has.length < counted.length ? ` on ${mine.has.length} of ${counted.length}` : "");
+    const better = peers.filter(p => p.mean - mine.mean > 1.96 * Math.hypot(p.error, mine.error)).length;
+    cell.dataset.v = mine.mean;
+    const part = mine.has.length < counted.length ? `, on ${mine.has.length} of ${counted.length} tasks` : "";
+    cell.replaceChildren(make("b", { textContent: mine.mean.toFixed(3) }), ` ± ${(1.96 * mine.error).toFixed(2)}`,
+      make("small", { textContent: `behind ${better} of ${peers.length}${part}` }));
   }
 }
 
 const decoded = text => { try { return decodeURIComponent(text); } catch { return ""; } };
+
+// Plots: one model can be picked out by its name; pointing at a dot shows the same model in every plot.
+const find = document.getElementById("find");
+if (find) {
+  find.hidden = false;
+  const dots = all("svg.s a");
+  const pick = wanted => dots.forEach(a => a.classList.toggle("dim", Boolean(wanted) && !a.dataset.n.toLowerCase().includes(wanted)));
+  const input = find.querySelector("input");
+  input.oninput = () => pick(input.value.trim().toLowerCase());
+  find.onsubmit = event => event.preventDefault();
+  for (const a of dots) {
+    a.onmouseenter = () => pick(a.dataset.n.toLowerCase());
+    a.onmouseleave = () => input.oninput();
+  }
+}
 
 // Comparing two to four models; the address keeps the choice.
 const pick = document.getElementById("pick");
@@ -145,7 +216,7 @@ if (pick) {
   const show = () => {
     const chosen = [...new Set(all("select", pick).map(s => s.value).filter(Boolean))];
     const said = [];
-    for (const section of all("section.suite")) {
+    for (const section of all("section.pair")) {
       const heads = all("thead th", section);
       const columns = heads.map((th, i) => [th.dataset.k, i]).filter(([k]) => chosen.includes(k)).map(([, i]) => i);
       section.hidden = !columns.length;

@@ -44,7 +44,7 @@ def add(
     options: Options | None = None,
     *,
     out: str | Path | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Path:
     """Seal ``files`` as the data set ``out/name`` and return that folder (``out``: the user's cache, where
     `load_frames` looks). The same files with the same options are not read again; others become its next version.
@@ -187,7 +187,7 @@ def _judged(sample, kelvin, reader: Reader, sources, options: Options) -> list[F
     if any(f.check == "bond_stiffness" and f.level == "ok" for f in found):
         errors = [f for f in errors if f.check not in SIZES]
     units = reader.units
-    told = [f for f in found if f.check in TOLD]
+    told = [f for f in found if f.check in TOLD or (f.check == "belonging" and f.level == "warning")]
     if not errors:
         return told
     said = f"{sources[0].name}: {errors[0].message.rstrip('?')}"

@@ -1,0 +1,109 @@
+"""What is there to be asked, and what is installed: `metrics`, `kinds`, `validate`, `suites`, `train`, `doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def metrics(
+    write: Annotated[
+        Path | None, typer.Option(help="a Markdown file with the two marks: its tables are made anew")
+    ] = None,
+) -> None:
+    """Print every metric that a task can give: unit, direction, range and the function that defines it."""
+    from ..page.metric_docs import tables, written
+
+    if write is None:
+        typer.echo(tables())
+    else:
+        write.write_text(written(write.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def kinds(name: Annotated[str, typer.Argument(help="a kind; without one, all of them")] = "") -> None:
+    """Say what can be asked: the kinds of tasks, or one kind's parameters and metrics."""
+    from ..kinds import all_kinds, find_kind
+
+    if not name:
+        for kind in all_kinds().values():
+            typer.echo(f"{kind.name}: {kind.about}")
+        return
+    kind = find_kind(name)
+    typer.echo(f"{kind.name}: {kind.about}\n\nParameters of a task:")
+    for field, info in kind.module.Parameters.model_fields.items():
+        default = "required" if info.is_required() else f"default {info.get_default(call_default_factory=True)!r}"
+        kind_of = str(info.annotation).removeprefix("<class '").removesuffix("'>").replace("typing.", "")
+        typer.echo(f"  {field}: {kind_of.rsplit('.', 1)[-1] if 'ffbench' in kind_of else kind_of}, {default}")
+    typer.echo("\nMetrics:")
+    for spec in kind.metrics:
+        unit = "" if spec.unit == "1" else f" [{spec.unit}]"
+        typer.echo(f"  {spec.name}: {spec.label}{unit}, {spec.better} is better".replace("neither is better", "no aim"))
+
+
+def validate(suite: Annotated[str, typer.Argument(help="a suite's YAML file, or a shipped suite's name")]) -> None:
+    """Check a suite: every row, its kind, parameters and data set."""
+    from ..suite import load_suite
+
+    found = load_suite(suite)
+    typer.echo(f"{found.name} {found.version}: {len(found.tasks)} tasks, no fault")
+
+
+def train(
+    family: Annotated[str, typer.Argument(help="a family of reference_models")],
+    dataset: Annotated[str, typer.Argument(help="name or name:config")],
+    minutes: Annotated[float, typer.Option(help="budget in CPU minutes, on a GPU in minutes")] = 20.0,
+    batch: Annotated[int, typer.Option(help="frames per step")] = 16,
+    seed: Annotated[int, typer.Option()] = 0,
+    folder: Annotated[Path | None, typer.Option(help="working folder [default: runs/train/<family>@<dataset>]")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the family's configuration (repeatable)")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE of the recipe, such as max_steps=5000 (repeatable)")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="folder that holds the data sets")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda [default: a GPU if there is one]")] = None,
+) -> None:
+    """Train a reference family; a stopped training goes on when the command is given again."""
+    from reference_models.train import Recipe, train_on
+
+    how = Recipe.of({"minutes": minutes, "batch": batch, "seed": seed, **_pairs("--recipe", recipe)})
+    changes = _pairs("--set", set)
+    path = train_on(family, dataset, folder=folder, recipe=how, changes=changes, root=root, device=device)
+    typer.echo(f"Checkpoint: {path}. Score it: ffbench evaluate reference_models:{path}")
+
+
+def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
+    """{KEY: VALUE} of a repeatable option."""
+    for item in items or ():
+        if "=" not in item:
+            raise ValueError(f"{option} {item!r}: write KEY=VALUE")
+    return dict(item.split("=", 1) for item in items or ())
+
+
+def suites() -> None:
+    """List the shipped suites and their tasks."""
+    from ..suite import list_suites, load_suite
+
+    for name in list_suites():
+        suite = load_suite(name)
+        typer.echo(f"{suite.name} {suite.version}: {suite.description}")
+        for task in suite.tasks:
+            typer.echo(f"  {task.name}: {task.title}")
+
+
+def doctor() -> None:
+    """Say what is installed, what is missing, and what that costs."""
+    from importlib import metadata, util
+
+    import torch
+
+    typer.echo(f"ffbench {metadata.version('ffbench') if util.find_spec('ffbench_eval') else '?'}")
+    typer.echo(f"torch {torch.__version__}, {torch.get_num_threads()} threads, CUDA {torch.cuda.is_available()}")
+    for module, extra, use in (
+        ("openmm", "generate", "water and alanine dipeptide generators and reference potentials"),
+        ("tblite", "generate", "GFN2-xTB generator and reference potential"),
+        ("distributed", "dask", "--workers"),
+    ):
+        state = "installed" if util.find_spec(module) else f"missing: pip install 'ffbench[{extra}]'"
+        typer.echo(f"{module}: {state} ({use})")

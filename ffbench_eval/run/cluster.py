@@ -1,0 +1,129 @@
+"""Where workers come from: processes of this machine, a Dask scheduler that runs, or jobs of a batch system."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+# Dask's own default gives every freed tensor back to the system; taking the pages again costs more than the model call.
+ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**30}
+ONE_THREAD = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
+JOBS = {  # batch system -> (package, class); all but k8s are configured in Dask's jobqueue.yaml, k8s in kubernetes.yaml
+    "slurm": ("dask_jobqueue", "SLURMCluster"),
+    "pbs": ("dask_jobqueue", "PBSCluster"),
+    "sge": ("dask_jobqueue", "SGECluster"),
+    "lsf": ("dask_jobqueue", "LSFCluster"),
+    "oar": ("dask_jobqueue", "OARCluster"),
+    "htcondor": ("dask_jobqueue", "HTCondorCluster"),
+    "k8s": ("dask_kubernetes.operator", "KubeCluster"),
+}
+CONNECT_S = "20s"
+
+
+@contextmanager
+def workers_of(workers: int, scheduler: str = "", cluster: str = "") -> Iterator[Any]:
+    """A Dask client whose workers take units: those of a ``scheduler`` that runs (address or its JSON file),
+    ``workers`` jobs of a batch system, or so many processes here. ValueError, one line, for what cannot be had."""
+    try:
+        import dask
+        from distributed import Client
+    except ImportError as error:
+        what = "scheduler" if scheduler else "cluster" if cluster else f"workers={workers}"
+        raise ValueError(f"{what} needs the extra dask: pip install 'ffbench[dask]' ({error})") from None
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    quiet = {
+        "distributed.scheduler.worker-ttl": None,  # long force calls hold the GIL
+        "distributed.nanny.pre-spawn-environ": ALLOCATION | ONE_THREAD,
+    }
+    with dask.config.set(quiet):
+        if scheduler:
+            with _connected(Client, scheduler) as client:
+                yield client
+            return
+        made = jobs(cluster, workers) if cluster else _processes(workers)
+        client = Client(made, set_as_default=False)
+        try:
+            yield client
+        finally:
+            _ended(made, client)
+
+
+def _connected(client: Any, scheduler: str) -> Any:
+    file = Path(scheduler)
+    try:
+        if scheduler.endswith(".json") or file.is_file():
+            return client(scheduler_file=str(file.resolve(strict=True)), timeout=CONNECT_S, set_as_default=False)
+        return client(scheduler, timeout=CONNECT_S, set_as_default=False)
+    except FileNotFoundError:
+        raise ValueError(f"scheduler: no file {file}; it is what `dask scheduler --scheduler-file` writes") from None
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ValueError(
+            f"scheduler: nothing answers at {scheduler} ({type(error).__name__}: {first}); start one with `dask "
+            "scheduler` and give its address, such as tcp://host:8786, or its JSON file"
+        ) from None
+
+
+def jobs(cluster: str, workers: int = 0) -> Any:
+    """The cluster of a batch system as its own configuration file describes it, with ``workers`` asked for."""
+    package, name = JOBS[cluster]
+    try:
+        make = getattr(importlib.import_module(package), name)
+    except ImportError as error:
+        raise ValueError(
+            f"cluster {cluster} needs the extra cluster: pip install 'ffbench[cluster]' ({error})"
+        ) from None
+    import dask
+
+    options: dict[str, Any] = {}
+    if package == "dask_jobqueue":
+        own = dask.config.get(f"jobqueue.{cluster}.job-script-prologue", None) or []
+        options["job_script_prologue"] = [
+            *own, *(f"export {k}={v}" for k, v in (ALLOCATION | ONE_THREAD).items())]  # fmt: skip
+    try:
+        made = make(**options)
+        if workers:
+            made.scale(workers)
+        return made
+    except Exception as error:
+        where = "kubernetes.yaml" if cluster == "k8s" else f"jobqueue.yaml (jobqueue.{cluster}: cores, memory, ...)"
+        first = (str(error).strip().splitlines() or [""])[0][:300]
+        raise ValueError(
+            f"cluster {cluster}: could not be asked for workers ({type(error).__name__}: {first}); it is described in "
+            f"Dask's {where}"
+        ) from None
+
+
+def _processes(workers: int) -> Any:
+    """Processes of this machine. They load the script that was run; without a guard it would start a run of its own in
+    each."""
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
+            silence_logs=logging.CRITICAL,
+        )
+    except (RuntimeError, OSError, EOFError) as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(
+            "workers: the worker processes did not start. They load your script: put what runs in it under "
+            "if __name__ == '__main__': (from stdin there can be no workers), or use workers=0 "
+            f"({type(error).__name__}: {first})"
+        ) from None
+
+
+def _ended(made: Any, client: Any) -> None:
+    """End the workers; those in the middle of a unit are not waited for."""
+    with suppress(Exception):
+        client.close(timeout=2)
+    with suppress(Exception):
+        made.close(timeout=10)
