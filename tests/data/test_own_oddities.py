@@ -9,12 +9,12 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from ffbench_data.own.add import add
 
 from ffbench_data import load_frames
 from ffbench_data.frames import Frames
 from ffbench_data.own.oddities import held, per_atom
 from ffbench_data.own.options import Options
+from ffbench_data.own.seal import add
 from ffbench_data.schema import to_table
 
 REPEATS = ((2, 2, 2), (2, 2, 1))
