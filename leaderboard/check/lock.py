@@ -146,6 +146,8 @@ def make_lock(
         if not scans and known is not None and known.dataset == used:
             scans = {"molecules": known.molecules, "bond_types": known.bond_types, "no_forces": known.no_forces}
         metrics = _together(task.name, parts)
+        silent = {n for r in trusted if task.name in r.tasks for n in _not_asked(r.tasks[task.name])}
+        metrics |= {n: metrics[n].model_copy(update={"optional": True}) for n in silent & metrics.keys()}
         if not metrics and not complete:  # nobody ran it, and what lies here may be a slice of the data
             used = used.model_copy(update={"version": "", "content_sha256": ""})
         tasks[task.name] = TaskLock(
@@ -219,6 +221,11 @@ def _usable(task: TaskReport) -> bool:
 def _finished(task: TaskReport) -> bool:
     """Whether every member ended ok: only then the number of samples and the set of metrics are the task's own."""
     return _usable(task) and all(s == "ok" for u in task.units for s in u.status)
+
+
+def _not_asked(task: TaskReport) -> list[str]:
+    """Metrics without a value although every member ended: the model cannot be asked (no cutoff, one precision)."""
+    return [name for name, m in task.metrics.items() if m.value is None] if _finished(task) else []
 
 
 def _together(task: str, parts: list[tuple[str, dict[str, MetricLock]]]) -> dict[str, MetricLock]:

@@ -15,6 +15,7 @@ from ffbench_data.frames import Frames
 from ffbench_data.own import add
 from ffbench_data.own.oddities import held, per_atom
 from ffbench_data.own.options import Options
+from ffbench_data.own.seal import add
 from ffbench_data.schema import to_table
 
 REPEATS = ((2, 2, 2), (2, 2, 1))

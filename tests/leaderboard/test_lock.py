@@ -80,6 +80,19 @@ def test_a_metric_that_only_one_run_has_is_optional():
     assert [n for n, m in metrics.items() if m.optional] == ["energy_mae_aligned"]
 
 
+def test_a_metric_that_a_model_cannot_be_asked_for_is_optional():
+    """GFN2-xTB states no cutoff and has one precision: four of the 23 checks of physicality have no value."""
+    names = ("gfn2/gfn2-xtb-tblite-accuracy-0.01", "lennard_jones/1")
+    entries = [Entry.model_validate_json((ENTRIES / f"ffbench__{n}/physicality.json").read_text()) for n in names]
+    reports = [entry.report for entry in entries]
+    silent = {n for n, m in reports[0].tasks["ethanol_physicality"].metrics.items() if m.value is None}
+    assert silent == {"far_atom_force_change", "cutoff_energy_jump", "cutoff_force_jump", "precision_error"}
+    for order in (reports, reports[::-1]):
+        metrics = make_lock("physicality", order).tasks["ethanol_physicality"].metrics
+        assert {n for n, m in metrics.items() if m.optional} == silent
+        assert all(metrics[n].n == 8 for n in silent)
+
+
 def test_a_selective_lock_asks_for_no_embedding():
     metrics = make_lock("mini", [REPORT]).tasks["ethanol_selective"].metrics
     assert all(m.trivial is None for m in metrics.values())  # half the share that failed: the model's own
