@@ -12,7 +12,6 @@ from ase.io import write
 
 from ffbench_data import load_frames
 from ffbench_data.frames import Frames
-from ffbench_data.own import add
 from ffbench_data.own.oddities import held, per_atom
 from ffbench_data.own.options import Options
 from ffbench_data.own.seal import add
