@@ -23,6 +23,7 @@ import sys
 import tomllib
 from contextlib import suppress
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock
@@ -125,3 +126,14 @@ def code() -> Path:
             with suppress(FileExistsError):
                 (folder / name).symlink_to(root / name, target_is_directory=True)
     return folder
+
+
+def installed_packages() -> dict[str, str]:
+    """Versions of the packages that numbers may depend on."""
+    packages = {}
+    for name in ("numpy", "scipy", "torch", "ase", "vesin", "pyarrow", "openmm", "tblite"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return packages

@@ -277,8 +277,8 @@ def provider_of(spec: str) -> Any:
 def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer batches until the other side is gone."""
     from ..engine.determinism import ask_for_determinism
-    from ..run.environment import installed_packages
     from .embedding import members_of, with_embedding
+    from .environments import installed_packages
     from .inside import contents, parameter_count
     from .resolve import card, resolve
     from .tracebacks import told

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..models.environments import installed_packages
 from ..report import Environment
 
 
@@ -29,17 +30,6 @@ def environment(device: str, timed: bool = True) -> Environment:
         kernel_s=_kernel_seconds(device) if timed and here else None,
         deterministic=torch.device(device).type == "cpu" or torch.are_deterministic_algorithms_enabled(),
     )
-
-
-def installed_packages() -> dict[str, str]:
-    """Versions of the packages that numbers may depend on."""
-    packages = {}
-    for name in ("numpy", "scipy", "torch", "ase", "vesin", "pyarrow", "openmm", "tblite"):
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return packages
 
 
 def version() -> str:
