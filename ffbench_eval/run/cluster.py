@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -74,8 +75,11 @@ def _connected(client: Any, scheduler: str) -> Any:
 def jobs(cluster: str, workers: int = 0) -> Any:
     """The cluster of a batch system as its own configuration file describes it, with ``workers`` asked for."""
     package, name = JOBS[cluster]
+    before = signal.getsignal(signal.SIGINT)
     try:
         make = getattr(importlib.import_module(package), name)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)  # dask_jobqueue takes Ctrl-C for itself when it is imported
     except ImportError as error:
         raise ValueError(
             f"cluster {cluster} needs the extra cluster: pip install 'ffbench[cluster]' ({error})"

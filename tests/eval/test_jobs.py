@@ -1,7 +1,9 @@
 """Workers as jobs of a batch system, as dask-jobqueue makes them; of the system only its two commands are played."""
 
+import importlib.util
 import os
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -12,7 +14,8 @@ from tests.eval.dask_processes import without_times
 from tests.eval.test_cluster import MODEL, SUITE
 
 dask = pytest.importorskip("dask")
-pytest.importorskip("dask_jobqueue")
+if importlib.util.find_spec("dask_jobqueue") is None:  # importing it would change what Ctrl-C does
+    pytest.skip("dask-jobqueue is not installed", allow_module_level=True)
 OWN = {
     "cores": 1,
     "memory": "2GB",
@@ -42,6 +45,13 @@ def test_a_system_that_is_not_described_is_one_line():
     with pytest.raises(ValueError, match=r"cluster slurm: could not be asked for workers .* jobqueue\.yaml") as told:
         jobs("slurm")
     assert len(str(told.value).splitlines()) == 1
+
+
+def test_ctrl_c_stays_ours():
+    """dask_jobqueue takes it for itself when it is imported."""
+    code = "import signal; from ffbench_eval.run.cluster import jobs\ntry: jobs('slurm')\nexcept ValueError: pass\n"
+    code += "import dask_jobqueue; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 SBATCH = """#!/bin/sh
