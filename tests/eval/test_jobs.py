@@ -1,7 +1,7 @@
 """Workers as jobs of a batch system, as dask-jobqueue makes them; of the system only its two commands are played."""
 
-import importlib.util
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -14,8 +14,9 @@ from tests.eval.dask_processes import without_times
 from tests.eval.test_cluster import MODEL, SUITE
 
 dask = pytest.importorskip("dask")
-if importlib.util.find_spec("dask_jobqueue") is None:  # importing it would change what Ctrl-C does
-    pytest.skip("dask-jobqueue is not installed", allow_module_level=True)
+before = signal.getsignal(signal.SIGINT)
+pytest.importorskip("dask_jobqueue")  # takes Ctrl-C for itself
+signal.signal(signal.SIGINT, before)
 OWN = {
     "cores": 1,
     "memory": "2GB",
