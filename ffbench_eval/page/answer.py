@@ -101,8 +101,12 @@ def _by_numbers(task: TaskReport, theory: str) -> Answer:
     if metric.better == "lower" and metric.trivial > 0:
         share = metric.value / metric.trivial
         what = "" if metric.unit == "1" else "error "
-        return Answer(f"{what}{_percent(share)} of {nothing}", "good" if share < 0.1 else "fair", name)
-    return Answer(f"better than {nothing}", "fair", name)
+        words, tone = f"{what}{_percent(share)} of {nothing}", "good" if share < 0.1 else "fair"
+    else:
+        words, tone = f"better than {nothing}", "fair"
+    if metric.interval is not None and metric.interval[0] <= metric.trivial <= metric.interval[1]:
+        return Answer(f"cannot tell: {words}", "warn", name)
+    return Answer(words, tone, name)
 
 
 def _percent(share: float) -> str:
@@ -154,10 +158,11 @@ def _spec(task: TaskReport, name: str):
 
 
 def abstract(report: Report) -> list[tuple[str, str, str]]:
-    """What one would write about the model: (tone, head, sentence) of where it holds, where not, and what cannot be
-    told; a head without tasks is left out."""
+    """What one would write about the model: (tone, head, sentence) of where it holds, where in part, where not, and
+    what cannot be told; a head without tasks is left out."""
     heads = (
-        (("good", "fair"), "good", "Holds"),
+        (("good",), "good", "Holds"),
+        (("fair",), "fair", "In part"),
         (("bad",), "bad", "Does not hold"),
         (("warn",), "warn", "Cannot tell"),
         (("none",), "none", "Beside that"),
