@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ffbench_data.theory import stated
+
 from ..kinds import all_kinds
 from ..report import Metric, Report, TaskReport
 from ..words import clean, known, number
@@ -89,7 +91,8 @@ def _by_numbers(task: TaskReport, theory: str) -> Answer:
         words, scale = spec.gloss
         return Answer(words.format(f"{scale * metric.value:.2g}"), "none", name)
     if other:
-        return Answer("cannot tell: other theory", "none", name)
+        unsaid = not stated(task.dataset.theory)
+        return Answer(f"cannot tell: {'theory of the data not stated' if unsaid else 'other theory'}", "none", name)
     if metric.trivial is None or metric.value is None:
         return Answer("measured", "none", name)
     nothing = spec.nothing if spec else "nothing"

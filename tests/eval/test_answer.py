@@ -10,6 +10,7 @@ from ffbench_eval.cli import main
 from ffbench_eval.page.answer import abstract, answer, key_metric
 from ffbench_eval.page.summary import answers, print_summary
 from ffbench_eval.page.svg.lifetimes import lifetimes
+from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import DatasetUsed, Floor, Metric, Report, TaskReport, UnitReport
 from tests.conftest import ROOT
 
@@ -108,6 +109,9 @@ def test_an_answer_says_what_a_reader_looks_for(asked, words, tone):
 def test_numbers_of_another_theory_answer_nothing():
     asked = task(**STABLE, distance_histogram_error=h_of_r(0.15))
     assert answer(asked, "CCSD(T)").words == "cannot tell: other theory"
+    unsaid = asked.model_copy(update={"dataset": DATA.model_copy(update={"theory": "not stated"})})
+    assert answer(unsaid, "PBE").words == "cannot tell: theory of the data not stated"
+    assert "--theory NAME" in verdict(unsaid, "PBE").sentence
     broke = task(stable_fraction=(0, 1, 1, 1), stable_time=(1, 10, 10, 10), status=("unstable", "ok", "ok", "ok"))
     assert answer(broke, "CCSD(T)").tone == "bad"  # a broken molecule is broken whatever the theory
 
@@ -219,6 +223,15 @@ def test_small_questions(words, held, capsys):
         main(words)
     assert end.value.code == 0
     assert held in capsys.readouterr().out
+
+
+def test_a_data_set_with_a_typo_is_a_fault(tmp_path, capsys):
+    text = (ROOT / "ffbench_eval/suites/mini.yaml").read_text().replace("ethanol_gfn2", "ethanol_gfn3", 1)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(SystemExit) as end:
+        main(["validate", str(tmp_path / "mine.yaml")])
+    assert end.value.code == 2
+    assert "unknown data set 'ethanol_gfn3'; did you mean 'ethanol_gfn2'?" in capsys.readouterr().err
 
 
 def test_a_report_in_python_is_short(report):
