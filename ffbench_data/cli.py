@@ -105,8 +105,7 @@ def add(
 def tell(folder: Path) -> None:
     """What was added, what was found, and what the data do not allow."""
     from .load import read_manifest
-    from .own.facts import FILE
-    from .own.seal import VALIDATION
+    from .own.facts import FILE, said_of
 
     manifest = read_manifest(folder)
     facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -117,11 +116,8 @@ def tell(folder: Path) -> None:
         kind = "periodic" if t["periodic"] else "open" if t["open"] else "partly periodic"
         runs = f", {t['runs']} run{'s' * (t['runs'] > 1)} of {t['run_ps']:g} ps" if t["runs"] else ""
         typer.echo(f"  {t['label']}{heat}: {t['n_atoms']} atoms, {kind}, {t['frames']} frames{runs}")
-    checks = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))["findings"]
-    for check in (c for c in checks if c["level"] == "warning"):
-        typer.echo(f"warning: {check['message']}")
-    for note in manifest["provenance"]["notes"]:
-        typer.echo(f"note: {note}")
+    for line in said_of(folder):
+        typer.echo(line)
     for line in facts["not_allowed"]:
         typer.echo(f"not: {line}")
 

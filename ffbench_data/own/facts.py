@@ -40,6 +40,17 @@ def read_facts(name: str, root: str | Path | None = None) -> dict[str, Any]:
     return found
 
 
+def said_of(folder: str | Path) -> list[str]:
+    """Warnings and notes from when a data set of your own was sealed: frames and labels that were left out, how the
+    rest was read and split. One line each."""
+    from ..load import read_manifest
+    from .seal import VALIDATION
+
+    checks = json.loads((Path(folder) / VALIDATION).read_text(encoding="utf-8"))["findings"]
+    warnings = [f"warning: {check['message']}" for check in checks if check["level"] == "warning"]
+    return warnings + [f"note: {note}" for note in read_manifest(Path(folder))["provenance"]["notes"]]
+
+
 def targets(
     rows: Rows, part: np.ndarray, kelvin: np.ndarray, segments: Sequence[Segment]
 ) -> tuple[list[dict[str, Any]], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -44,9 +45,18 @@ def kinds(name: Annotated[str, typer.Argument(help="a kind; without one, all of 
 
 def validate(suite: Annotated[str, typer.Argument(help="a suite's YAML file, or a shipped suite's name")]) -> None:
     """Check a suite: every row, its kind, parameters and data set."""
+    from ffbench_data.datacard import is_path, list_datasets
+
     from ..suite import load_suite
 
     found = load_suite(suite)
+    known = list_datasets()
+    for task in found.tasks:
+        name = task.dataset.partition(":")[0]
+        if not is_path(task.dataset) and name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{suite}: task {task.name!r}: unknown data set {name!r}{hint} `ffbench data list`")
     typer.echo(f"{found.name} {found.version}: {len(found.tasks)} tasks, no fault")
 
 

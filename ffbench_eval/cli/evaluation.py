@@ -102,9 +102,14 @@ def _chosen_suite(suite: str | None, data: list[str] | None, task: list[str] | N
 
     options = Options(**said)
     rows = rows_for(data, options)
+    from ffbench_data.load import dataset_folder
     from ffbench_data.own import read_facts
+    from ffbench_data.own.facts import said_of
 
-    facts = read_facts(sealed(data, options))
+    named = sealed(data, options)
+    facts = read_facts(named)
+    for line in said_of(dataset_folder(named)):
+        typer.echo(line, err=True)
     for line in left_out(facts):
         typer.echo(f"not: {line}", err=True)
     return suite_of(rows, Path.cwd() / "suite.yaml", tasks=doors.tasks(task))

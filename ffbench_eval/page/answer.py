@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ffbench_data.theory import stated
+
 from ..kinds import all_kinds
 from ..report import Metric, Report, TaskReport
 from ..words import clean, known, number
@@ -89,7 +91,8 @@ def _by_numbers(task: TaskReport, theory: str) -> Answer:
         words, scale = spec.gloss
         return Answer(words.format(f"{scale * metric.value:.2g}"), "none", name)
     if other:
-        return Answer("cannot tell: other theory", "none", name)
+        unsaid = not stated(task.dataset.theory)
+        return Answer(f"cannot tell: {'theory of the data not stated' if unsaid else 'other theory'}", "none", name)
     if metric.trivial is None or metric.value is None:
         return Answer("measured", "none", name)
     nothing = spec.nothing if spec else "nothing"
@@ -101,8 +104,12 @@ def _by_numbers(task: TaskReport, theory: str) -> Answer:
     if metric.better == "lower" and metric.trivial > 0:
         share = metric.value / metric.trivial
         what = "" if metric.unit == "1" else "error "
-        return Answer(f"{what}{_percent(share)} of {nothing}", "good" if share < 0.1 else "fair", name)
-    return Answer(f"better than {nothing}", "fair", name)
+        words, tone = f"{what}{_percent(share)} of {nothing}", "good" if share < 0.1 else "fair"
+    else:
+        words, tone = f"better than {nothing}", "fair"
+    if metric.interval is not None and metric.interval[0] <= metric.trivial <= metric.interval[1]:
+        return Answer(f"cannot tell: {words}", "warn", name)
+    return Answer(words, tone, name)
 
 
 def _percent(share: float) -> str:
@@ -154,10 +161,11 @@ def _spec(task: TaskReport, name: str):
 
 
 def abstract(report: Report) -> list[tuple[str, str, str]]:
-    """What one would write about the model: (tone, head, sentence) of where it holds, where not, and what cannot be
-    told; a head without tasks is left out."""
+    """What one would write about the model: (tone, head, sentence) of where it holds, where in part, where not, and
+    what cannot be told; a head without tasks is left out."""
     heads = (
-        (("good", "fair"), "good", "Holds"),
+        (("good",), "good", "Holds"),
+        (("fair",), "fair", "In part"),
         (("bad",), "bad", "Does not hold"),
         (("warn",), "warn", "Cannot tell"),
         (("none",), "none", "Beside that"),

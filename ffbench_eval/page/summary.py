@@ -20,7 +20,8 @@ STYLE = {"good": "green", "fair": "cyan", "warn": "yellow", "bad": "bold red", "
 
 
 def print_summary(report: Report, console: Console | None = None) -> None:
-    """Print two lines per task: at 80 columns a suite of twelve tasks fits 30 lines.
+    """Print two lines per task, three where the number does not fit beside the words: at 80 columns a suite of twelve
+    tasks fits 40 lines.
 
     >>> print_summary(report)  # doctest: +SKIP
     """
@@ -36,7 +37,11 @@ def print_summary(report: Report, console: Console | None = None) -> None:
     second = max((len(r.answer.words) for r in rows), default=0) + 2
     for row in rows:
         words = (f"{row.answer.words:{second}}", STYLE[row.answer.tone])
-        console.print(Text.assemble(f"{row.task:{first}}", words, row.number), overflow="fold")
+        if first + second + len(row.number) <= console.width:
+            console.print(Text.assemble(f"{row.task:{first}}", words, row.number), overflow="fold")
+        else:
+            console.print(Text.assemble(f"{row.task:{first}}", words), overflow="fold")
+            console.print(Text(" " * first + row.number), overflow="fold")
         if row.beside:
             console.print(Text(" " * first + row.beside, style="dim"), overflow="fold")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ffbench_data.theory import stated
+
 from ..kinds import all_kinds
 from ..report import Metric, Report, TaskReport, same_theory
 from ..words import clean, many, metric_name, number, quantity, value_text
@@ -86,6 +88,11 @@ def _other_theory(task: TaskReport, theory: str) -> str:
     data = task.dataset.theory
     if not of_other_theory(task, theory):
         return ""
+    if not stated(data):
+        return (
+            f"the model's level of theory is {clean(theory)}, the data's is not stated (--theory NAME): differences "
+            "from the data may hold the difference of the two"
+        )
     return (
         f"the model's level of theory is {clean(theory)}, the data's {clean(data)}: differences from the data hold "
         "the difference of the two, not the model's errors alone"

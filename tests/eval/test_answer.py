@@ -10,6 +10,7 @@ from ffbench_eval.cli import main
 from ffbench_eval.page.answer import abstract, answer, key_metric
 from ffbench_eval.page.summary import answers, print_summary
 from ffbench_eval.page.svg.lifetimes import lifetimes
+from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import DatasetUsed, Floor, Metric, Report, TaskReport, UnitReport
 from tests.conftest import ROOT
 
@@ -66,6 +67,17 @@ STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
         (task(**STABLE, energy_drift=Metric(value=0.2585, unit="meV/atom/ps")), "drifts by about 1 K/ps", "none"),
         (task("accuracy", force_mae=Metric(value=0.05, unit="eV/Å", trivial=1.0)), "error 5.0 % of no forces", "good"),
         (task("accuracy", force_mae=Metric(value=2.0, unit="eV/Å", trivial=1.0)), "no better than no forces", "bad"),
+        # a baseline inside the interval, and a number whose interval ends before it
+        (
+            task("accuracy", force_mae=Metric(value=0.95, unit="eV/Å", trivial=1.0, interval=(0.8, 1.1))),
+            "cannot tell: error 95 % of no forces",
+            "warn",
+        ),
+        (
+            task("accuracy", force_mae=Metric(value=0.9, unit="eV/Å", trivial=1.0, interval=(0.85, 0.95))),
+            "error 90 % of no forces",
+            "fair",
+        ),
         (
             task(
                 "physicality", jacobian_asymmetry=Metric(value=0.03, unit="1"), net_force=Metric(value=0, unit="eV/Å")
@@ -97,6 +109,9 @@ def test_an_answer_says_what_a_reader_looks_for(asked, words, tone):
 def test_numbers_of_another_theory_answer_nothing():
     asked = task(**STABLE, distance_histogram_error=h_of_r(0.15))
     assert answer(asked, "CCSD(T)").words == "cannot tell: other theory"
+    unsaid = asked.model_copy(update={"dataset": DATA.model_copy(update={"theory": "not stated"})})
+    assert answer(unsaid, "PBE").words == "cannot tell: theory of the data not stated"
+    assert "--theory NAME" in verdict(unsaid, "PBE").sentence
     broke = task(stable_fraction=(0, 1, 1, 1), stable_time=(1, 10, 10, 10), status=("unstable", "ok", "ok", "ok"))
     assert answer(broke, "CCSD(T)").tone == "bad"  # a broken molecule is broken whatever the theory
 
@@ -120,6 +135,42 @@ def test_the_end_of_a_run_fits_a_small_terminal(report):
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 80
     assert all(name in out.getvalue() for name in report.tasks)
+
+
+def test_a_number_too_long_for_the_line_has_its_own(report):
+    """The words of one task widen the column for all; no number is broken apart."""
+    name = "gradient_boosting_on_embeddings"
+    selective = report.tasks["ethanol_selective"]
+    long = selective.model_copy(
+        update={
+            "headline": name,
+            "metrics": {
+                f"augrc.test.{name}": Metric(value=0.225, unit="1", trivial=0.237, interval=(0.189, 0.259)),
+            },
+        }
+    )
+    out = io.StringIO()
+    print_summary(
+        report.model_copy(update={"tasks": report.tasks | {"ethanol_selective": long}}),
+        Console(file=out, width=80, force_terminal=False),
+    )
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    (number,) = [line for line in lines if "AUGRC" in line]
+    assert number.endswith(" 0.225")
+    assert any("cannot tell: 95 % of chance" in line for line in lines)
+
+
+def test_only_good_answers_hold():
+    """Half way to no forces, or a baseline inside the interval, is not `Holds`."""
+    half = task("accuracy", force_mae=Metric(value=0.5, unit="eV/Å", trivial=1.0, interval=(0.4, 0.6)))
+    unknown = task("accuracy", force_mae=Metric(value=0.9, unit="eV/Å", trivial=1.0, interval=(0.7, 1.1)))
+    raw = json.loads((ROOT / "leaderboard/entries/ffbench__painn/1/mini.json").read_text())
+    report = Report.model_validate(raw["report"] | {"content_sha256": ""})
+    same = report.model.model_copy(update={"theory": DATA.theory})
+    tasks = {"half": half, "unknown": unknown}
+    said = abstract(report.model_copy(update={"tasks": tasks, "model": same, "models": {}}))
+    assert [head for _, head, _ in said] == ["In part", "Cannot tell"]
 
 
 def test_every_task_stands_in_the_abstract_once(report):
@@ -172,6 +223,15 @@ def test_small_questions(words, held, capsys):
         main(words)
     assert end.value.code == 0
     assert held in capsys.readouterr().out
+
+
+def test_a_data_set_with_a_typo_is_a_fault(tmp_path, capsys):
+    text = (ROOT / "ffbench_eval/suites/mini.yaml").read_text().replace("ethanol_gfn2", "ethanol_gfn3", 1)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(SystemExit) as end:
+        main(["validate", str(tmp_path / "mine.yaml")])
+    assert end.value.code == 2
+    assert "unknown data set 'ethanol_gfn3'; did you mean 'ethanol_gfn2'?" in capsys.readouterr().err
 
 
 def test_a_report_in_python_is_short(report):

@@ -225,6 +225,24 @@ def test_the_command_line_from_a_file_to_a_report(home, atoms, capsys):
         assert why in said.err
 
 
+def test_what_was_left_out_of_a_file_is_said_where_it_is_evaluated(home, atoms, capsys):
+    """Half of the forces are NaN and one frame occurs twice: the plan and the run say so, as `data add` does."""
+    some = [a.copy() for a in atoms]
+    for k, a in enumerate(some):
+        a.arrays["forces"] = a.arrays["forces"] * (np.nan if k % 2 else 1.0)
+    write("mine.extxyz", [*some, some[0]])
+    (home / "model.py").write_text(
+        "from ase.calculators.emt import EMT\nfrom ffbench_eval import from_ase\n\n\n"
+        "def load():\n    return from_ase(EMT())\n"
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["plan", "model.py:load", "--data", "mine.extxyz", "--task", "errors"])
+    assert end.value.code == 0
+    said = capsys.readouterr().err
+    assert "note: 40 of 80 frames have no forces" in said
+    assert "note: 1 frames that occur again were left out" in said
+
+
 def test_train_and_load_dataset_take_it_too(home, atoms):
     from reference_models.train import Recipe, train_on
 
