@@ -319,6 +319,9 @@ def _suite(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
         yield _warning("$.report.tasks", text, "fine: the entry is compared on the tasks it has")
 
 
+UNANSWERED = {"unsupported", "harness_error", "out_of_memory", "not_run"}
+
+
 def _task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard | None = None) -> Iterator[Finding]:
     if lock is not None:
         yield from _against_lock(at, task, lock)
@@ -340,6 +343,9 @@ def _task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard | No
         yield _error(at + where, message, RERUN)
     if not task.units:
         yield _error(f"{at}.units", "is empty", RERUN)
+    elif states and states <= UNANSWERED:  # a task that a submitter did not like looks the same
+        text = f"no member has an answer ({', '.join(sorted(states))})"
+        yield _warning(f"{at}.units", text, "say on the card why; the entry is compared on the tasks it has")
     for name, metric in task.metrics.items():
         here = f"{at}.metrics.{name}"
         for where, message in metric_faults(name, metric, task, lock.scans if lock else None):

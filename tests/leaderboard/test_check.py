@@ -717,3 +717,17 @@ def test_no_more_cases_are_counted_than_the_task_has_also_where_some_failed(tmp_
 def test_equal_samples_are_looked_at_but_for_those_of_nothing(values, said):
     m = Metric(value=values[-1], unit="eV/Å", values=values, n=len(values))
     assert any("all agree" in f.message for f in _physics("$", "force_mae", m)) == said
+
+
+@pytest.mark.parametrize("state", ["unsupported", "harness_error"])
+def test_a_task_that_nobody_answered_is_told(state, tmp_path):
+    """Not an error: a model of other elements is honest; but a bad task can be withdrawn the same way."""
+
+    def withdraw(entry):
+        task = entry["report"]["tasks"]["water_md"]
+        task["metrics"], task["curves"] = {}, {}
+        for unit in task["units"]:
+            unit["status"] = [state] * len(unit["status"])
+
+    found = [f for f in findings(changed(withdraw), tmp_path) if f.path.endswith("water_md.units")]
+    assert any(f.level == "warning" and f"no member has an answer ({state})" in f.message for f in found)
