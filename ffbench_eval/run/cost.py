@@ -59,7 +59,8 @@ def announce(planned: Sequence[Planned], run: Path, workers: int) -> None:
     total = sum(p.seconds for p in runs)
     wall = max([total / workers, *(p.longest for p in runs)]) if workers > 1 else total
     units = sum(len(p.units) for p in runs)
-    console.print(f"{len(planned)} tasks, {units} units, about {duration(wall)} on this machine -> {run}")
+    what = f"{len(planned)} task{'s' * (len(planned) != 1)}, {units} unit{'s' * (units != 1)}"
+    console.print(f"{what}, about {duration(wall)} on this machine -> {run}")
     for p in planned:
         if isinstance(p, Ready):
             what = f"about {duration(p.seconds)}" if p.seconds else "done before"
