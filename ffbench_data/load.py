@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from .cache import user_cache
 from .datacard import CARD, card, is_path, known, list_datasets, shipped_datasets
 from .packaged import package, packaged, packaged_folder
 from .store import MANIFEST, content_of_splits, file_sha256
@@ -29,9 +29,7 @@ class NotBuilt(ValueError):
 
 def cache_folder() -> Path:
     """Where `build` puts data sets: environment FFBENCH_DATA, else ``ffbench`` in the user's cache folder."""
-    if os.environ.get("FFBENCH_DATA"):
-        return Path(os.environ["FFBENCH_DATA"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ffbench"
+    return user_cache("FFBENCH_DATA")
 
 
 @overload

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ffbench_data.atomic import write_text
+from ffbench_data.cache import user_cache
 
 from .forces import last_line
 
@@ -125,8 +126,7 @@ def compiler() -> str | None:
 
 def cache_folder() -> Path:
     """Compiled artefacts: ``compiled`` under FFBENCH_CACHE or the user's cache folder."""
-    home = os.environ.get("FFBENCH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ffbench"
-    return Path(home) / "compiled"
+    return user_cache("FFBENCH_CACHE") / "compiled"
 
 
 class _Flat(torch.nn.Module):

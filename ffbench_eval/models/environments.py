@@ -28,6 +28,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ffbench_data.cache import user_cache
+
 from ..stderr import tell
 
 PACKAGES = ("ffbench_data", "ffbench_metrics", "ffbench_eval", "reference_models")
@@ -81,7 +83,7 @@ def interpreter(env: str) -> Path:
 def _made(name: str, lock: Path) -> Path:
     """The environment of a lock file, made once for each content of it and Python version."""
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    folder = _cache() / "envs" / f"{name}-py{sys.version_info[0]}.{sys.version_info[1]}-{digest}"
+    folder = user_cache() / "envs" / f"{name}-py{sys.version_info[0]}.{sys.version_info[1]}-{digest}"
     python = folder / "bin" / "python"
     if (folder / READY).exists():
         return python
@@ -109,17 +111,13 @@ def _made(name: str, lock: Path) -> Path:
     return python
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ffbench"
-
-
 @cache
 def code() -> Path:
     """A folder that holds ffbench's packages and nothing else of here: the other interpreter's way to them."""
     import ffbench_eval
 
     root = Path(ffbench_eval.__file__).resolve().parents[1]
-    folder = _cache() / "code" / hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    folder = user_cache() / "code" / hashlib.sha256(str(root).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     for name in PACKAGES:
         if not (folder / name).is_symlink():

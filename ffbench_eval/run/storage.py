@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import uuid
 from pathlib import Path
 from typing import Any
+
+from ffbench_data.cache import user_cache
 
 from .units import damage
 
@@ -55,8 +56,7 @@ class Storage:
             self.files, self.root = fsspec.url_to_fs(self.url, use_listings_cache=False)
         except (ImportError, ValueError, OSError) as error:
             raise ValueError(f"out: {url} cannot be opened ({' '.join(str(error).split())})") from None
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self.mirror = home / "ffbench" / "runs" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self.mirror = user_cache() / "runs" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
     def read(self, name: str) -> bytes:
         return self.files.cat_file(f"{self.root}/{name}")

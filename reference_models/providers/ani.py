@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ffbench_data.cache import user_cache
 from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
 from ..pairs import half_edges
@@ -32,10 +33,7 @@ WEIGHTS = {  # the wheel they lie in, and their folder there
 
 def folder() -> Path:
     """Where the weights lie: ``FFBENCH_CACHE`` or the user's cache folder."""
-    cache = (
-        os.environ.get("FFBENCH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ffbench"
-    )
-    return Path(cache) / "ani"
+    return user_cache("FFBENCH_CACHE") / "ani"
 
 
 def info(name: str) -> Path:
