@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,12 +53,10 @@ def evaluate(
     reference: OwnText = "",
 ) -> None:
     """Score a model on a suite, or on your own data; writes report.json and report.html into the run folder."""
+    said = _said(locals())
     from ..page.summary import print_summary
     from ..run import evaluation
 
-    said = {"theory": theory, "temperature": temperature, "time_step": time_step, "split": split, "units": units,
-            "energy_key": energy_key, "forces_key": forces_key, "cell": cell, "pbc": pbc,
-            "reference": reference}  # fmt: skip
     chosen = _chosen_suite(suite, data, task, said)
     if dry_run:
         _plan(model, chosen, task, seed, env=env)
@@ -85,6 +84,13 @@ def evaluate(
     typer.echo(f"\nPage: {page}. Every number: ffbench show {shlex.quote(str(run))} --all")
 
 
+def _said(given: dict[str, Any]) -> dict[str, Any]:
+    """Of the arguments of a command those that say what files of one's own do not."""
+    from ffbench_data.own.options import Options
+
+    return {f.name: given[f.name] for f in fields(Options) if f.name in given}
+
+
 def _chosen_suite(suite: str | None, data: list[str] | None, task: list[str] | None, said: dict[str, Any]) -> Any:
     """The suite by its name, or the one that fits the data; what these do not allow is printed."""
     from ffbench_data.own.options import Options
@@ -96,23 +102,20 @@ def _chosen_suite(suite: str | None, data: list[str] | None, task: list[str] | N
         return suite or "mini"
     if suite:
         raise ValueError("--suite and --data: give one; `ffbench suite for FILE` writes the suite of your data to edit")
-    from ..own.rows import left_out
-    from ..own.suite import rows_for, sealed, suite_of
-    from ..run import doors
-
-    options = Options(**said)
-    rows = rows_for(data, options)
     from ffbench_data.load import dataset_folder
     from ffbench_data.own import read_facts
     from ffbench_data.own.facts import said_of
 
-    named = sealed(data, options)
-    facts = read_facts(named)
+    from ..own.rows import left_out
+    from ..own.suite import rows_of, sealed, suite_of
+    from ..run import doors
+
+    named = sealed(data, Options(**said))
     for line in said_of(dataset_folder(named)):
         typer.echo(line, err=True)
-    for line in left_out(facts):
+    for line in left_out(read_facts(named)):
         typer.echo(f"not: {line}", err=True)
-    return suite_of(rows, Path.cwd() / "suite.yaml", tasks=doors.tasks(task))
+    return suite_of(rows_of(named), Path.cwd() / "suite.yaml", tasks=doors.tasks(task))
 
 
 def plan(
@@ -136,11 +139,9 @@ def plan(
     env: Annotated[str, typer.Option(help="the model's Python environment, as for evaluate")] = "",
 ) -> None:
     """Print the tasks and units of a suite, or of your own data, with a cost estimate for this machine or many."""
+    said = _said(locals())
     from ..run.scaling import parse
 
-    said = {"theory": theory, "temperature": temperature, "time_step": time_step, "split": split, "units": units,
-            "energy_key": energy_key, "forces_key": forces_key, "cell": cell, "pbc": pbc,
-            "reference": reference}  # fmt: skip
     _plan(model, _chosen_suite(suite, data, task, said), task, 0, parse(machines) if machines else 0, env)
 
 

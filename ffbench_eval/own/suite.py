@@ -29,10 +29,14 @@ def suite_for(data: str | Path | Sequence[str | Path], *, tasks: list[str] | Non
 
 def rows_for(data: Sequence[str | Path], options: Options) -> dict[str, Any]:
     """The same suite as YAML has it."""
+    return rows_of(sealed(data, options))
+
+
+def rows_of(dataset: str) -> dict[str, Any]:
+    """The same of a data set that is sealed."""
     from ffbench_data.load import dataset_folder, read_manifest
     from ffbench_data.own.facts import read_facts
 
-    dataset = sealed(data, options)
     manifest = read_manifest(dataset_folder(dataset))
     return suite_rows(manifest["name"], manifest["version"], dataset, read_facts(dataset))
 

@@ -30,7 +30,7 @@ from ..stderr import tell
 from . import environment
 from .cluster import workers_of
 from .execute import taken_over
-from .plan import Ready
+from .plan import Ready, unit_seconds
 from .storage import Storage
 from .units import Result, Unit, finished
 from .worker import Job, Unfit, work
@@ -147,14 +147,14 @@ class Dealer:
     def next(self, workers: int) -> list[tuple[Ready, Unit]]:
         """The next unit, or several short ones; fewer towards the end, so that nobody is left with many."""
         chunk = [self.left.popleft()]
-        room = min(AHEAD_S, sum(_cost(p, u) for p, u in self.left) / (2 * workers)) - _cost(*chunk[0])
+        room = min(AHEAD_S, sum(map(unit_seconds, self.left)) / (2 * workers)) - unit_seconds(chunk[0])
         while (
             self.left
             and len(chunk) < MOST_AHEAD
-            and 0 < _cost(*self.left[0]) <= room
+            and 0 < unit_seconds(self.left[0]) <= room
             and not any(u.address in self.alone for _, u in (chunk[0], self.left[0]))
         ):
-            room -= _cost(*self.left[0])
+            room -= unit_seconds(self.left[0])
             chunk.append(self.left.popleft())
         return chunk
 
@@ -272,7 +272,7 @@ def run_side_by_side(
 ) -> None:
     """Run ``waiting`` [(planned, unit)] on the workers of `cluster.workers_of`, longest first; ``note(planned, unit,
     result)`` takes each result."""
-    waiting = sorted(waiting, key=lambda pair: -_cost(*pair))
+    waiting = sorted(waiting, key=unit_seconds, reverse=True)
     sent = run / "sent"
     models = _sent(waiting, sent, storage)
     token = uuid.uuid4().hex
@@ -296,10 +296,6 @@ def run_side_by_side(
             file.unlink(missing_ok=True)
         with suppress(OSError):
             sent.rmdir()
-
-
-def _cost(p: Ready, unit: Unit) -> float:
-    return p.costs.get(unit.address, p.longest)
 
 
 def _by_value() -> None:

@@ -63,6 +63,12 @@ class Absent:
 Planned = Ready | Unsupported | Absent
 
 
+def unit_seconds(given: tuple[Ready, Unit]) -> float:
+    """What a unit takes, about; of one without an estimate, what the longest of its task takes."""
+    p, unit = given
+    return p.costs.get(unit.address, p.longest)
+
+
 def ready(planned: Sequence[Planned]) -> list[Ready]:
     return [p for p in planned if isinstance(p, Ready)]
 
