@@ -100,6 +100,18 @@ def test_what_is_not_sealed_or_damaged_there_is_not_there(home, plain, bucket, e
     assert [Storage(bucket).pull(name) for name in names] == [True, True]
 
 
+def test_a_unit_that_was_damaged_there_is_put_there_again(home, bucket, elsewhere):
+    """The same to the last byte, its seconds too: a seal that is known says nothing of the files."""
+    run(home, bucket, tasks="errors")
+    storage = Storage(bucket)
+    (name,) = storage.names()
+    attempt = json.loads(storage.read(f"units/{name}/{MANIFEST}"))["attempt"]
+    storage.write(f"units/{name}/{attempt}/result.json", b"{}")
+    storage.push(storage.mirror / "units" / name)
+    elsewhere("second")
+    assert Storage(bucket).pull(name)
+
+
 def test_a_manifest_that_leads_out_of_its_folder_is_refused(home, bucket, elsewhere, tmp_path):
     run(home, bucket, tasks="errors")
     storage = Storage(bucket)
