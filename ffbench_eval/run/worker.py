@@ -19,6 +19,7 @@ import torch
 from ..models.isolated import LIMIT
 from ..suite import Task
 from .data import TaskData, load_task_data
+from .storage import Storage, url_of
 from .units import OWNER, Unit
 
 BEAT_S = 1.0  # between signs of life
@@ -79,10 +80,8 @@ def work(job: Job, units: Sequence[tuple[Unit, str, str]]) -> None:
                         raise Abandoned
 
             run_unit(unit, data, model, run, progress, job.compile, attempt)
-            if "://" in job.run:
-                from .storage import Storage
-
-                Storage(job.run).push(unit.folder(run))
+            if storage := _storage(job.run):
+                storage.push(unit.folder(run))
 
 
 @dataclass
@@ -121,12 +120,15 @@ def _signs(job: Job, attempt: str) -> Iterator[_Said]:
         over.set()
 
 
+def _storage(place: str) -> Storage | None:
+    """Of a run that is no folder of this machine."""
+    return Storage(place) if url_of(place) else None
+
+
 def _folder(job: Job) -> Path:
     """The run folder as this machine sees it."""
-    if "://" in job.run:
-        from .storage import Storage
-
-        return Storage(job.run).mirror
+    if storage := _storage(job.run):
+        return storage.mirror
     run = Path(job.run)
     try:
         if (run / "token").read_text() == job.token:
@@ -180,12 +182,8 @@ def _model(job: Job, task: str, run: Path) -> Any:
 
 @lru_cache(maxsize=8)
 def _read(place: str, digest: str, device: str, run: Path) -> Any:
-    if "://" in place:
-        from .storage import Storage
-
-        packed = Storage(place).read(f"sent/{digest}")
-    else:
-        packed = (run / "sent" / digest).read_bytes()
+    storage, name = _storage(place), f"sent/{digest}"
+    packed = storage.read(name) if storage else (run / name).read_bytes()
     if hashlib.sha256(packed).hexdigest() != digest:  # who runs the scheduler says what is loaded, not the folder
         raise Unfit("the model in the run folder is not the one that was sent")
     model = pickle.loads(packed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from pydantic import Field
@@ -26,9 +27,14 @@ class Links(Strict):
     families: dict[str, Known] = Field(default_factory=dict)
 
 
+@cache
+def _known(path: Path) -> Links:
+    return Links.model_validate(read_yaml(path))
+
+
 def links(entry: Entry, path: Path = LINKS) -> list[tuple[str, str]]:
     """(what, address) in the order paper, code, weights; the entry's own first."""
-    known = Links.model_validate(read_yaml(path))
+    known = _known(path)
     own, card = entry.about, entry.report.model
     listed = known.models.get(entry.model) or known.families.get(card.family) if entry.org == "ffbench" else None
     link = card.link if card.link.startswith("https://") else ""

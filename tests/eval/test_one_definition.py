@@ -33,15 +33,19 @@ tasks:
 MASSES = atomic_masses[load_frames("ethanol_gfn2", split="test")[0].atomic_numbers]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("all")
-    (folder / "all.yaml").write_text(SUITE)
-    report = evaluate(spring(), str(folder / "all.yaml"), out=folder / "run", quiet=True)
+def archived(folder, suite, model):
+    """(report, folders of the units of each task) of a run."""
+    (folder / "suite.yaml").write_text(suite)
+    report = evaluate(model, str(folder / "suite.yaml"), out=folder / "run", quiet=True)
     return report, {
         name: [folder / "run" / "units" / f"{name}-{u.address[:12]}" for u in task.units]
         for name, task in report.tasks.items()
     }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return archived(tmp_path_factory.mktemp("all"), SUITE, spring())
 
 
 def predictions(folders, frames):

@@ -23,6 +23,7 @@ from ffbench_eval.kinds.frequencies import work as frequencies
 from ffbench_eval.run.data import load_task_data
 from ffbench_eval.suite import load_suite
 from ffbench_metrics.relative_energy import KCAL_PER_MOL
+from tests.eval.test_one_definition import archived
 
 SUITE = """
 name: kinds
@@ -55,13 +56,7 @@ def pair_model():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kinds")
-    (folder / "kinds.yaml").write_text(SUITE)
-    report = evaluate(pair_model(), str(folder / "kinds.yaml"), out=folder / "run", quiet=True)
-    return report, {
-        name: [folder / "run" / "units" / f"{name}-{u.address[:12]}" for u in task.units]
-        for name, task in report.tasks.items()
-    }
+    return archived(tmp_path_factory.mktemp("kinds"), SUITE, pair_model())
 
 
 def mean(rows):
