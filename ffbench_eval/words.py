@@ -78,7 +78,7 @@ def number(value: float, last: int | None = None) -> str:
     ('0.0123', '2.30e-9', '1234', '0')
     """
     if value == 0:
-        return "0" if last is None else f"{0:.{min(6, max(0, -last))}f}"
+        return "0"
     lead = math.floor(math.log10(abs(value)))
     place = lead - 2 if last is None else last
     if lead < -4 or lead > 5:
@@ -89,6 +89,7 @@ def number(value: float, last: int | None = None) -> str:
 
 
 SMALL = 0.1  # below this an eV is read better in meV
+NOTHING = 1e-6  # of an energy or a force in (m)eV: rounding
 
 
 def in_small_units(metric: Metric) -> Metric:
@@ -133,7 +134,14 @@ def value_text(metric: Metric) -> str:
         return "no value"
     if censored(metric):
         return f">= {metric.value:g}"
+    if _rounding(metric, metric.value):
+        return f"< {NOTHING:g}".replace("e-0", "e-")
     return number(metric.value, last_digit(metric))
+
+
+def _rounding(metric: Metric, *values: float) -> bool:
+    """Whether all of these are as good as zero for the metric's unit, and not all of them zero."""
+    return metric.unit.lstrip("m").startswith("eV") and any(values) and max(map(abs, values)) < NOTHING
 
 
 def censored(metric: Metric) -> bool:
@@ -148,8 +156,11 @@ def interval_text(metric: Metric) -> str:
     '1.00 to 1.50'
     """
     if metric.interval is not None:
+        if _rounding(metric, *metric.interval):
+            return f"below {NOTHING:g}".replace("e-0", "e-")
         place = last_digit(metric)
-        return f"{number(metric.interval[0], place)} to {number(metric.interval[1], place)}"
+        low, high = (0 if _rounding(metric, end) else end for end in metric.interval)
+        return f"{number(low, place)} to {number(high, place)}"
     return clean(metric.interval_note) if censored(metric) else f"none: {why_no_interval(metric)}"
 
 
