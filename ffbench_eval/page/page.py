@@ -67,11 +67,11 @@ def render(report: Report, folder: Path | None = None) -> str:
                 "force_calls": sum(u.force_calls for u in task.units),
             }
         )
-    drawn = sum(t["picture"] is not None for t in tasks)
+    pictures = sum(t["picture"] is not None for t in tasks)
     return _template().render(
         report=report,
         abstract=abstract(report),
-        pictured=2 * drawn >= len(tasks),
+        pictured=2 * pictures >= len(tasks),
         noisy=any(m.floor and m.floor.runs for task in report.tasks.values() for m in task.metrics.values()),
         elements=elements,
         tasks=tasks,

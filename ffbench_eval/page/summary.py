@@ -13,8 +13,9 @@ from .answer import Answer, answer, spec_of
 from .verdict import of_other_theory, stated_theory
 
 if TYPE_CHECKING:
-    from ..kinds import MetricSpec
     from rich.console import Console
+
+    from ..kinds import MetricSpec
 
 LINES = 28  # beyond these a task has one line, so that the longest suite fits a terminal
 STYLE = {"good": "green", "fair": "cyan", "warn": "yellow", "bad": "bold red", "none": "dim"}
