@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
+from statistics import median
 from typing import TypeGuard
 
 from .kinds import find_metric
@@ -92,19 +94,31 @@ SMALL = 0.1  # below this an eV is read better in meV
 NOTHING = 1e-6  # of an energy or a force in (m)eV: rounding
 
 
-def in_small_units(metric: Metric) -> Metric:
-    """The same metric in meV where its value in eV is small.
+def small(metrics: Iterable[Metric | None]) -> bool:
+    """Whether a column of these is read better in meV: most of its values are small.
+
+    >>> small([Metric(value=0.006, unit="eV"), Metric(value=0.05, unit="eV"), Metric(value=0.9, unit="eV"), None])
+    True
+    """
+    values = [abs(m.value) for m in metrics if known(m) and m.value and m.unit.startswith("eV")]
+    return bool(values) and median(values) < SMALL
+
+
+def in_small_units(metric: Metric, always: bool = False) -> Metric:
+    """The same metric in meV where its value in eV is small; ``always``: whatever its value.
 
     >>> in_small_units(Metric(value=0.0061, unit="eV/Å", trivial=0.747)).unit
     'meV/Å'
     """
-    if metric.value is None or abs(metric.value) >= SMALL or not metric.unit.startswith("eV"):
+    if not metric.unit.startswith("eV"):
+        return metric
+    if not always and (metric.value is None or abs(metric.value) >= SMALL):
         return metric
     floor, interval = metric.floor, metric.interval
     return metric.model_copy(
         update={
             "unit": "m" + metric.unit,
-            "value": 1000 * metric.value,
+            "value": None if metric.value is None else 1000 * metric.value,
             "interval": interval and (1000 * interval[0], 1000 * interval[1]),
             "trivial": None if metric.trivial is None else 1000 * metric.trivial,
             "floor": floor and floor.model_copy(update={"median": 1000 * floor.median, "p95": 1000 * floor.p95}),
