@@ -9,10 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from .atomic import file_sha256
 from .cache import user_cache
 from .datacard import CARD, card, is_path, known, list_datasets, shipped_datasets
 from .packaged import package, packaged, packaged_folder
-from .store import MANIFEST, content_of_splits, file_sha256
+from .store import MANIFEST, content_of_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -335,23 +335,6 @@ def check_stiffness(table: pa.Table, where: str, i, j, expected: float) -> list[
     return [Finding("stiffness", where, "warning", f"{text}: forces or force constant off by {ratio:.2f}", found)]
 
 
-def source_factor(values: np.ndarray, factors: tuple[float, ...], decimals: int = 8) -> float | None:
-    """The unit factor by which round numbers were multiplied to give ``values``; None if none fits.
-
-    Values printed with few decimals betray the factor of a later conversion: dividing by the right one gives
-    numbers with at most ``decimals`` decimals.
-
-    >>> source_factor(np.array([1.25, -3.5, 0.001]) * 0.04336, (0.0433641, 0.04336))
-    0.04336
-    """
-    values = np.asarray(values, np.float64).ravel()[:3000]
-    for factor in factors:
-        source = values / factor
-        if np.abs(source - np.round(source, decimals)).max() < 1e-10 + 1e-15 * np.abs(source).max():
-            return factor
-    return None
-
-
 def check_against_card(built: Mapping[str, Mapping[str, pa.Table]], card: Any) -> list[Finding]:
     """Splits the card promises and the build lacks, and sizes that differ."""
     found = []

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..atomic import file_sha256
 from ..builders.labels import check_theory
 from ..datacard import Card, Config, Split, shipped_datasets
 from ..finding import Finding
 from ..load import cache_folder, read_manifest
 from ..magnitudes import thermal_range
-from ..store import MANIFEST, Streamed, file_sha256, write_dataset
+from ..store import MANIFEST, Streamed, write_dataset
 from ..validate import check_frames, check_overlap, report
 from . import facts as allowed
 from . import order, parts

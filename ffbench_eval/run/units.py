@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.atomic import PART, read_object, write_text
+from ffbench_data.atomic import PART, file_sha256, read_object, write_text
 
 from ..report import Status
 from ..suite import Task
@@ -112,7 +112,7 @@ def damage(folder: Path) -> str:
             return f"{name} is missing"
         if there[name].stat().st_size != size:
             return f"{name} holds {there[name].stat().st_size} bytes, {size} were written"
-        if _sha256(there[name]) != digest:
+        if file_sha256(there[name]) != digest:
             return f"{name} was changed after it was written"
     return ""
 
@@ -133,7 +133,7 @@ def set_aside(unit: Unit, run: Path) -> list[str]:
 
 def save_result(result: Result, folder: Path) -> Result:
     """Write ``result.json`` into ``folder`` with the sizes and hashes of the files beside it; the result with these."""
-    kept = {name: (path.stat().st_size, _sha256(path)) for name, path in _files(folder).items()}
+    kept = {name: (path.stat().st_size, file_sha256(path)) for name, path in _files(folder).items()}
     record = {**{k: v for k, v in vars(result).items() if k != "folder"}, "files": kept}
     record["seal"] = _seal(record)
     write_text(folder / "result.json", json.dumps(record))
@@ -154,11 +154,6 @@ def _seal(record: dict[str, Any]) -> str:
     """A hash of all that ``result.json`` says but for the seal itself, as it reads back."""
     plain = json.loads(json.dumps({k: v for k, v in record.items() if k != "seal"}))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def halves(unit: Unit) -> list[Unit]:
