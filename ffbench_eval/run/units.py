@@ -46,7 +46,7 @@ class Result:
     detail: list[str]
     wall_s: float
     force_calls: int
-    values: dict[str, Any]
+    values: Any  # the `Values` of its kind
     files: dict[str, Any] = field(default_factory=dict)
     address: str = ""
     seal: str = ""

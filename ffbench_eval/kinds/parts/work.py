@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ffbench_metrics import energy_mae, force_mae
 
-from ...report import Curve, Metric
+from ...report import Metric
 from ..accuracy import alignment
 from ..accuracy import work as whole
 from ..accuracy.work import Answers, Parameters, Values, answers_of, calls, plan, plan_for_model, run_unit
+from ..base import MetricsAndCurves
 from ..dynamics.systems import formula
 from ..statistics import over_frames
+
+if TYPE_CHECKING:
+    from ffbench_data.frames import Frame, Frames
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
 
 __all__ = ["Parameters", "Values", "calls", "plan", "plan_for_model", "run_unit", "score"]
 
 MOST = 20  # parts of one kind, those with most frames
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Those of accuracy, then the same functions on parts of the frames, or on the atoms of an element.
 
     As in the whole, forces of a frame without an answer count as zero, and its energy is left out.
@@ -41,7 +50,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, curves
 
 
-def groups(frames) -> dict[str, np.ndarray]:
+def groups(frames: Frames) -> dict[str, np.ndarray]:
     """What each frame [T] belongs to, as text, "" for nothing: its group, temperature and system."""
     columns, found = frames.table.column_names, {}
     if "config_type" in columns:
@@ -54,7 +63,7 @@ def groups(frames) -> dict[str, np.ndarray]:
     return found
 
 
-def _name(frame) -> str:
+def _name(frame: Frame) -> str:
     """Its formula, with charge and spin multiplicity where it is no neutral singlet."""
     charge, spin = int(frame.charge), int(frame.spin_multiplicity)
     more = (f" charge {charge:+d}" if charge else "") + (f" spin {spin}" if spin != 1 else "")
@@ -108,7 +117,7 @@ def _forces(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Metric:
     )
 
 
-def _aligned(got: Answers, results) -> np.ndarray | None:
+def _aligned(got: Answers, results: Sequence[Result]) -> np.ndarray | None:
     """Energies [T] without the offsets, where some were fitted; ``None`` if the fit does not reach these frames."""
     paths = [r.folder / alignment.FILE for r in results if (r.folder / alignment.FILE).exists()]
     offsets = alignment.read(paths[0]) if paths else None
