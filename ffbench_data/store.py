@@ -85,7 +85,7 @@ def _swap(work: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> dict[str, Any]:
+def _write_contents(work: Path, card: Card, tables: Any, extra_files: Any, provenance: Any) -> dict[str, Any]:
     shards: list[dict[str, Any]] = []
     splits = []
     for config, parts in tables.items():

@@ -313,7 +313,7 @@ def near_pairs(frames: Frames, count: int = 50) -> np.ndarray:
     return np.stack([rows[i[best]], rows[j[best]]], 1)
 
 
-def stiffness(frames: Frames, i, j) -> float:
+def stiffness(frames: Frames, i: np.ndarray, j: np.ndarray) -> float:
     """Force constant (eV/A^2) of the bonds i-j: minus the slope of the force on j along the bond against its length.
 
     Valid where j is light and little else pulls along the bond. Catches a factor in a force constant or in the forces.
@@ -326,7 +326,7 @@ def stiffness(frames: Frames, i, j) -> float:
     return -float(np.polyfit(length.ravel(), pull.ravel(), 1)[0])
 
 
-def check_stiffness(table: pa.Table, where: str, i, j, expected: float) -> list[Finding]:
+def check_stiffness(table: pa.Table, where: str, i: np.ndarray, j: np.ndarray, expected: float) -> list[Finding]:
     found = stiffness(Frames(table), i, j)
     text = f"force constant {found:.1f} eV/A^2, the force field has {expected:.1f}"
     ratio = found / expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -311,7 +311,7 @@ class ModelCard(Strict):
     answers: dict[str, list[list[float]]] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
-    def _without_nothing(self, handler):
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler):
         """Reports made before there were answers keep their hash."""
         return {k: v for k, v in handler(self).items() if k != "answers" or v}
 
@@ -469,7 +469,7 @@ def same_theory(model: str, data: str) -> bool:
     return same(model, data)
 
 
-def axis(values, digits: int = 5) -> list[float]:
+def axis(values: Iterable[float], digits: int = 5) -> list[float]:
     """Finite numbers with few digits, for the x of a curve.
 
     >>> axis([0.123456789])
@@ -478,7 +478,7 @@ def axis(values, digits: int = 5) -> list[float]:
     return [float(f"{float(v):.{digits}g}") for v in values]
 
 
-def rounded(values, digits: int = 5) -> list[float | None]:
+def rounded(values: Iterable[float], digits: int = 5) -> list[float | None]:
     """Numbers with few digits for curves; NaN and infinity become ``None``.
 
     >>> rounded([1.23456789, float("nan")])

@@ -111,7 +111,9 @@ def _units(source: Source, options: Options) -> Units:
     return parse_units(source.units, f"{source.name} states its units") if source.units else Units()
 
 
-def _seal(folder, version, key, rows: Rows, reader: Reader, sources, options: Options) -> Path:
+def _seal(
+    folder: Path, version: str, key: str, rows: Rows, reader: Reader, sources: Sequence[Source], options: Options
+) -> Path:
     if not len(rows):
         why = [f"{n} {what}" for n, what in ((rows.broken, "with NaN in positions or cell"),
                                              (rows.unlabelled, "without a label")) if n]  # fmt: skip
@@ -180,7 +182,9 @@ def _range(kelvin: np.ndarray) -> tuple[float, float] | None:
     return thermal_range(np.unique(known).tolist()) if len(known) == len(kelvin) and len(known) else None
 
 
-def _judged(sample, kelvin, reader: Reader, sources, options: Options) -> list[Finding]:
+def _judged(
+    sample: Any, kelvin: np.ndarray, reader: Reader, sources: Sequence[Source], options: Options
+) -> list[Finding]:
     """The findings; ValueError with the units that would fit where these cannot be right."""
     heat = _range(kelvin)
     found = judge(sample, heat)
@@ -251,7 +255,7 @@ def _unrepeated(found: list[Finding]) -> list[Finding]:
     return list({(f.check, f.where, f.message): f for f in found}.values())
 
 
-def _notes(rows: Rows, reader: Reader, sources, options: Options, rule: str) -> list[str]:
+def _notes(rows: Rows, reader: Reader, sources: Sequence[Source], options: Options, rule: str) -> list[str]:
     notes = [f"split: {rule}"]
     for count, what in (
         (rows.repeated, "frames that occur again were left out"),
@@ -271,7 +275,18 @@ def _notes(rows: Rows, reader: Reader, sources, options: Options, rule: str) -> 
     return notes
 
 
-def _card(name, version, rows: Rows, tables, theory, kelvin, options: Options, rule, labels, notes) -> Card:
+def _card(
+    name: str,
+    version: str,
+    rows: Rows,
+    tables: Any,
+    theory: str,
+    kelvin: np.ndarray,
+    options: Options,
+    rule: str,
+    labels: Any,
+    notes: list[str],
+) -> Card:
     known = np.unique(kelvin[np.isfinite(kelvin)]).tolist()
     configs = {}
     for config, splits in tables.items():

@@ -72,7 +72,7 @@ def work(job: Job, units: Sequence[tuple[Unit, str, str]]) -> None:
         part = unit.part(run, attempt)
         with _signs(job, attempt) as said:
 
-            def progress(done: float, said=said, part=part) -> None:
+            def progress(done: float, said: Any = said, part: Path = part) -> None:
                 said.done = done
                 if time.monotonic() - said.looked > ORPHAN_S:
                     said.looked = time.monotonic()

@@ -187,7 +187,7 @@ def score_sample(units: list[tuple[Path, float]]) -> MetricsAndCurves:
         x_label="time (ps)",
         y_label="force MAE on the model's own frames (eV/Å)",
         x=axis(times[::every]),
-        series={"mean over replicas": rounded([np.mean(by_time[t]) for t in times[::every]])},
+        series={"mean over replicas": rounded([float(np.mean(by_time[t])) for t in times[::every]])},
     )
     return metrics, {"on_trajectory_force_mae": curve}
 
