@@ -12,7 +12,7 @@ from ase.data import atomic_numbers
 from pydantic import Field, model_validator
 
 from ffbench_data.measured import Measured, measured
-from ffbench_metrics import finite_size_correction, pair_distance_counts, rdf_chi
+from ffbench_metrics import finite_size_correction, pair_distance_counts, rdf_chi, rdf_error
 
 from ...engine.run import simulate
 from ...engine.trajectory import read_trajectories
@@ -164,7 +164,7 @@ def _structure(kept: list[Trajectory], sound: list[bool], p: Parameters, liquid:
 
 def _gaps(g: np.ndarray, g0: np.ndarray, error: np.ndarray, inside: np.ndarray, spacing: float) -> tuple[float, float]:
     chi = float(rdf_chi(g[inside], g0[inside], error[inside]))
-    return chi, float(np.abs(g - g0)[inside].sum() * spacing)
+    return chi, float(rdf_error(g[inside], g0[inside], r_max=inside.sum() * spacing))
 
 
 def _about(p: Parameters, liquid: Measured, like: Trajectory, sound: list[bool]) -> str:

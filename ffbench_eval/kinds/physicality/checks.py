@@ -18,6 +18,7 @@ from ffbench_metrics import (
     energy_mae,
     equivariance_error,
     force_mae,
+    gradient_error,
     jacobian_asymmetry,
     largest_jump,
     net_force,
@@ -156,8 +157,7 @@ def _derivatives(
     e, _ = at((x + scale[:, None, None, None] * lines).reshape(-1, n, 3))
     e = e.reshape(4, LINES)
     slope = (e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * 2 * h)
-    error = np.abs(slope + (lines * f0).sum((1, 2)))
-    found.beyond("gradient_error", error.mean, small["energy"] / h, e)
+    found.beyond("gradient_error", lambda: gradient_error(slope, f0, lines), small["energy"] / h, e)
 
 
 def _symmetries(
@@ -202,7 +202,7 @@ def _far_away(
     direction = rng.normal(size=3)
     away = direction / np.linalg.norm(direction) * (FAR + 2 * np.linalg.norm(x - x.mean(0), axis=1).max())
     e, f = ask(np.concatenate([x, x + away])[None], np.concatenate([z, z]))
-    found.beyond("size_consistency_error", lambda: abs(e[0] - 2 * e0), 2 * small["energy"], e)
+    found.beyond("size_consistency_error", lambda: energy_mae(e, [2 * e0]), 2 * small["energy"], e)
     found.beyond("far_molecule_force_change", lambda: np.abs(f[0, :n] - f0).max(), small["force"], f)
     if model.cutoff is None:
         found.skip("it states no cutoff, and a lone atom is an open shell to it", "far_atom_force_change")
