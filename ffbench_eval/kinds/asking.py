@@ -11,6 +11,7 @@ import torch
 from ffbench_data.contract import AtomsBatch, ForceField
 
 from ..models.batching import batch_atoms, in_parts
+from ..models.embedding import bare
 from ..models.finite import usable
 from ..models.guard import guarded
 
@@ -20,7 +21,7 @@ def in_double(model: ForceField, frame) -> tuple[ForceField | None, str]:
     own precision, to a thousandth."""
     if model.dtype == torch.float64:
         return model, ""
-    inner = getattr(model.fn, "__wrapped__", model)
+    inner = bare(model)
     if not isinstance(inner.fn, torch.nn.Module):
         return None, "it is not a torch module that can be cast to another precision"
     try:

@@ -117,13 +117,13 @@ class Values(UnitValues, total=False):
 
 
 def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
-    from ...models.embedding import members_of, with_embedding
+    from ...models.embedding import bare, members_of, with_embedding
     from ...models.guard import guarded
     from .cases import ask, load_cases
     from .groups import UNUSED, deal, groups_of, new_molecules
 
     p = task.parameters
-    inside = getattr(model.fn, "__wrapped__", model)
+    inside = bare(model)
     members = [guarded(m) for m in members_of(inside)]
     hooked = with_embedding(inside)
     model = model if hooked is inside else guarded(hooked)
