@@ -12,8 +12,9 @@ import torch
 from ffbench_data.contract import AtomsBatch, ForceField
 
 from ..models.batching import batch_atoms, in_parts
+from ..models.embedding import bare
 from ..models.finite import usable
-from ..models.guard import ModelFailure, guarded, unguarded
+from ..models.guard import ModelFailure, guarded
 
 if TYPE_CHECKING:
     from ffbench_data.frames import Frame
@@ -24,7 +25,7 @@ def in_double(model: ForceField, frame: Frame) -> tuple[ForceField | None, str]:
     own precision, to a thousandth."""
     if model.dtype == torch.float64:
         return model, ""
-    inner = unguarded(model)
+    inner = bare(model)
     if not isinstance(inner.fn, torch.nn.Module):
         return None, "it is not a torch module that can be cast to another precision"
     try:

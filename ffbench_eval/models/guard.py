@@ -50,13 +50,8 @@ def guarded(model: ForceField) -> ForceField:
             raise failure from None
         return copied(out)
 
-    call.__wrapped__ = model  # type: ignore[attr-defined]
+    call.__wrapped__ = model  # type: ignore[attr-defined]  # for kinds that need its members or a layer
     return replace(model, fn=call)
-
-
-def unguarded(model: ForceField) -> ForceField:
-    """The model that was guarded, for kinds that need its module, its members or a layer of it."""
-    return getattr(model.fn, "__wrapped__", model)
 
 
 def copied(out: Prediction) -> Prediction:

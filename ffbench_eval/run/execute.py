@@ -145,16 +145,15 @@ def _work_there(
     unit: Unit, model: ForceField, part: Path, progress: Progress, compile: str
 ) -> tuple[dict, bool] | None:
     """(What the unit gives, whether it gave something) where it runs wholly in the process of an isolated model: the
-    engine can compile the model there, and nothing is sent to and fro.
+    kind can look into the model there (compile it, cast it, ask its members), and nothing is sent to and fro.
 
-    ``None`` if it has to be run here: the model is not isolated, the kind has nothing to compile (and the model is of
-    the environment here), or the unit cannot be sent there.
+    ``None`` if it has to be run here: the model is not isolated, or the unit cannot be sent there.
     """
     from ..engine.memory import OutOfMemory
     from ..models.isolated import CannotRunThere, Remote
     from ..models.tracebacks import told
 
-    if not isinstance(model.fn, Remote) or not (unit.task.kind.compiled or model.fn.env):
+    if not isinstance(model.fn, Remote):
         return None
     try:
         return model.fn.work(unit_here, unit, part.resolve(), compile, progress=progress)

@@ -261,6 +261,6 @@ def test_data_without_what_a_kind_measures_is_said_before_anything_runs(row, sai
 
 
 def test_only_the_guard_knows_where_the_model_is():
-    """A kind asks `unguarded`, nobody else digs a model out of a function."""
+    """A kind asks `bare`, nobody else digs a model out of a function."""
     places = {p.parent.name for p in (ROOT / "ffbench_eval").rglob("*.py") if "__wrapped__" in p.read_text()}
     assert places == {"models"}

@@ -26,7 +26,8 @@ from ffbench_metrics import (
     repulsion,
 )
 
-from ...models.guard import guarded, unguarded
+from ...models.embedding import bare
+from ...models.guard import guarded
 from ..asking import Ask
 from ..base import Progress
 from . import LIMITS
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from ffbench_data.frames import Frame
 
 STEP = {torch.float64: 1e-3, torch.float32: 1e-2}  # Å, of differences: energies in float32 need the longer one
-ROUNDING = {"energy": 4, "force": 64}  # times the spacing of numbers: what their sums over many terms may leave
+ROUNDING = {"energy": 8, "force": 64}  # times the spacing of numbers: what their sums over many terms may leave
 FAR = 100.0  # Å
+STIFFNESS = 100.0  # eV/Å², of a double bond
 FINE = 1e-4  # Å, steps across a cutoff
 FINE_STEPS = 20
 PATH, PATH_POINTS, PATHS = 0.4, 41, 3  # Å, of one atom, in steps of 0.01 Å; the worst of these in finer ones, twice
@@ -94,8 +96,14 @@ def check_structure(
         return {"net_force": float("nan")}, {}
     e0, f0 = at(x[None])
     e0, f0 = e0[0], f0[0]
-    eps = torch.finfo(ask.model.dtype).eps
-    small = {"energy": ROUNDING["energy"] * eps * abs(e0), "force": ROUNDING["force"] * eps * (1 + np.abs(f0).max())}
+    precision = _precision_of(f0, ask.model.dtype)
+    eps, largest = torch.finfo(precision).eps, np.abs(f0).max()
+    small = {
+        "energy": ROUNDING["energy"] * eps * abs(e0),
+        "force": ROUNDING["force"] * eps * (1 + largest),
+        "far energy": eps * FAR * largest,  # positions far from the origin are rounded
+        "far force": eps * FAR * STIFFNESS,
+    }
     found.add("net_force", lambda: net_force(f0), f0)
     if open_system:
         found.add("net_torque", lambda: net_torque(x, f0, masses=atomic_masses[z]), f0)
@@ -103,7 +111,7 @@ def check_structure(
         found.skip("of open systems only", "net_torque")
     if not found.values["net_force"] >= 0:  # no answer at the structure itself: nothing else to ask
         return found.values, found.skipped
-    _derivatives(found, at, x, f0, frame, p, rng, STEP.get(ask.model.dtype, 1e-2), small)
+    _derivatives(found, at, x, f0, frame, p, rng, STEP.get(precision, 1e-2), small)
     progress(0.3)
     _symmetries(found, at, x, e0, f0, frame, p, rng)
     progress(0.4)
@@ -124,6 +132,12 @@ def check_structure(
         _precision(found, fine, model, x, z, about)
     progress(1.0)
     return found.values, found.skipped
+
+
+def _precision_of(forces: np.ndarray, stated: torch.dtype) -> torch.dtype:
+    """What the model computes in: an ASE calculator takes float64 and may hand over what its network has in float32."""
+    single = np.array_equal(forces, forces.astype(np.float32)) and bool(forces.any())
+    return torch.float32 if single and stated == torch.float64 else stated
 
 
 def _derivatives(
@@ -202,8 +216,12 @@ def _far_away(
     direction = rng.normal(size=3)
     away = direction / np.linalg.norm(direction) * (FAR + 2 * np.linalg.norm(x - x.mean(0), axis=1).max())
     e, f = ask(np.concatenate([x, x + away])[None], np.concatenate([z, z]))
-    found.beyond("size_consistency_error", lambda: energy_mae(e, [2 * e0]), 2 * small["energy"], e)
-    found.beyond("far_molecule_force_change", lambda: np.abs(f[0, :n] - f0).max(), small["force"], f)
+    found.beyond(
+        "size_consistency_error", lambda: energy_mae(e, [2 * e0]), 2 * small["energy"] + small["far energy"], e
+    )
+    found.beyond(
+        "far_molecule_force_change", lambda: np.abs(f[0, :n] - f0).max(), small["force"] + small["far force"], f
+    )
     if model.cutoff is None:
         found.skip("it states no cutoff, and a lone atom is an open shell to it", "far_atom_force_change")
         return
@@ -212,7 +230,7 @@ def _far_away(
     if ask.raised and not np.isfinite(g).all():
         found.skip("the model refuses an atom without neighbours", "far_atom_force_change")
         return
-    found.beyond("far_atom_force_change", lambda: np.abs(g[0, :n] - f0).max(), small["force"], g)
+    found.beyond("far_atom_force_change", lambda: np.abs(g[0, :n] - f0).max(), small["force"] + small["far force"], g)
 
 
 def _across_cutoff(
@@ -263,7 +281,7 @@ def _across_cutoff(
     if not known:
         found.skip("no finite answer near the cutoff", *names)
         return
-    _jumps(found, names, known, small)
+    _jumps(found, names, known, {**small, "energy": 2 * small["energy"]})  # of two copies
 
 
 def _jumps(
@@ -354,7 +372,7 @@ def nearest_start(a: int, b: int) -> float:
 def _precision(
     found: _Found, fine: ForceField, model: ForceField, x: np.ndarray, z: np.ndarray, about: dict[str, Any]
 ) -> None:
-    inner = unguarded(model)
+    inner = bare(model)
     single = model
     if model.dtype == torch.float64:
         if not isinstance(inner.fn, torch.nn.Module):

@@ -137,13 +137,13 @@ def run_unit(
     progress: Progress,
     compile: str = "auto",
 ) -> UnitValues:
-    from ...models.embedding import members_of, with_embedding
-    from ...models.guard import guarded, unguarded
+    from ...models.embedding import bare, members_of, with_embedding
+    from ...models.guard import guarded
     from .cases import ask, load_cases
     from .groups import UNUSED, deal, groups_of, new_molecules
 
     p = task.parameters
-    inside = unguarded(model)
+    inside = bare(model)
     members = [guarded(m) for m in members_of(inside)]
     hooked = with_embedding(inside)
     model = model if hooked is inside else guarded(hooked)
