@@ -278,8 +278,8 @@ def run_side_by_side(
     result)`` takes each result."""
     waiting = sorted(waiting, key=unit_seconds, reverse=True)
     sent = run / "sent"
-    models = _sent(waiting, sent, storage)
     token = uuid.uuid4().hex
+    models = _sent(waiting, sent, storage, token)
     write_text(run / "token", token)
     job = Job(
         run=storage.url if storage else str(run.resolve()),
@@ -298,6 +298,9 @@ def run_side_by_side(
     finally:
         for file in [*sent.glob("*"), run / "token"]:
             file.unlink(missing_ok=True)
+        for digest in set(models.values()) if storage else ():
+            with suppress(Exception):  # the storage may be why the run ends
+                storage.remove(f"sent/{token}/{digest}")
         with suppress(OSError):
             sent.rmdir()
 
@@ -311,8 +314,9 @@ def _by_value() -> None:
             cloudpickle.register_pickle_by_value(module)
 
 
-def _sent(waiting: Sequence[tuple[Ready, Unit]], folder: Path, storage: Storage | None) -> dict[str, str]:
-    """Write every model as a file; the digest of each task's. A worker reads it once, and checks the digest."""
+def _sent(waiting: Sequence[tuple[Ready, Unit]], folder: Path, storage: Storage | None, token: str) -> dict[str, str]:
+    """Write every model as a file; the digest of each task's. A worker reads it once, and checks the digest. On object
+    storage it lies under the ``token``, since several parts of a run may share the place."""
     try:
         import cloudpickle
     except ImportError as error:
@@ -333,6 +337,6 @@ def _sent(waiting: Sequence[tuple[Ready, Unit]], folder: Path, storage: Storage 
             with replacing(folder / digest) as part:
                 part.write_bytes(content)
             if storage:
-                storage.write(f"sent/{digest}", content)
+                storage.write(f"sent/{token}/{digest}", content)
             packed[id(p.model)] = digest
     return {p.task.name: packed[id(p.model)] for p, _ in waiting}

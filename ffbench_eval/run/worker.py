@@ -184,13 +184,13 @@ _frames: dict[Any, TaskData] = {}
 
 def _model(job: Job, task: str, run: Path) -> Any:
     """The model, loaded once for all units: one in a process of its own takes seconds."""
-    return _read(job.run, job.models[task], job.device, run)
+    return _read(job.run, job.token, job.models[task], job.device, run)
 
 
 @lru_cache(maxsize=8)
-def _read(place: str, digest: str, device: str, run: Path) -> Any:
-    storage, name = _storage(place), f"sent/{digest}"
-    packed = storage.read(name) if storage else (run / name).read_bytes()
+def _read(place: str, token: str, digest: str, device: str, run: Path) -> Any:
+    storage = _storage(place)
+    packed = storage.read(f"sent/{token}/{digest}") if storage else (run / "sent" / digest).read_bytes()
     if hashlib.sha256(packed).hexdigest() != digest:  # who runs the scheduler says what is loaded, not the folder
         raise Unfit("the model in the run folder is not the one that was sent")
     model = pickle.loads(packed)
