@@ -76,11 +76,11 @@ def network():
 
     try:
         ip("netns", "add", name)
-        ip("link", "add", f"{name}a", "type", "veth", "peer", "name", "link", "netns", name)
+        ip("link", "add", f"{name}a", "type", "veth", "peer", "name", "veth0", "netns", name)
         ip("addr", "add", f"{net}.1/30", "dev", f"{name}a")
         ip("link", "set", f"{name}a", "up")
-        ip("-n", name, "addr", "add", f"{net}.2/30", "dev", "link")
-        ip("-n", name, "link", "set", "link", "up")
+        ip("-n", name, "addr", "add", f"{net}.2/30", "dev", "veth0")
+        ip("-n", name, "link", "set", "veth0", "up")
         ip("-n", name, "link", "set", "lo", "up")
         yield name, f"{net}.1", lambda off: ip("link", "set", f"{name}a", "down" if off else "up")
     except FileNotFoundError as error:
