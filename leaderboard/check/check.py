@@ -38,8 +38,15 @@ from .statements import (
 from .strict_json import BadJson, read
 
 __all__ = [
-    *("CARD", "GRAMMAR", "Finding", "check", "check_card"),
-    *("compare_with_base", "errors", "known_entries", "printable"),
+    "CARD",
+    "GRAMMAR",
+    "Finding",
+    "check",
+    "check_card",
+    "compare_with_base",
+    "errors",
+    "known_entries",
+    "printable",
 ]
 
 MAX_SHOWN = 200  # findings per entry and level: no number of warnings may hide an error
