@@ -1,9 +1,15 @@
 """Curves of two equal atoms, from the repulsive wall to free atoms: wiggles, and errors against the data's theory."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..base import Kind, MetricSpec
+
+if TYPE_CHECKING:
+    from ...report import TaskReport
 
 _alone: Callable[..., MetricSpec] = partial(MetricSpec, usual=(0, 1e9), zero=True, continuous=False, ranked=True)
 _against: Callable[..., MetricSpec] = partial(
@@ -46,7 +52,7 @@ METRICS = (
 )
 
 
-def numbers(task) -> list[str]:
+def numbers(task: TaskReport) -> list[str]:
     """The errors against the data's theory, and how much the force jumps."""
     from ...words import known, many, number, quantity
 

@@ -60,7 +60,6 @@ _SPECS = (
         "eV/Å",
         usual=(0, 1e3),
         zero=True,
-        function="force_mae",
     ),
     MetricSpec(
         "rotation_force_error",

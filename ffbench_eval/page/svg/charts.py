@@ -5,6 +5,7 @@ The drawings hold no ids, scripts, styles or links of their own: they need `STYL
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -194,7 +195,7 @@ def _cut(window: tuple[float, float]) -> str:
     return f"Shown up to {number(window[1])}."
 
 
-def _describe(name: str, curve: Curve, series) -> str:
+def _describe(name: str, curve: Curve, series: Sequence[tuple[str, Sequence[tuple[float, float | None]]]]) -> str:
     """The alternative text: what the axes are and where each series has its extremes."""
     text = f"{curve_title(name)}: {clean(curve.y_label)} over {clean(curve.x_label)}."
     for key, pairs in series[:6]:
