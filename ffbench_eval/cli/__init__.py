@@ -70,12 +70,19 @@ def main(arguments: list[str] | None = None) -> None:
         frames = str(getattr(error, "frames", ""))  # of a user's model: its own lines of the traceback
         if frames.count('File "') > 1:
             typer.echo(frames, err=True)
-        typer.echo(f"ffbench: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"ffbench: {_line(error)}", err=True)
         sys.exit(2)
     except KeyboardInterrupt as error:
         if not getattr(error, "told", False):
             typer.echo("ffbench: stopped; run the same command again to go on where it was", err=True)
         sys.exit(130)
+
+
+def _line(error: ValueError | OSError) -> str:
+    """One line; of an error of the file system the file first."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return " ".join(str(error).split())
 
 
 def mount() -> None:
