@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,6 +130,18 @@ def held_against(task: TaskReport, found: Answer, theory: str = "") -> list[str]
     if of_other_theory(task, theory) and "theory" not in found.words:
         said.append("other theory")
     return said
+
+
+def answers_side_by_side(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
+    """(task, a cell per report: the answer, under it the deciding number) for every task that any of them has."""
+    out = []
+    for name in dict.fromkeys(t for report in reports for t in report.tasks):
+        cells = []
+        for report in reports:
+            row = next((r for r in _rows(report) if r.task == name), None)
+            cells.append("not run" if row is None else "\n".join(x for x in (row.answer.words, row.number) if x))
+        out.append((name, cells))
+    return out
 
 
 def wanted(spec: MetricSpec, scale: float = 1.0) -> str:
