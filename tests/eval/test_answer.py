@@ -87,10 +87,10 @@ STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
             "1 of 2 checks fail",
             "bad",
         ),
-        (task("physicality", net_force=Metric(value=1e-9, unit="eV/Å")), "all 1 checks hold", "good"),
+        (task("physicality", net_force=Metric(value=1e-9, unit="eV/Å")), "the one check holds", "good"),
         (
             task("physicality", net_force=Metric(value=0, unit="eV/Å"), precision_error=Metric(value=None, unit="1")),
-            "1 checks hold, 1 not asked",
+            "1 check holds, 1 not asked",
             "fair",
         ),
         (task("accuracy", status=("unsupported",)), "not covered", "none"),
