@@ -184,7 +184,7 @@ def pair_distributions(
 def element_pairs(numbers: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name -> atoms of both groups, for every pair of elements; the same array twice within one element.
 
-    >>> sorted(element_pairs([8, 1, 1]))
+    >>> sorted(element_pairs(np.array([8, 1, 1, 8, 1, 1])))
     ['H-H', 'H-O', 'O-O']
     """
     from ase.data import chemical_symbols
