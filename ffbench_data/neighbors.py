@@ -80,8 +80,11 @@ def completed_cell(cell: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
 def near_origin(batch: AtomsBatch) -> AtomsBatch:
     """``batch`` with every system moved near the origin, which changes no distance: wrapped into the cell along
     periodic directions, relative to the centroid along open ones. For batches without edges."""
-    full = completed_cell(batch.cell, batch.pbc)
     x, b = batch.positions, batch.system_index
+    if not bool(batch.pbc.any()):  # the same numbers as below, without cells of unit vectors to solve for
+        sums = x.new_zeros(batch.n_systems, 3).index_add(0, b, x.detach())
+        return replace(batch, positions=x - (sums / batch.n_atoms.clamp(min=1)[:, None]).index_select(0, b))
+    full = completed_cell(batch.cell, batch.pbc)
     fractional = torch.einsum("aj,ajk->ak", x.detach(), torch.linalg.inv(full).to(x.dtype).index_select(0, b))
     mean = fractional.new_zeros(batch.n_systems, 3).index_add(0, b, fractional)
     mean = mean / batch.n_atoms.clamp(min=1)[:, None]

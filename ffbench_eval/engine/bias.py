@@ -6,6 +6,7 @@ h0 exp(-V(s) / (kT (gamma - 1))) (Barducci, Bussi and Parrinello, Phys. Rev. Let
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,12 @@ class MetadynamicsRule:
             raise ValueError("metadynamics needs at least one dihedral or distance")
         if not self.bias_factor > 1:
             raise ValueError(f"bias_factor must be above 1, got {self.bias_factor}")
+        if not 0 < self.height < math.inf or self.every < 1:
+            raise ValueError(f"hills need a positive height and at least one step, got {self.height}, {self.every}")
         if len(self.sigmas) != len(self.dihedrals) + len(self.distances):
             raise ValueError(f"sigma needs one value per variable, got {self.sigma}")
+        if not all(0 < s < math.inf for s in self.sigmas):
+            raise ValueError(f"sigma must be positive, got {self.sigma}")
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -164,6 +169,8 @@ class Restraint:
     def __post_init__(self):
         if len(self.atoms) not in (2, 4):
             raise ValueError(f"a restraint acts on 2 atoms (distance) or 4 (dihedral), got {len(self.atoms)}")
+        if not (math.isfinite(self.centre) and 0 < self.stiffness < math.inf):
+            raise ValueError(f"a restraint needs a centre and a stiffness > 0, got {self.centre}, {self.stiffness}")
         if self.kind not in ("harmonic", "upper", "lower"):
             raise ValueError(f"a restraint's kind must be harmonic, upper or lower, got {self.kind!r}")
 

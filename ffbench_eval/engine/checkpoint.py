@@ -76,6 +76,8 @@ def make_key(start: Start, protocol: Protocol, seed: int, identity: str | None) 
         kind = {"numbers": np.int64, "pbc": bool}.get(name, float)
         value = np.ascontiguousarray(getattr(start, name), kind)
         key[f"start {name}"] = f"{value.shape} {hashlib.sha256(value.tobytes()).hexdigest()[:16]}"
+    if (start.charge, start.spin_multiplicity) != (0, 1):  # folders of neutral singlets keep the key they have
+        key |= {"start charge": start.charge, "start spin multiplicity": start.spin_multiplicity}
     if identity is not None:
         key["model"] = identity
     return json.loads(json.dumps(key, default=vars))

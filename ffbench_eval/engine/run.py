@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -303,12 +303,7 @@ class Run:
         progress(1.0)
 
         ended = np.where(watch.alive.cpu(), total, watch.failed_at.cpu()) - skip
-        reasons = {TEMPERATURE: self.limits.temperature_K, **monitors.reason_limits()}
-        reasons[STEP] = self.limits.step or 0.0
-        texts = reason_texts(watch, reasons)
-        for b, said in self.model_forces.raised.items():
-            if int(watch.code[b]) == ENERGY:
-                texts[b] = f"the model raised {said}"
+        texts = self.reasons(watch, monitors.reason_limits())
         has_conserved = self.integrator.conserved is not None
         return Outcome(
             end_ps=[min(max(0.0, float(t)), protocol.length_ps) for t in ended * step_ps],
@@ -323,6 +318,16 @@ class Run:
             drift_eV_per_atom=monitors.drift.cpu().numpy() if has_conserved else np.full(len(ended), math.nan),
             displacement_A=monitors.displacement.cpu().numpy(),
         )
+
+    def reasons(self, watch: Watch, limits: Mapping[int, float] | None = None) -> list[str]:
+        """Why each replica stopped, "" for those that did not; ``limits`` are those of the frame monitors."""
+        texts = reason_texts(
+            watch, {TEMPERATURE: self.limits.temperature_K, STEP: self.limits.step or 0.0, **(limits or {})}
+        )
+        for b, said in self.model_forces.raised.items():
+            if int(watch.code[b]) == ENERGY:
+                texts[b] = f"the model raised {said}"
+        return texts
 
     def until_next_event(self, step: int) -> int:
         """Steps that can be done without a look: up to a saved frame, a hill, a checkpoint or the end."""

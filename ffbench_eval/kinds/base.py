@@ -43,7 +43,9 @@ class MetricSpec:
     - ``low``, ``high``: what the definition allows, for any model however bad: no value and no interval lies outside.
     - ``usual``: what a sound model gives (all that is allowed if absent); ``zero``: an exact 0 is nothing odd either.
     - ``continuous``: independent samples never agree to the last digit.
-    - ``nothing``: what the trivial baseline is, as people say it.
+    - ``nothing``: what the trivial baseline is, as people say it; ``share``: the value over it in words, in per cent;
+      ``beaten``: what a value is that the baseline beats; ``gain``: the same for a score, in per cent;
+      ``bare``: the value in words where nothing is there to hold it against.
     - ``gloss``: the value in other words, with its factor: a number that holds without labels, floor or baseline.
     - ``curve``: the report's curve that shows it, by the start of its name; ``{}`` is the part.
     - ``limit``: a check: a value on the wrong side of it is a fault.
@@ -73,6 +75,10 @@ class MetricSpec:
     timed: bool = False
     version: str = "1"
     nothing: str = "nothing"
+    share: str = ""
+    beaten: str = ""
+    gain: str = ""
+    bare: str = ""
     gloss: tuple[str, float] | None = None
     curve: str = ""
     limit: float | None = None
@@ -210,7 +216,8 @@ class Kind:
       place in it.
     - ``time``: metrics of the time that a simulation can be trusted, the first that a task has is what its score
       multiplies; ``brief``: whether a task with these parameters is too short for them to say much.
-    - ``leads``: the sources of which a report names one that stands for the model; scores are then of it alone.
+    - ``leads``: the sources of which a report names one that stands for the model; scores are then of it alone;
+      ``bounds``: the best and the worst that a source can be; ``short``: names of sources in legends.
     - ``sampled``: a report holds the samples its numbers are made of; ``own_baseline``: trivial baselines come from the
       model's own answers, so that no lock holds them.
     """
@@ -236,6 +243,8 @@ class Kind:
     time: tuple[str, ...] = ()
     brief: Callable[[Mapping[str, Any]], bool] | None = None
     leads: tuple[str, ...] = ()
+    bounds: tuple[str, ...] = ()
+    short: Mapping[str, str] = field(default_factory=dict)
     sampled: bool = True
     own_baseline: bool = False
     subject: str = ""

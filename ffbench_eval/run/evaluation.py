@@ -22,7 +22,7 @@ from . import doors, shards, streams
 from .assemble import assemble
 from .claim import claimed, met_in
 from .cost import announce, estimate
-from .execute import complete, run_unit, taken_over
+from .execute import begun_in, complete, run_unit, taken_over
 from .plan import Planned, Ready, oddities, plan, ready
 from .storage import Storage, url_of
 from .units import Result, Unit, damage, halves, load_result, set_aside
@@ -232,7 +232,7 @@ def _execute(
 
 def _run(waiting: list[tuple[Ready, Unit]], setting: Setting, bars: Bars, note: Any) -> None:
     """Run units here, one after the other, or on workers."""
-    begun = {path.name[: -len(".part")].rpartition(".")[0] for path in (setting.run / "units").glob("*.*.part")}
+    begun = begun_in(setting.run)
     for _, unit in waiting:
         if unit.folder(setting.run).name in begun:  # on a worker that is gone
             taken_over(unit, setting.run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import time
 import uuid
@@ -23,6 +24,8 @@ from .units import OWNER, SPENT, SPENT_EVERY_S, Result, Unit, read_result, save_
 if TYPE_CHECKING:
     from ..kinds.base import Progress
     from .data import TaskData
+
+BEGUN = re.compile(r"(\.[0-9a-f]{8})?\.part$")  # what follows the name of a unit in work (`Unit.part`)
 
 
 def run_unit(
@@ -58,8 +61,9 @@ def run_unit(
 
     try:
         out = _outcome(part, kind.count_members(unit.inputs), work)
-    finally:
+    except BaseException:  # it goes on another time
         clock.note(now=True)
+        raise
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
     for path in [part / SPENT, part / OWNER, *part.rglob(f"*{PART}")]:
         path.unlink(missing_ok=True)
@@ -108,6 +112,13 @@ def taken_over(unit: Unit, run: Path, attempt: str = "") -> None:
             older.pop(0).rename(mine)
     for path in older:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def begun_in(run: Path) -> set[str]:
+    """Names of the units that a run folder holds something unfinished of, from one look at it."""
+    with suppress(OSError):
+        return {BEGUN.sub("", path.name) for path in (run / "units").glob("*.part")}
+    return set()
 
 
 def _last(path: Path) -> float:

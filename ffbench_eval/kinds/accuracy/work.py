@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ...suite import Task
 
 CHUNK = 250  # frames per unit
+FILE = "predictions.npz"
 NAMED = 5  # frames that a unit's report names
 
 
@@ -96,7 +97,7 @@ def run_unit(
     kept = force.astype(np.float64 if model.dtype.itemsize > 4 else np.float32)  # as the model gave them
     finite = usable(energy)
     np.logical_and.at(finite, np.repeat(np.arange(len(rows)), frames.n_atoms[rows]), usable(kept).all(1))
-    np.savez_compressed(folder / "predictions.npz", rows=rows, energy=energy, forces=kept)
+    np.savez_compressed(folder / FILE, rows=rows, energy=energy, forces=kept)
     silent = [r for r, f in zip(rows.tolist(), finite) if not f and r not in raised]
     return {
         "status": ["ok" if f else "model_error" for f in finite],
@@ -167,13 +168,13 @@ def answers_of(results: Sequence[Result], frames: Frames) -> Answers | None:
     """Every frame that a finished unit asked about; ``None`` if there is none."""
     rows, energy, forces, answered = [], [], [], []
     for result in results:
-        if not (result.folder / "predictions.npz").exists():
+        if not (result.folder / FILE).exists():
             continue
-        with np.load(result.folder / "predictions.npz") as got:
+        with np.load(result.folder / FILE) as got:
             rows.append(got["rows"])
             energy.append(got["energy"])
             forces += np.split(got["forces"], np.cumsum(frames.n_atoms[got["rows"]])[:-1])
-        answered += [status == "ok" for status in result.status]
+        answered += [status == "ok" for status in result.status if status != "unsupported"]  # these were not asked
     if not rows:
         return None
     chosen = np.concatenate(rows)

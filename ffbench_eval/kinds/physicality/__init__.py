@@ -200,7 +200,9 @@ def numbers(task: TaskReport) -> list[str]:
 
 
 def _quantity(m: Metric) -> str:
-    return f"{m.value:.3g}" + ("" if m.unit == "1" else f" {m.unit}")
+    from ...words import in_small_units, quantity
+
+    return quantity(in_small_units(m))
 
 
 KIND = Kind(

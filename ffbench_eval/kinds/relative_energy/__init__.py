@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 METRICS = (
     MetricSpec("relative_energy_mae", "MAE of relative energies", "kcal/mol", usual=(1e-6, 1e6), zero=True,
-               columns={"": 0}, ranked=True, nothing="no difference", curve="energy "),
+               columns={"": 0}, ranked=True, nothing="equal energies", share="energy error {}", curve="energy "),
     MetricSpec("relative_energy_bias", "bias of relative energies", "kcal/mol", "neither", low=-math.inf,
                usual=(-1e6, 1e6)),
     MetricSpec("no_difference_mae", "MAE of predicting no difference", "kcal/mol", "neither", continuous=False),

@@ -59,6 +59,10 @@ def run_unit(
         molecular_dynamics.protocol(task, data, inputs["replicas"][0]),
     )
     speed = measure_speed(model, start, rules, compile=compile)
+    broken = [f"replica {b}: {why}" for b, why in enumerate(speed.reason) if why]
+    if broken:
+        said = "the steps that were to be timed broke, and one that stands still has no speed"
+        return {"status": ["model_error"] * len(inputs["replicas"]), "detail": [said, *broken], "force_calls": 0}
     return {
         "status": ["ok"] * len(inputs["replicas"]),
         "force_calls": 0,

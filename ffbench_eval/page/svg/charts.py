@@ -23,12 +23,17 @@ MAX_BYTES = 600_000  # of all drawings of a page
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing; ``svg`` is empty where the page has no room left for it."""
+    """One drawing; ``svg`` is empty where the page has no room left for it; ``part``: it shows some of the series."""
 
     name: str
     title: str
     svg: Markup
     note: str = ""
+    part: bool = False
+
+    @property
+    def narrow(self) -> bool:
+        return f'viewBox="0 0 {NARROW} ' in self.svg[:200]
 
 
 def charts(curves: dict[str, Curve], *, target: float | None = None, room: int = MAX_BYTES) -> list[Chart]:
