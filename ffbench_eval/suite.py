@@ -58,8 +58,8 @@ def load_suite(name: str | Path, *, tasks: list[str] | None = None) -> Suite:
 
     ValueError for an unknown suite or task (with the nearest name) and for a parameter that the kind does not know.
 
-    >>> [task.kind.name for task in load_suite("mini", tasks=["ethanol_md"]).tasks]
-    ['molecular_dynamics']
+    >>> [task.kind.name for task in load_suite("mini", tasks=["ethanol_accuracy"]).tasks]
+    ['accuracy']
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.exists():
