@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ffbench_data.frames import Frames, collate
 from ffbench_data.load import load_frames
@@ -39,7 +39,7 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: str = "test"
-    max_frames: int | None = None
+    max_frames: int | None = Field(default=None, gt=0)
 
 
 def plan(task, data, seed: int) -> list[dict]:

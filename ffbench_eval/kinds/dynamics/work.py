@@ -93,6 +93,8 @@ class Parameters(BaseModel):
         fixed = sorted(FIXED_CELL & set(self.observables)) + ["watch_rdf"] * self.watch_rdf
         if breathes and fixed:
             raise ValueError(f"ensemble npt: {', '.join(fixed)} needs a cell that does not breathe; leave it out")
+        if "energy_drift" in self.observables and self.ensemble != "nve":
+            raise ValueError(f"energy_drift needs ensemble nve: under {self.ensemble} the energy is no constant")
         if "vibrational_spectrum" in self.observables and self.save_every_fs > DENSEST_FS:
             said = f"save_every_fs {self.save_every_fs:g} is too long for vibrational_spectrum"
             raise ValueError(f"{said}; take at most {DENSEST_FS:g}")
