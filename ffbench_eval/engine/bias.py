@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .collective import Variables, dihedral, distance
+from .images import Images
 
 __all__ = ["Hills", "MetadynamicsRule", "Restraint", "Restraints", "dihedral", "distance"]
 
@@ -60,7 +62,14 @@ class Hills:
     Shared ones are kept once, [1, B H, D], in the order of the walkers within a step.
     """
 
-    def __init__(self, rule: MetadynamicsRule, replicas: int, capacity: int, device=None, images=None):
+    def __init__(
+        self,
+        rule: MetadynamicsRule,
+        replicas: int,
+        capacity: int,
+        device: torch.device | str | None = None,
+        images: Images | None = None,
+    ):
         self.rule, self.replicas = rule, replicas
         self.variables = Variables(rule.dihedrals, rule.distances, device, images)
         self._most = capacity * replicas if rule.shared else capacity
@@ -169,7 +178,9 @@ class Restraint:
 class Restraints:
     """All restraints of a simulation as one bias."""
 
-    def __init__(self, restraints: tuple[Restraint, ...], device=None, images=None):
+    def __init__(
+        self, restraints: tuple[Restraint, ...], device: torch.device | str | None = None, images: Images | None = None
+    ):
         ordered = sorted(restraints, key=lambda r: -len(r.atoms))  # dihedrals first, as in Variables
         self.variables = Variables(
             tuple(r.atoms for r in ordered if len(r.atoms) == 4),
@@ -177,7 +188,7 @@ class Restraints:
             device,
             images,
         )
-        f64 = {"dtype": torch.float64, "device": device}
+        f64: dict[str, Any] = {"dtype": torch.float64, "device": device}
         self._centre = torch.tensor([r.centre for r in ordered], **f64)
         self._stiffness = torch.tensor([r.stiffness for r in ordered], **f64)
         inf = float("inf")

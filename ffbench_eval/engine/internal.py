@@ -13,8 +13,8 @@ FLAT = 1e-2  # of the largest moment of inertia: an axis with less is that of a 
 
 def internal_temperature(state: State, system: System) -> Tensor:
     """[B] in K, 2 K_int / (f kB): K_int without the motion of the centre of mass and without the rigid rotation, in
-    open systems about all axes, in wires about their own; f degrees of freedom are left (3N - 3 periodic, 3N - 4
-    in a wire, 3N - 6 or 3N - 5 open). NaN where f is 0.
+    open systems about all axes, in wires about their own; f degrees of freedom are left (3N - 3 periodic, 3N - 4 in a
+    wire, 3N - 6 or 3N - 5 open). NaN where f is 0.
 
     At equilibrium it equals the temperature in every ensemble. A net force or torque of the model feeds the motion of
     the whole, which a thermostat then takes from the atoms ("flying ice cube"; Harvey, Tan and Cheatham, J. Comput.

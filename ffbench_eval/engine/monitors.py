@@ -175,7 +175,7 @@ class SlidingRdf:
         return np.stack([np.bincount(which[a[i] & b[j]], minlength=self.bins) for a, b in self._in])
 
 
-def _bond_tensors(bonds, device):
+def _bond_tensors(bonds: tuple[tuple[int, int, float], ...], device: torch.device | str | None):
     if not bonds:
         return None
     i, j, length = zip(*bonds)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -379,7 +380,7 @@ def _same(state: State) -> State:
     return state
 
 
-def make_system(start: Start, protocol: Protocol, integrator: Integrator, device) -> System:
+def make_system(start: Start, protocol: Protocol, integrator: Integrator, device: torch.device | str | None) -> System:
     """The constants of a simulation as tensors on ``device``. ValueError when the protocol does not fit the batch."""
     replicas, n = start.positions.shape[:2]
     for name in ("temperature_K", "time_step_fs"):
@@ -388,7 +389,7 @@ def make_system(start: Start, protocol: Protocol, integrator: Integrator, device
             raise ValueError(f"{name} needs one number or one per replica ({replicas}), got {len(value)}")
     positions, cell, pbc = np.array(start.positions, float), np.array(start.cell, float), np.array(start.pbc, bool)
     rotations = conserved_rotations(positions, start.masses, cell, pbc)
-    f64 = {"dtype": torch.float64, "device": device}
+    f64: dict[str, Any] = {"dtype": torch.float64, "device": device}
     return System(
         # Copies: arrays from a file are read-only, and tensors that share them warn.
         numbers=torch.as_tensor(np.array(start.numbers, np.int64), device=device),
@@ -403,7 +404,7 @@ def make_system(start: Start, protocol: Protocol, integrator: Integrator, device
     )
 
 
-def make_rule(protocol: Protocol, device) -> Rule:
+def make_rule(protocol: Protocol, device: torch.device | str | None) -> Rule:
     """The protocol's times and rates in engine units."""
     step = protocol.time_step_fs
     dt = torch.tensor(step, dtype=torch.float64, device=device) * FS if isinstance(step, tuple) else float(step) * FS

@@ -101,6 +101,17 @@ def test_a_float32_model_does_not_depend_on_where_a_structure_sits(pbc):
     torch.testing.assert_close(morse()(near_origin(batch_of(x, cell, pbc))).forces, exact.forces)
 
 
+def test_open_systems_near_the_origin_are_relative_to_their_centroids():
+    rng = np.random.default_rng(5)
+    sizes = [9, 1, 4]
+    x = rng.normal(scale=5, size=(14, 3)) + 1e4
+    owner = np.repeat([0, 1, 2], sizes)
+    got = near_origin(AtomsBatch(*map(torch.as_tensor, (x, np.ones(14, int), owner, np.zeros((3, 3, 3)),
+                                                         np.zeros((3, 3), bool)))))  # fmt: skip
+    centred = np.concatenate([part - part.mean(0) for part in np.split(x, np.cumsum(sizes)[:-1])])
+    np.testing.assert_allclose(got.positions.numpy(), centred, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize(("pbc", "row"), [((1, 1, 0), 0.0), ((1, 1, 0), 30.0), ((1, 0, 0), 0.0)], ids=str)
 def test_slabs_and_wires_run_and_conserve_their_energy_and_momenta(pbc, row, tmp_path):
     """docs/data.md: the cell is zero along open directions; a dummy row there changes nothing."""
