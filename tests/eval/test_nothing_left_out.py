@@ -1,6 +1,7 @@
 """What stands for one of several (the first cell, box or formula) stands for no other, and what nobody could judge is
 not judged well: cases of several kinds, by closed forms."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from ase.calculators.calculator import Calculator, all_changes
 
+from ffbench_data import load_frames
 from ffbench_data.contract import ForceField, Prediction
 from ffbench_data.frames import Frames
 from ffbench_data.measured import measured
@@ -29,6 +31,7 @@ from ffbench_eval.kinds.physicality.work import run_unit as physicality
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.report import DatasetUsed
 from ffbench_eval.run.data import TaskData
+from tests.eval.dynamics_data import task, unit
 
 USED = DatasetUsed(name="d", config="c", split="test", version="1", content_sha256="0")
 
@@ -65,7 +68,7 @@ def test_angles_across_the_boundary_are_those_of_the_whole_molecule(pbc):
     metrics, curves = OBSERVABLES["angle_histogram"]([saved([1, 8, 1], whole, cell, pbc)], data, p, None)
     assert metrics["angle_histogram_error_H-O-H"].value == pytest.approx(0, abs=0.15)  # float32 at the edges of bins
     curve = curves["angle_histogram_H-O-H"]
-    assert curve.x[int(np.argmax(curve.series["reference"]))] == pytest.approx(104.4, abs=6)
+    assert curve.x[int(np.argmax(curve.series["reference"]))] == pytest.approx(104.4, abs=10)
 
 
 class Volume(Calculator):
@@ -278,3 +281,36 @@ def test_a_drift_of_energy_is_of_constant_energy_and_some_frames_are_more_than_n
     for bad in (0, -5):
         with pytest.raises(ValueError, match="max_frames"):
             Accuracy(max_frames=bad)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "heats", "said"),
+    [
+        (500.0, None, ""),
+        (505.0, None, ""),  # within 2 %
+        (300.0, None, "the data are of 500 K, the simulation of 300 K"),
+        (300.0, [300.0], ""),
+        (300.0, [300.0, 600.0], "the data are of 300 to 600 K, the simulation of 300 K"),
+        (300.0, [np.nan], ""),
+    ],
+)
+def test_a_simulation_is_scored_against_data_of_its_own_temperature(tmp_path, temperature, heats, said):
+    """Ethanol of 500 K by its card, or by a column of its frames: at another temperature the truth would be off too."""
+    from ffbench_data.load import dataset_folder
+    from ffbench_data.observables import read_reference
+
+    frames = load_frames("ethanol_gfn2", None, "test")
+    if heats is not None:
+        column = pa.array(np.resize(np.array(heats), len(frames)))
+        frames = Frames(frames.table.append_column("temperature_K", column))
+    data = TaskData(frames, read_reference(dataset_folder("ethanol_gfn2"), "default"), USED)
+    numbers, x = frames.stacked()
+    row = {"ensemble": "nose_hoover", "time_step_fs": 0.5, "length_ps": 2, "save_every_fs": 100, "replicas": 1}
+    wanted = task(temperature_K=temperature, observables=["distance_histogram", "temperature"], **row)
+    wanted = replace(wanted, dataset="ethanol_gfn2")
+    metrics, _ = dynamics.score(wanted, [unit(tmp_path / "a", numbers, x[None, :20])], data)
+    found = metrics["distance_histogram_error"]
+    assert found.value is not None
+    assert (found.score is None, found.floor is None) == (bool(said), bool(said))
+    assert (said in found.interval_note) if said else ("the simulation of" not in found.interval_note)
+    assert "the simulation of" not in metrics["temperature_deviation"].interval_note
