@@ -97,7 +97,7 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-300)
 
 
-def _periodic_edges(positions, cell, pbc, full, cutoff):
+def _periodic_edges(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, full: np.ndarray, cutoff: float):
     from vesin import NeighborList
 
     with np.errstate(invalid="ignore", over="ignore"):
@@ -115,7 +115,7 @@ def _periodic_edges(positions, cell, pbc, full, cutoff):
     return i[keep], j[keep], s[keep]
 
 
-def _without_gaps(x, pbc, full, widest):
+def _without_gaps(x: np.ndarray, pbc: np.ndarray, full: np.ndarray, widest: float):
     """Positions whose empty stretches along open directions are cut to ``widest`` (above the cutoff): the same pairs,
     and no grid over 1e6 Angstrom for one atom that flew off, which takes all memory or ends Python."""
     for k in np.flatnonzero(~pbc):

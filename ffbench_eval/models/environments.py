@@ -28,6 +28,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ffbench_data.atomic import file_sha256
 from ffbench_data.cache import user_cache
 
 from ..stderr import tell
@@ -89,7 +90,7 @@ def interpreter(env: str) -> Path:
 
 def _folder(name: str) -> Path:
     """Where the environment of a lock file is, one for each content of it and Python version."""
-    digest = hashlib.sha256(locks()[name].read_bytes()).hexdigest()[:12]
+    digest = file_sha256(locks()[name])[:12]
     return user_cache() / "envs" / f"{name}-py{sys.version_info[0]}.{sys.version_info[1]}-{digest}"
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -26,6 +26,9 @@ from .execute import begun_in, complete, run_unit, taken_over
 from .plan import Planned, Ready, oddities, plan, ready
 from .storage import Storage, url_of
 from .units import Result, Unit, damage, halves, load_result, set_aside
+
+if TYPE_CHECKING:
+    from .progress import Bars
 
 
 def evaluate(
@@ -104,7 +107,20 @@ class Setting:
 
 
 def _evaluate(
-    model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate, shard, pool, env
+    model: Any,
+    suite: str | Suite,
+    device: str,
+    out: str | Path | None,
+    seed: int,
+    workers: Any,
+    resume: bool,
+    compile: str,
+    tasks: list[str] | str | None,
+    quiet: bool,
+    isolate: bool | None,
+    shard: str,
+    pool: tuple[str, str],
+    env: str | Path,
 ) -> Report:
     begun = time.perf_counter()
     seed, workers, compile = doors.seed(seed), doors.workers(workers), doors.compile(compile)
@@ -214,7 +230,7 @@ def _execute(
     return results
 
 
-def _run(waiting: list[tuple[Ready, Unit]], setting: Setting, bars, note) -> None:
+def _run(waiting: list[tuple[Ready, Unit]], setting: Setting, bars: Bars, note: Any) -> None:
     """Run units here, one after the other, or on workers."""
     begun = begun_in(setting.run)
     for _, unit in waiting:

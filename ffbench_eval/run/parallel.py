@@ -298,9 +298,10 @@ def run_side_by_side(
     finally:
         for file in [*sent.glob("*"), run / "token"]:
             file.unlink(missing_ok=True)
-        for digest in set(models.values()) if storage else ():
-            with suppress(Exception):  # the storage may be why the run ends
-                storage.remove(f"sent/{token}/{digest}")
+        if storage:
+            for digest in set(models.values()):
+                with suppress(Exception):  # the storage may be why the run ends
+                    storage.remove(f"sent/{token}/{digest}")
         with suppress(OSError):
             sent.rmdir()
 

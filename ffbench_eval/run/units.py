@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.atomic import PART, read_object, write_text
+from ffbench_data.atomic import PART, file_sha256, read_object, write_text
 
 from ..report import Status
 from ..suite import Task
@@ -47,7 +47,7 @@ class Result:
     detail: list[str]
     wall_s: float
     force_calls: int
-    values: dict[str, Any]
+    values: Any  # the `Values` of its kind
     files: dict[str, Any] = field(default_factory=dict)
     address: str = ""
     seal: str = ""
@@ -113,7 +113,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], str]:
                 return {}, f"{name} is missing"
             if there[name].stat().st_size != size:
                 return {}, f"{name} holds {there[name].stat().st_size} bytes, {size} were written"
-            if _sha256(there[name]) != digest:
+            if file_sha256(there[name]) != digest:
                 return {}, f"{name} was changed after it was written"
     except FileNotFoundError as error:
         return {}, f"{Path(error.filename).name} is missing"
@@ -140,7 +140,7 @@ def set_aside(unit: Unit, run: Path) -> list[str]:
 
 def save_result(result: Result, folder: Path) -> Result:
     """Write ``result.json`` into ``folder`` with the sizes and hashes of the files beside it; the result with these."""
-    kept = {name: (path.stat().st_size, _sha256(path)) for name, path in _files(folder).items()}
+    kept = {name: (path.stat().st_size, file_sha256(path)) for name, path in _files(folder).items()}
     record = {**{k: v for k, v in vars(result).items() if k != "folder"}, "files": kept}
     record["seal"] = _seal(json.loads(json.dumps(record)))  # as it reads back
     write_text(folder / "result.json", json.dumps(record))
@@ -163,11 +163,6 @@ def _seal(record: dict[str, Any]) -> str:
     """A hash of all that ``result.json`` says but for the seal itself."""
     told = {k: v for k, v in record.items() if k != "seal"}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def halves(unit: Unit) -> list[Unit]:
