@@ -16,7 +16,7 @@ import torch
 
 import reference_models
 from ffbench_data import collate, load_frames
-from ffbench_eval import evaluate
+from ffbench_eval import cli, evaluate
 from ffbench_eval.models import surroundings
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.models.resolve import resolve
@@ -295,6 +295,24 @@ def test_ctrl_c_ends_workers_too_within_seconds(tmp_path, suite):
     (tmp_path / "slow").unlink()
     subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["tasks"]["dynamics"]["metrics"]
+
+
+@pytest.mark.parametrize("where", ["mount", "command", "told"])
+def test_ctrl_c_before_the_run_is_one_line_too(where, monkeypatch, capsys):
+    """While packages load, or a suite is read; what the run has said is not said again."""
+
+    def stop(*_arguments):
+        error = KeyboardInterrupt()
+        error.told = where == "told"
+        raise error
+
+    monkeypatch.setattr(cli, "mount", stop if where == "mount" else lambda: None)
+    monkeypatch.setattr("ffbench_eval.suite.list_suites", stop)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["suites"])
+    assert ended.value.code == 130
+    said = capsys.readouterr().err.splitlines()
+    assert said == ([] if where == "told" else ["ffbench: stopped; run the same command again to go on where it was"])
 
 
 def test_a_second_ctrl_c_ends_at_once_whatever_the_model_does(tmp_path, suite):
