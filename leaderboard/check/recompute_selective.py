@@ -21,6 +21,11 @@ OF_THE_LEAD = (
     *("augrc", "auroc", "aurc", "excess_augrc", "excess_aurc", "residual_augrc", "auprc", "accuracy_at_coverage"),
     *("accuracy", "ece", "brier", "spearman", "realised_risk", "realised_coverage"),
 )
+TOGETHER = (  # what a model with embeddings, with several members, and any model at all has
+    {"probe", "linear_probe", "nearest_neighbours", "mahalanobis", "mixture"},
+    {"force_spread", "energy_spread"},
+    {"size_only", "composition_only", "gradient_boosting"},
+)
 
 
 def selective_score(name: str, metric: Metric, value: float, task: TaskReport) -> float | None:
@@ -72,6 +77,7 @@ def selective_faults(task: TaskReport) -> Iterator[Fault]:
 def _complete(task: TaskReport) -> Iterator[Fault]:
     """The headline source is the best on the calibration part, and all its scores are there for every domain."""
     domains = {n.split(".")[1] for n in task.metrics if n.startswith("prevalence.")} - {"calibration"}
+    yield from _sources(task, domains)
     lead = task.headline
     chosen = best({n.split(".")[2]: m.value for n, m in task.metrics.items() if n.startswith("augrc.calibration.")})
     if domains and lead not in ELIGIBLE:
@@ -83,6 +89,28 @@ def _complete(task: TaskReport) -> Iterator[Fault]:
         for first in OF_THE_LEAD:
             if f"{first}.{domain}.{lead}" not in task.metrics:
                 yield ".metrics", f"{first}.{domain}.{lead} is missing: all scores of the headline source belong here"
+
+
+def _sources(task: TaskReport, domains: set[str]) -> Iterator[Fault]:
+    """A source is there for the calibration part and every domain, and so are all that need what it needs: the best on
+    the calibration part is the best of all."""
+
+    def known(domain: str) -> set[str]:
+        parts = [n.split(".") for n, m in task.metrics.items() if m.value is not None]
+        return {p[2] for p in parts if p[:2] == ["augrc", domain] and len(p) == 3 and p[2] in ELIGIBLE}
+
+    chosen_from = known("calibration")
+    if not domains or not chosen_from:
+        return
+    for group in TOGETHER:
+        there = {s for d in domains for s in group & known(d)} | (group & chosen_from)
+        for missing in sorted(group - chosen_from if there else ()):
+            yield ".metrics", f"augrc.calibration.{missing} is missing, {sorted(there)[0]} is there"
+    for domain in sorted(domains):
+        for missing in sorted(
+            chosen_from - {n.split(".")[2] for n in task.metrics if n.startswith(f"augrc.{domain}.")}
+        ):
+            yield ".metrics", f"augrc.{domain}.{missing} is missing, the calibration part has it"
 
 
 def _against_share(first, source, rule, v, metric, e, n, value, domain) -> Fault | None:

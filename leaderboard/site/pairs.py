@@ -3,7 +3,8 @@
 A model's place is 1 plus the number of models that beat it in 97.5 % of paired bootstrap draws over their common
 members, so that one that misses some molecules is held against the others on the molecules it has, and nobody gains
 by an easier mean. The rule for partial models: members may be missing for elements alone (``unsupported``), and at
-least `COVERAGE` of all members have to be there; whoever lost members otherwise has no place. Coverage is shown.
+least `COVERAGE` of all members have to be there; whoever lost members otherwise, or gives no value for a member that
+ended well, has no place. Coverage is shown.
 
 FSD near the minimum of the reference feels another bond length as much as a bump, so that it is ranked among models of
 the data's theory (`benchmarks/theory_floor.py`: GFN2 judged by wB97M-D3(BJ) scores far from 0, without a bump).
@@ -21,7 +22,8 @@ from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import ModelCard, TaskReport, same_theory
 
 from ..check.lock import TaskLock
-from .scoring import DRAWS, size, state_of, surely, widening
+from ..check.members import left_out, members
+from .scoring import DRAWS, state_of, surely, widening
 
 COVERAGE = 0.25
 APART = 1.1  # one job's timing: speeds within ten percent of each other share a place
@@ -41,20 +43,26 @@ class Place:
 def places(
     name: str, metric: str, locked: TaskLock, models: dict[str, tuple[TaskReport, ModelCard]]
 ) -> dict[str, Place]:
-    """The place of every model that has the metric."""
+    """The place of every model that has the metric. How many members there are and which way is better are the lock's
+    and the kind's, never an entry's."""
     out: dict[str, Place] = {}
     found: dict[str, np.ndarray] = {}
-    lower = True
+    hit = kind_of(locked.kind).spec(metric)
+    lower = hit is None or hit[0].better != "higher"
+    of = members(locked) or 0
     for model, (task, card) in models.items():
         m = task.metrics.get(metric)
         if m is None or m.value is None:
             continue
         values = np.array([np.nan if v is None else v for v in m.values], float)
-        lower = m.better == "lower"
-        covered, of = int(np.isfinite(values).sum()), size(locked) or len(values)
+        covered = int(np.isfinite(values).sum())
         why = _why_not(metric, task, card, locked, covered, of)
-        if why or len(values) != of:
-            out[model] = Place(None, covered=covered, of=of, why=why or "other members than the task's")
+        if not why and len(values) != of:
+            why = "other members than the task's"
+        if not why and left_out(metric, task, locked):
+            why = "values left out"
+        if why:
+            out[model] = Place(None, covered=covered, of=of, why=why)
         else:
             found[model], out[model] = values, Place(None, covered=covered, of=of)
     names = list(found)

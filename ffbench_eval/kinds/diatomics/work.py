@@ -37,6 +37,11 @@ def plan(task, data, seed: int) -> list[dict]:
     return [{"dimers": names[i : i + UNIT]} for i in range(0, len(names), UNIT)]
 
 
+def groups(task, data) -> list[str]:
+    """The dimers, in the order of the states."""
+    return [n for n in find_scans(data.frames) if n not in LEFT_OUT]
+
+
 def sample_rows(data, model, count: int) -> np.ndarray:
     return np.array([s.rows[s.equilibrium] for s in find_scans(data.frames).values() if supported(s, model)], int)
 
