@@ -170,6 +170,8 @@ def _count_of_cases(first: str, v: float, n: int, coverage: float | None, task: 
         coverage is not None and 0 <= coverage <= 1 and _whole(v * round(coverage * n))
     ):
         return f"{v!r} is no share of the accepted cases"
+    if first == "accuracy_at_coverage" and n < 1:
+        return "rests on no case"
     if first == "accuracy_at_coverage":
         least = float(task.parameters.get("coverage") or 0.0)
         accepted = np.arange(max(1, math.ceil(least * n - 1e-9)), n + 1)
