@@ -128,6 +128,7 @@ def _electrons(frames: Frames, where: str) -> list[Finding]:
     electrons = np.add.reduceat(frames.atomic_numbers.astype(int), frames.offsets[:-1]) - frames.charge
     wrong = (electrons + frames.spin_multiplicity) % 2 == 0
     wrong &= ~frames.pbc.any(1)  # in a crystal nobody counts them
+    wrong &= (frames.n_atoms > 1) | (frames.spin_multiplicity != 1)  # of free atoms hardly any file states the spin
     found = []
     if wrong.any():
         text = f"{wrong.sum()} frames have a spin multiplicity that their number of electrons does not allow"
@@ -224,7 +225,7 @@ def newton(frames: Frames, where: str) -> list[Finding]:
     """The time step that Newton's law gives (`time_step`), against ``time_fs`` where it is known."""
     stated = np.diff(frames.time_fs)
     known = np.isfinite(stated).all() and len(stated) > 1
-    fit = _newton(frames)
+    fit = newton_fit(frames)
     if fit is None:
         return []
     dt, r = fit
@@ -242,11 +243,11 @@ def newton(frames: Frames, where: str) -> list[Finding]:
 def time_step(frames: Frames) -> float | None:
     """Time (fs) between consecutive frames, from x(t+dt) - 2 x(t) + x(t-dt) = F/m dt^2; ``None`` where the frames are
     too far apart, or too few, for that to hold."""
-    fit = _newton(frames)
+    fit = newton_fit(frames)
     return fit[0] if fit else None
 
 
-def _newton(frames: Frames) -> tuple[float | None, float] | None:
+def newton_fit(frames: Frames) -> tuple[float | None, float] | None:
     """(time step in fs or ``None``, correlation) over all atoms; ``None`` if there is nothing to fit."""
     from ase import units
     from ase.data import atomic_masses
@@ -287,7 +288,8 @@ def work(frames: Frames, where: str, pairs: np.ndarray | None = None) -> list[Fi
     if good.sum() < 10:
         return []
     done, de = done[good], de[good]
-    slope, r = float((done * de).sum() / (done**2).sum()), float(np.corrcoef(done, de)[0, 1])
+    slope = float((done * de).sum() / (done**2).sum()) if done.any() else 0.0
+    r = float(np.corrcoef(done, de)[0, 1]) if np.ptp(done) > 0 and np.ptp(de) > 0 else 0.0
     text = f"energy differences against work: slope {slope:.4g}, correlation {r:.4f}"
     if pairs is not None and abs(r) < 0.95:
         return []  # the nearest frames of a random sample are often too far apart for a trapezoid
@@ -313,7 +315,7 @@ def near_pairs(frames: Frames, count: int = 50) -> np.ndarray:
     return np.stack([rows[i[best]], rows[j[best]]], 1)
 
 
-def stiffness(frames: Frames, i, j) -> float:
+def stiffness(frames: Frames, i: np.ndarray, j: np.ndarray) -> float:
     """Force constant (eV/A^2) of the bonds i-j: minus the slope of the force on j along the bond against its length.
 
     Valid where j is light and little else pulls along the bond. Catches a factor in a force constant or in the forces.
@@ -326,30 +328,13 @@ def stiffness(frames: Frames, i, j) -> float:
     return -float(np.polyfit(length.ravel(), pull.ravel(), 1)[0])
 
 
-def check_stiffness(table: pa.Table, where: str, i, j, expected: float) -> list[Finding]:
+def check_stiffness(table: pa.Table, where: str, i: np.ndarray, j: np.ndarray, expected: float) -> list[Finding]:
     found = stiffness(Frames(table), i, j)
     text = f"force constant {found:.1f} eV/A^2, the force field has {expected:.1f}"
     ratio = found / expected
     if abs(ratio - 1) < 0.3:
         return [Finding("stiffness", where, "ok", text, found)]
     return [Finding("stiffness", where, "warning", f"{text}: forces or force constant off by {ratio:.2f}", found)]
-
-
-def source_factor(values: np.ndarray, factors: tuple[float, ...], decimals: int = 8) -> float | None:
-    """The unit factor by which round numbers were multiplied to give ``values``; None if none fits.
-
-    Values printed with few decimals betray the factor of a later conversion: dividing by the right one gives
-    numbers with at most ``decimals`` decimals.
-
-    >>> source_factor(np.array([1.25, -3.5, 0.001]) * 0.04336, (0.0433641, 0.04336))
-    0.04336
-    """
-    values = np.asarray(values, np.float64).ravel()[:3000]
-    for factor in factors:
-        source = values / factor
-        if np.abs(source - np.round(source, decimals)).max() < 1e-10 + 1e-15 * np.abs(source).max():
-            return factor
-    return None
 
 
 def check_against_card(built: Mapping[str, Mapping[str, pa.Table]], card: Any) -> list[Finding]:

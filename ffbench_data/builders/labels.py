@@ -25,9 +25,13 @@ def _named(*stems: str, also: Iterable[str] = ()) -> frozenset[str]:
 
 
 NAMES = {
-    "energy": _named("energy", "energies", also=("e", "etot", "epot", "totenergy", "totalenergy", "potentialenergy")),
+    "energy": _named(
+        "energy",
+        "energies",
+        also=("e", "etot", "etotal", "epot", "edft", "eref", "totenergy", "totalenergy", "potentialenergy"),
+    ),
     "free_energy": _named("freeenergy"),  # the force-consistent energy; taken where there is no energy
-    "forces": _named("forces", "force", also=("f", "atomicforces")),
+    "forces": _named("forces", "force", also=("f", "ftotal", "fdft", "fref", "atomicforces")),
     "stress": _named("stress", also=("cauchystress",)),  # eV/A^3, positive under tension
     "virial": _named("virial", "virials"),  # eV, -volume * stress
     "charge": frozenset({"charge", "totalcharge", "totcharge", "netcharge", "systemcharge", "molecularcharge"}),
@@ -89,10 +93,13 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(map(str, names)) or "nothing"
 
 
+WHOLE = 1e-3  # charges that are sums of the atoms' are whole to this
+
+
 def number(value: Any, name: str, where: str) -> float:
-    """One finite number or NaN. ValueError for text, or more than one value."""
+    """One finite number or NaN; Fortran's 1.0D+00 too. ValueError for text, or more than one value."""
     try:
-        one = np.asarray(value, float)
+        one = np.asarray(value.replace("D", "E") if isinstance(value, str) else value, float)
     except (TypeError, ValueError):
         raise ValueError(f"{where}: {name}={value!r} is not a number") from None
     if one.size != 1:
@@ -102,27 +109,32 @@ def number(value: Any, name: str, where: str) -> float:
 
 def whole(value: Any, name: str, where: str) -> int:
     out = number(value, name, where)
-    if out != round(out):
+    if not abs(out - np.round(out)) < WHOLE:
         raise ValueError(f"{where}: {name}={out:g} is not a whole number")
-    return int(out)
+    return round(out)
 
 
 def charge_and_spin(values: Mapping[str, Any], numbers: np.ndarray, where: str) -> tuple[int | None, int | None]:
     """(total charge, spin multiplicity 2S+1) as a file states them, ``None`` where it does not.
 
     ``multiplicity`` is 2S+1 and ``unpaired_electrons`` (``uhf``) 2S. ``spin`` alone is used for both: the number of
-    electrons tells them apart, as only one of the two has the right parity.
+    electrons tells them apart, as only one of the two has the right parity. A half, as 0.5 or 1.5, is S itself.
 
     >>> charge_and_spin({"charge": 1, "spin": 2}, np.array([1, 1]), "H2+")
     (1, 2)
     """
-    names = {k: pick(values, k, where) for k in ("charge", "multiplicity", "unpaired", "spin")}
+    kinds = ("charge", "multiplicity", "unpaired", "spin")
+    values = {k: v for k, v in values.items() if any(plain(k) in NAMES[kind] for kind in kinds) and not _absent(v)}
+    names = {k: pick(values, k, where) for k in kinds}
     name = names["charge"]
     charge = whole(values[name], name, where) if name else None
     found = {}
     electrons = int(np.sum(numbers)) - (charge or 0)
     for kind in ("multiplicity", "unpaired", "spin"):
         if name := names[kind]:
+            if kind == "spin" and abs(number(values[name], name, where) % 1 - 0.5) < WHOLE:
+                found[name] = round(2 * number(values[name], name, where)) + 1
+                continue
             value = whole(values[name], name, where)
             twice = kind == "unpaired" or (kind == "spin" and value % 2 == electrons % 2)
             found[name] = value + 1 if twice else value
@@ -133,6 +145,11 @@ def charge_and_spin(values: Mapping[str, Any], numbers: np.ndarray, where: str) 
             raise ValueError(f"{where}: {key}={values[key]} is no spin multiplicity (2S+1, at least 1)")
         return charge, multiplicity
     return charge, None
+
+
+def _absent(value: Any) -> bool:
+    """Whether a cell of a table is empty."""
+    return value is None or (isinstance(value, (float, np.floating)) and np.isnan(value))
 
 
 def voigt(stress: Any, where: str, name: str) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""DeePMD folders (raw or npy, one composition or mixed), and what only `dpdata` reads."""
+"""DeePMD folders (npy or raw, one composition or mixed), and what only `dpdata` reads."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -21,25 +22,21 @@ def deepmd_source(folder: Path) -> Source:
 
 
 def _system(folder: Path, home: Path) -> Iterator[Image]:
-    from ase.data import atomic_numbers
-
     try:
         kinds = np.loadtxt(folder / "type.raw", dtype=int, ndmin=1)
-        names = (folder / "type_map.raw").read_text().split()
-        elements = np.array([atomic_numbers[name] for name in names])
+        elements = _elements(folder)
         periodic = not (folder / "nopbc").exists()
         run = str(folder.relative_to(home))
         sets = sorted(folder.glob("set.*"))
-        if not sets:
-            yield from _from_dpdata(folder, run)
-            return
-        for part in sets:
-            data = {k: np.load(part / f"{k}.npy") for k in KNOWN if (part / f"{k}.npy").exists()}
+        for part in sets or [folder]:
+            data = _arrays(part) if sets else _text(part)
+            if "coord" not in data:
+                raise ValueError(f"no coord in {part.name}")
             frames = len(data["coord"])
             for t in range(frames):
                 types = data["real_atom_types"][t] if "real_atom_types" in data else kinds
-                if types.min() < -1 or types.max() >= len(names):
-                    raise ValueError(f"type {types.max()} of {len(names)} elements in type_map.raw")
+                if types.min() < -1 or types.max() >= len(elements):
+                    raise ValueError(f"type {types.max()} of {len(elements)} elements in type_map.raw")
                 real = types >= 0
                 per_atom, whole = {}, {}
                 if "force" in data:
@@ -55,7 +52,30 @@ def _system(folder: Path, home: Path) -> Iterator[Image]:
         raise ValueError(f"{folder}: not a readable DeePMD system: {error}") from None
 
 
-def dpdata_source(path: Path, failed: str = "") -> Source:
+def _arrays(part: Path) -> dict[str, np.ndarray]:
+    return {k: np.load(part / f"{k}.npy") for k in KNOWN if (part / f"{k}.npy").exists()}
+
+
+def _text(folder: Path) -> dict[str, np.ndarray]:
+    """Of deepmd/raw: text files with a row per frame instead of sets."""
+    files = {k: folder / f"{k}.raw" for k in KNOWN}
+    return {k: np.loadtxt(path, ndmin=2) for k, path in files.items() if path.exists()}
+
+
+def _elements(folder: Path) -> np.ndarray:
+    """Atomic numbers of the types; names of kinds such as Fe1 are their element's."""
+    from ase.data import atomic_numbers
+
+    path = folder / "type_map.raw"
+    if not path.exists():
+        raise ValueError("no type_map.raw: write the elements of types 0, 1, ... into it, one a line")
+    found = {name: atomic_numbers.get(re.sub(r"\d+$", "", name)) for name in path.read_text().split()}
+    if unknown := [name for name, z in found.items() if not z]:
+        raise ValueError(f"{', '.join(unknown)} in type_map.raw is no element: write elements there")
+    return np.array([found[name] for name in path.read_text().split()])
+
+
+def dpdata_source(path: Path, failed: str = "", hint: str = "") -> Source:
     """A file that ASE does not know, or ``failed`` on:
     dpdata finds its format. ValueError where dpdata is missing, or knows neither."""
     try:
@@ -63,30 +83,30 @@ def dpdata_source(path: Path, failed: str = "") -> Source:
     except ImportError:
         raise ValueError(
             f"{path}: {failed or 'no format that ASE knows'}; `pip install dpdata` reads more (CP2K, ABACUS, QE, PWmat "
-            "outputs), or write it as extxyz"
+            f"outputs){hint}, or write it as extxyz"
         ) from None
-    for kind in ("auto", "cp2k/output", "cp2kdata/e_f", "qe/pw/scf", "abacus/md", "pwmat/output", "gaussian/log"):
+    for kind in (
+        "auto",
+        "vasp/outcar",
+        "cp2k/output",
+        "cp2kdata/e_f",
+        "qe/pw/scf",
+        "abacus/md",
+        "pwmat/output",
+        "gaussian/log",
+    ):
         try:
             system = dpdata.LabeledSystem(str(path), fmt=kind)
         except (Exception, SystemExit) as error:
             failed = failed or str(error).strip().partition("\n")[0]
             continue
         if len(system):
-            return Source(str(path), f"dpdata {kind}", partial(_of_dpdata, system.data, ""),
+            return Source(str(path), f"dpdata {kind}", partial(_of_dpdata, system.data),
                           "energy=eV,forces=eV/Angstrom,length=Angstrom")  # fmt: skip
-    raise ValueError(f"{path}: no format that ASE or dpdata knows ({failed}); write it as extxyz")
+    raise ValueError(f"{path}: no format that ASE or dpdata knows ({failed}); write it as extxyz{hint}")
 
 
-def _from_dpdata(folder: Path, run: str) -> Iterator[Image]:
-    """deepmd/raw: text files instead of sets."""
-    try:
-        import dpdata
-    except ImportError:
-        raise ValueError("no set.* folders; text files (deepmd/raw) need `pip install dpdata`") from None
-    yield from _of_dpdata(dpdata.LabeledSystem(str(folder), fmt="deepmd/raw").data, run)
-
-
-def _of_dpdata(data: dict, run: str) -> Iterator[Image]:
+def _of_dpdata(data: dict) -> Iterator[Image]:
     from ase.data import atomic_numbers
 
     numbers = np.array([atomic_numbers[data["atom_names"][k]] for k in data["atom_types"]])
@@ -96,4 +116,4 @@ def _of_dpdata(data: dict, run: str) -> Iterator[Image]:
             whole["virial"] = data["virials"][t]
         periodic = not data.get("nopbc", False)
         cell = np.asarray(data["cells"][t]) if periodic else np.zeros((3, 3))
-        yield Image(numbers, data["coords"][t], cell, np.full(3, periodic), whole, {"forces": data["forces"][t]}, run)
+        yield Image(numbers, data["coords"][t], cell, np.full(3, periodic), whole, {"forces": data["forces"][t]})

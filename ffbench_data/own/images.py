@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..builders.labels import NAMES, plain
 from ..store import MANIFEST
 
 HUB = "hf://datasets/"
@@ -71,23 +72,23 @@ def _file(path: Path) -> Source:
 
         return cp2k_source(path) if is_cp2k(path) else _ase(path, "extxyz")
     if name.endswith(".db"):
-        return Source(str(path), "ASE database", lambda: _database(path))
+        return Source(str(path), "ASE database", lambda: _database(path), _units_of_database(path))
     if "outcar" in name:
-        return _ase(path, "vasp-out")
+        return _any(path, "vasp-out", ", take the vasprun.xml of the same run")
     if "vasprun" in name and name.endswith(".xml"):
-        return _ase(path, "vasp-xml")
+        return _any(path, "vasp-xml")
     if name.endswith((".h5", ".hdf5", ".npy", ".pt", ".pkl", ".pickle")):
         raise ValueError(f"{path}: {path.suffix} files have no layout of their own; write extxyz (ase.io.write) or npz "
                          "(R, z, E, F) from it")  # fmt: skip
     return _any(path)
 
 
-def _any(path: Path) -> Source:
-    """Whatever else ASE knows, then dpdata, where it is installed."""
+def _any(path: Path, kind: str = "", hint: str = "") -> Source:
+    """Whatever else ASE knows, or knows as ``kind``, then dpdata, where it is installed."""
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     try:
-        kind = filetype(str(path))
+        kind = kind or filetype(str(path))
     except (UnknownFileTypeError, OSError, UnicodeDecodeError):
         kind = ""
     failed = ""
@@ -100,7 +101,7 @@ def _any(path: Path) -> Source:
             failed = str(error).removeprefix(f"{path}: ")
     from .deepmd import dpdata_source
 
-    return dpdata_source(path, failed)
+    return dpdata_source(path, failed, hint)
 
 
 def _folder(path: Path) -> Source:
@@ -134,15 +135,53 @@ def _ase(path: Path, kind: str) -> Source:
 def _images(path: Path, kind: str) -> Iterator[Any]:
     from ase.io import iread
 
+    more: dict[str, Any] = {"properties_parser": _comment} if kind == "extxyz" else {}
+    t = 0
     try:
-        yield from iread(str(path), index=":", format=kind)
+        for atoms in iread(str(path), index=":", format=kind, **more):
+            yield atoms
+            t += 1
     except KeyError as error:
         element = str(error).strip("'")
         hint = ": isotopes have hydrogen's potential, write H" if element in ("D", "T") else ""
         raise ValueError(f"{path}: {error} is no element of the periodic table{hint}") from None
     except Exception as error:  # ASE raises whatever it stumbles over
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: cannot be read as {kind}: {first}") from None
+        after = f" after {t} frames" if t else ""
+        raise ValueError(f"{path}: cannot be read as {kind}{after}: {first}") from None
+
+
+SIX = re.compile(r"\b(stress|virial)\s*=\s*[\"'{\[]([^\"'}\]]*)[\"'}\]]")
+
+
+def _comment(line: str) -> dict[str, Any]:
+    """The fields of an extended XYZ comment; a stress or virial of six numbers (Voigt), which ASE refuses, as nine."""
+    from ase.io.extxyz import key_val_str_to_dict
+
+    def nine(found: re.Match) -> str:
+        v = found[2].replace(",", " ").split()
+        order = (0, 5, 4, 5, 1, 3, 4, 3, 2)
+        return f'{found[1]}="{" ".join(v[k] for k in order)}"' if len(v) == 6 else found[0]
+
+    fields: dict[str, Any] = key_val_str_to_dict(SIX.sub(nine, line))
+    return fields
+
+
+def _units_of_database(path: Path) -> str:
+    """As SchNetPack states them in the database's metadata; "" where it does not."""
+    from ase.db import connect
+
+    from .units import SAID
+
+    try:
+        with connect(path) as rows:
+            about = rows.metadata
+    except Exception:  # told when its rows are read
+        return ""
+    units = about.get("_property_unit_dict") or {}
+    found = {kind: str(u) for name, u in units.items() for kind in SAID if u and plain(name) in NAMES.get(kind, ())}
+    found |= {"length": str(about["_distance_unit"])} if found and about.get("_distance_unit") else {}
+    return ",".join(f"{kind}={found[kind]}" for kind in SAID if kind in found)
 
 
 def _database(path: Path) -> Iterator[Image]:

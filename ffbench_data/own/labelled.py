@@ -11,9 +11,10 @@ import numpy as np
 from ..builders.labels import NAMES, charge_and_spin, equal, number, plain, stress_of
 from .images import Image
 from .options import Options
-from .units import Units
+from .units import Units, parse_units, stated_units
 
 GROUPS = ("configtype", "configuration", "config", "group", "label", "dataset", "subset", "source")
+TIMES = {"timefs": 1.0, "timeps": 1000.0}  # to fs
 TEMPERATURES = ("temperature", "temperaturek", "temp", "t", "tk")
 
 
@@ -47,7 +48,8 @@ class Reader:
     seen: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     doubts: dict[str, int] = field(default_factory=dict)
-    group_key: str = ""
+    stated: dict[str, Units] = field(default_factory=dict)
+    apart: float = 0.0  # eV an atom, between energy and free energy
 
     def read(self, image: Image, where: str) -> Labelled:
         """ValueError, one line that names the option to give, for what nobody can tell from the file."""
@@ -55,6 +57,11 @@ class Reader:
         if n == 0:
             raise ValueError(f"{where} has no atoms")
         whole, per_atom = image.whole, image.per_atom
+        self._units_of(whole, where)
+        # lists and flat arrays of tables and databases, which nobody told that they are of the atoms
+        mine = {k for k, v in whole.items() if k not in per_atom and self._may_be_forces(k, v, n)}
+        per_atom = per_atom | {k: whole[k] for k in mine}
+        whole = {k: v for k, v in whole.items() if k not in mine}
         for name in whole:
             self.seen.setdefault(name, "")
         for name in per_atom:
@@ -62,6 +69,8 @@ class Reader:
         energy = self._key(whole, "energy", self.options.energy_key, where)
         if energy is None and not self.options.energy_key:
             energy = self._key(whole, "free_energy", "", where, kept="energy")
+        if energy is not None and not self.options.energy_key:
+            self._compare_free_energy(whole, energy, n)
         forces = self._key(per_atom, "forces", self.options.forces_key, where)
         cell, pbc = self._cell(image, where)
         charge, spin = charge_and_spin(whole, image.numbers, where)
@@ -71,7 +80,7 @@ class Reader:
             volume_units = self.units.energy
         f = np.full((n, 3), np.nan) if forces is None else _vectors(per_atom[forces], forces, where, n)
         extra = {kind: self._extra(whole, usual) for kind, usual in (("group", GROUPS), ("kelvin", TEMPERATURES))}
-        time = next((k for k in whole if plain(k) == "timefs"), None)
+        time = next((k for k in whole if plain(k) in TIMES), None)
         self.used |= {k for k in (energy, forces, stress_key, time, *extra.values()) if k}
         self.used |= {k for k in whole for kind in ("charge", "multiplicity", "unpaired", "spin", "theory")
                       if plain(k) in NAMES[kind]}  # fmt: skip
@@ -82,11 +91,31 @@ class Reader:
                 self.units.of_whole(number(whole[energy], energy, where) if energy else np.nan, n),
                 f * self.units.forces, None if stress is None else stress * volume_units,
                 charge or 0, spin or 1,
-                _maybe(whole[time]) if time else np.nan,
+                _maybe(whole[time]) * TIMES[plain(time)] if time else np.nan,
                 _maybe(whole[extra["kelvin"]]) if extra["kelvin"] else np.nan,
                 str(whole[extra["group"]]) if extra["group"] else "",
                 self._by(whole, where), stated,
             )  # fmt: skip
+
+    def _compare_free_energy(self, whole: Mapping[str, Any], energy: str, atoms: int) -> None:
+        free = next((k for k in whole if plain(k) in NAMES["free_energy"]), None)
+        if free is not None and np.isfinite(gap := _maybe(whole[free]) - _maybe(whole[energy])):
+            self.used.add(free)
+            self.apart = max(self.apart, abs(self.units.of_whole(gap, atoms)) / atoms)
+
+    def _may_be_forces(self, name: str, value: Any, atoms: int) -> bool:
+        named = name == self.options.forces_key or plain(name) in NAMES["forces"]
+        return named and np.size(value) == 3 * atoms
+
+    def _units_of(self, whole: Mapping[str, Any], where: str) -> None:
+        """The units that a frame states itself, where the user says none."""
+        text = stated_units(whole)
+        if not text or self.options.units:
+            return
+        if text not in self.stated:
+            self.stated[text] = parse_units(text, f"{where} states its units")
+        self.units = self.stated[text]
+        self.used |= {k for k in whole if stated_units({k: whole[k]})}
 
     def _key(self, values: Mapping[str, Any], quantity: str, asked: str, where: str, kept: str = "") -> str | None:
         kept = kept or quantity

@@ -38,6 +38,18 @@ def most_common(frames: Frames) -> Any:
     return out
 
 
+def empty(frames: Frames) -> tuple[str, str]:
+    """(kind of label, what is wrong) where all structures have one energy, or no force at all; two times "" else."""
+    alike = most_common(frames)
+    known = alike.energy[np.isfinite(alike.energy)] if alike is not None else np.zeros(0)
+    if len(known) >= ALIKE and np.ptp(known) == 0:
+        return "energy", f"{len(known)} structures that differ all have the energy {known[0]:g}"
+    forces = frames.forces[np.isfinite(frames.forces)]
+    if len(frames) >= ALIKE and len(forces) and not forces.any():
+        return "forces", f"every force on {len(frames)} structures is 0"
+    return "", ""
+
+
 def per_atom(frames: Frames) -> list[Finding]:
     """Are energies those of an atom? Their differences are then the N-th part of the work done, or they do not grow
     with the number of atoms."""

@@ -28,26 +28,34 @@ def deal(rows: Rows, segments: Sequence[Segment], options: Options) -> tuple[np.
         return _by(rows, key or "file")
     if len(rows) < FEWEST:
         return np.full(len(rows), 2), f"all {len(rows)} frames: too few to train on"
-    ordered = all(s.ordered for s in segments)
+    single = rows.atoms == 1  # free atoms: energies to train on, and no test of a potential
+    single &= not single.all()
+    ordered = all(s.ordered for s in segments if not single[s.start])
+    told = f"; {single.sum()} single atoms train" if single.any() else ""
     if options.split == "random" or (options.split == "auto" and not ordered):
-        return _random(len(rows)), f"random frames, seed {SEED}"
+        return _random(single), f"random frames, seed {SEED}{told}"
     part = np.full(len(rows), UNUSED)
     said = []
     for segment in segments:
+        if single[segment.start]:
+            part[segment.start : segment.stop] = 0
+            continue
         mine, text = _blocked(rows, segment)
         part[segment.start : segment.stop] = mine
         said.append(text)
     if not all((part == k).any() for k in range(3)):
         if options.split == "blocked":
             raise ValueError(f"--split blocked: {len(rows)} frames hold too few blocks; say random")
-        return _random(len(rows)), f"random frames, seed {SEED}: too few for blocks of time"
-    return _capped(part), "; ".join(dict.fromkeys(said))
+        return _random(single), f"random frames, seed {SEED}: too few for blocks of time{told}"
+    return _capped(part), "; ".join(dict.fromkeys(said)) + told
 
 
-def _random(n: int) -> np.ndarray:
-    order = np.random.default_rng(SEED).permutation(n)
+def _random(train: np.ndarray) -> np.ndarray:
+    """Parts of all rows; those with ``train`` [n] in no other."""
+    n = int((~train).sum())
+    order = np.flatnonzero(~train)[np.random.default_rng(SEED).permutation(n)]
     val, test = (min(MOST[name], max(1, round(share * n))) for name, share in zip(("val", "test"), SHARES[1:]))
-    part = np.zeros(n, int)
+    part = np.zeros(len(train), int)
     part[order[:val]], part[order[val : val + test]] = 1, 2
     return part
 

@@ -15,26 +15,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..atomic import file_sha256
 from ..builders.labels import check_theory
 from ..datacard import Card, Config, Split, shipped_datasets
 from ..finding import Finding
 from ..load import cache_folder, read_manifest
 from ..magnitudes import thermal_range
-from ..store import MANIFEST, Streamed, file_sha256, write_dataset
+from ..store import MANIFEST, Streamed, write_dataset
 from ..validate import check_frames, check_overlap, report
 from . import facts as allowed
 from . import order, parts
+from .cp2k import beside
 from .images import Source, open_source
 from .labelled import Reader
-from .oddities import TOLD
+from .oddities import TOLD, empty
 from .options import Options
 from .rows import Rows, stage
 from .units import HARD, Units, judge, parse_units, proposals
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 VALIDATION = "validation.json"
-RULES = 3  # raised when the same files give another data set
+RULES = 4  # raised when the same files give another data set
 UNSTATED = "not stated"
+APART = 1e-4  # eV an atom, between an energy extrapolated to no smearing and the one the forces belong to
 SIZES = ("force_size", "energy_spread")  # of thermal frames; frames need not be thermal
 
 
@@ -55,7 +58,9 @@ def add(
     _check_name(name)
     if not files:
         raise ValueError(f"data add {name}: name at least one file")
-    sources = [open_source(str(f)) for f in files]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="ase")
+        sources = [open_source(str(f)) for f in files]
     home = Path(out).expanduser() if out is not None else cache_folder()
     key = seal_of(files, options)
     version = _version(home / name, key)
@@ -85,9 +90,9 @@ def seal_of(files: Sequence[str | Path], options: Options) -> str:
     digest = hashlib.sha256(json.dumps([RULES, options.said()], sort_keys=True).encode())
     for given in files:
         path = Path(given).expanduser()
-        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         if not path.exists():
             return ""
+        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path, *beside(path)]
         for one in inside:
             digest.update(f"{one.name}:{file_sha256(one)}".encode())
     return digest.hexdigest()
@@ -110,7 +115,9 @@ def _units(source: Source, options: Options) -> Units:
     return parse_units(source.units, f"{source.name} states its units") if source.units else Units()
 
 
-def _seal(folder, version, key, rows: Rows, reader: Reader, sources, options: Options) -> Path:
+def _seal(
+    folder: Path, version: str, key: str, rows: Rows, reader: Reader, sources: Sequence[Source], options: Options
+) -> Path:
     if not len(rows):
         why = [f"{n} {what}" for n, what in ((rows.broken, "with NaN in positions or cell"),
                                              (rows.unlabelled, "without a label")) if n]  # fmt: skip
@@ -179,8 +186,15 @@ def _range(kelvin: np.ndarray) -> tuple[float, float] | None:
     return thermal_range(np.unique(known).tolist()) if len(known) == len(kelvin) and len(known) else None
 
 
-def _judged(sample, kelvin, reader: Reader, sources, options: Options) -> list[Finding]:
+def _judged(
+    sample: Any, kelvin: np.ndarray, reader: Reader, sources: Sequence[Source], options: Options
+) -> list[Finding]:
     """The findings; ValueError with the units that would fit where these cannot be right."""
+    kind, wrong = empty(sample)
+    if kind and not getattr(options, f"{kind}_key"):
+        raise ValueError(
+            f"{sources[0].name}: {wrong}: no labels; name others, --{kind}-key NAME, or say --{kind}-key none"
+        )
     heat = _range(kelvin)
     found = judge(sample, heat)
     errors = [f for f in found if f.level == "error"]
@@ -250,7 +264,7 @@ def _unrepeated(found: list[Finding]) -> list[Finding]:
     return list({(f.check, f.where, f.message): f for f in found}.values())
 
 
-def _notes(rows: Rows, reader: Reader, sources, options: Options, rule: str) -> list[str]:
+def _notes(rows: Rows, reader: Reader, sources: Sequence[Source], options: Options, rule: str) -> list[str]:
     notes = [f"split: {rule}"]
     for count, what in (
         (rows.repeated, "frames that occur again were left out"),
@@ -265,12 +279,34 @@ def _notes(rows: Rows, reader: Reader, sources, options: Options, rule: str) -> 
     for source in sources:
         if source.units and not options.units and _units(source, options).text != Units().text:
             notes.append(f"{Path(source.name).name}: {_units(source, options).text}, as {source.format} states")
+    if reader.stated and not options.units:
+        notes.append(f"read as {' and as '.join(u.text for u in reader.stated.values())}, as the frames state")
+    if count := order.momentary(rows):
+        low, high = np.nanmin(rows.kelvin), np.nanmax(rows.kelvin)
+        notes.append(f"temperatures of {count} frames ({low:.0f} to {high:.0f} K) change from frame to frame: not "
+                     "taken for that of the simulation; --temperature K states it")  # fmt: skip
+    if reader.apart > APART:
+        notes.append(
+            f"energy and free_energy differ by up to {reader.apart:.2g} eV an atom: energy is the label; forces "
+            "are the gradient of the other (--energy-key free_energy)"
+        )
     if unused := [f"{k}{kind}" for k, kind in reader.seen.items() if k not in reader.used]:
         notes.append(f"not used: {', '.join(unused[:12])}{' ...' * (len(unused) > 12)}")
     return notes
 
 
-def _card(name, version, rows: Rows, tables, theory, kelvin, options: Options, rule, labels, notes) -> Card:
+def _card(
+    name: str,
+    version: str,
+    rows: Rows,
+    tables: Any,
+    theory: str,
+    kelvin: np.ndarray,
+    options: Options,
+    rule: str,
+    labels: Any,
+    notes: list[str],
+) -> Card:
     known = np.unique(kelvin[np.isfinite(kelvin)]).tolist()
     configs = {}
     for config, splits in tables.items():

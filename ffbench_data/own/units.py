@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ase import units as ase_units
 
+from ..builders.labels import plain
 from ..finding import Finding
 from ..frames import Frames
 from ..magnitudes import _hydrogen_bonds, check_magnitudes
@@ -25,19 +27,15 @@ ENERGY = {
     "kJ/mol": ase_units.kJ / ase_units.mol,
 }
 LENGTH = {"Angstrom": 1.0, "Bohr": ase_units.Bohr, "nm": 10.0}
-STRESS = {
-    "eV/Angstrom^3": 1.0,
-    "GPa": ase_units.GPa,
-    "kbar": 0.1 * ase_units.GPa,
-    "Hartree/Bohr^3": ase_units.Hartree / ase_units.Bohr**3,
-}
+STRESS = {"GPa": ase_units.GPa, "kbar": 0.1 * ase_units.GPa}  # and energies over a length cubed
 ALIASES = {
     "ev": "eV", "mev": "meV", "hartree": "Hartree", "ha": "Hartree", "eh": "Hartree", "au": "Hartree",
     "rydberg": "Rydberg", "ry": "Rydberg", "kcal/mol": "kcal/mol", "kcalpermol": "kcal/mol", "kcal": "kcal/mol",
     "kj/mol": "kJ/mol", "kj": "kJ/mol", "angstrom": "Angstrom", "ang": "Angstrom", "a": "Angstrom", "å": "Angstrom",
     "angstroms": "Angstrom", "bohr": "Bohr", "a0": "Bohr", "nm": "nm", "nanometer": "nm", "gpa": "GPa", "kbar": "kbar",
-    "ev/angstrom^3": "eV/Angstrom^3", "ev/a^3": "eV/Angstrom^3", "hartree/bohr^3": "Hartree/Bohr^3",
+    "kb": "kbar", "a.u.": "Hartree", "atomic": "Hartree", "electronvolt": "eV",
 }  # fmt: skip
+ATOMIC = ("au", "a.u.", "atomic", "atomicunits")  # without a quantity
 MANY, LEAST_ALIKE = 150, 0.2  # frames of one species; a rank correlation of 0.45 lies 3.5 standard errors above
 RELAXED = 0.3  # eV/Angstrom, root mean square: below it nothing is learnt from the forces
 LEAST_CORRELATION = 0.3  # of the force on a hydrogen with the length of its bond
@@ -87,7 +85,8 @@ def parse_units(text: str, name: str = "--units") -> Units:
     stated = said.get("energy", "eV")
     each = stated.casefold().endswith(EACH)
     energy = _one(stated[: -len(EACH)] if each else stated, ENERGY, name)
-    length = _one(said.get("length", "Angstrom"), LENGTH, name)
+    length = said.get("length", "Angstrom")
+    length = "Bohr" if length.casefold() in ATOMIC else _one(length, LENGTH, name)
     if "forces" not in said:
         if energy in ("Hartree", "Rydberg"):
             raise ValueError(
@@ -95,17 +94,47 @@ def parse_units(text: str, name: str = "--units") -> Units:
                 f"{energy},{energy}/Angstrom"
             )
         said["forces"] = f"{energy}/{length}"
+    if said["forces"].casefold() in ATOMIC:
+        said["forces"] = "Hartree/Bohr"
     sign, top = (-1, said["forces"][1:]) if said["forces"].startswith("-") else (1, said["forces"])
     above, _, below = top.rpartition("/")
     above, below = _one(above, ENERGY, name), _one(below, LENGTH, name)
     turned, bare = (-1, said["stress"][1:]) if said.get("stress", "").startswith("-") else (1, said.get("stress", ""))
-    stress = _one(bare, STRESS, name) if bare else None
+    stress = _stress(bare, name) if bare else None
     full = f"energy={energy}{EACH * each},forces={'-' * (sign < 0)}{above}/{below},length={length}"
     return Units(
         ENERGY[energy], sign * ENERGY[above] / LENGTH[below], LENGTH[length],
-        None if stress is None else turned * STRESS[stress],
-        full + (f",stress={'-' * (turned < 0)}{stress}" if stress else ""), each,
+        None if stress is None else turned * stress[1],
+        full + (f",stress={'-' * (turned < 0)}{stress[0]}" if stress else ""), each,
     )  # fmt: skip
+
+
+SAID = {  # under which names files state the unit of a quantity, by `labels.plain`
+    "energy": ("energyunit", "energyunits"),
+    "forces": ("forceunit", "forceunits", "forcesunit", "forcesunits"),
+    "length": ("lengthunit", "lengthunits", "positionunit", "positionunits", "distanceunit", "distanceunits"),
+    "stress": ("stressunit", "stressunits"),
+}
+
+
+def stated_units(values: Mapping[str, Any]) -> str:
+    """What the fields of a file say of its units, as `parse_units` reads it; "" if nothing.
+
+    >>> stated_units({"energy-unit": "Hartree", "force_unit": "hartree/bohr", "energy": -1.0})
+    'energy=Hartree,forces=hartree/bohr'
+    """
+    found = {kind: str(v) for k, v in values.items() for kind, names in SAID.items() if plain(k) in names}
+    return ",".join(f"{kind}={found[kind]}" for kind in SAID if kind in found)
+
+
+def _stress(text: str, name: str) -> tuple[str, float]:
+    """(the unit's name, its factor to eV/Angstrom^3)."""
+    text = "au/bohr^3" if text.casefold() in ATOMIC else text
+    if found := re.fullmatch(r"(.+)/(.+?)(\^|\*\*)?3", text.strip()):
+        above, below = _one(found[1], ENERGY, name), _one(found[2], LENGTH, name)
+        return f"{above}/{below}^3", ENERGY[above] / LENGTH[below] ** 3
+    unit = _one(text, STRESS, name)
+    return unit, STRESS[unit]
 
 
 def _one(text: str, table: dict[str, float], name: str) -> str:

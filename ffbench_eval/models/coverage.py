@@ -26,6 +26,6 @@ def lacking(model: ForceField, frames: Any) -> str:
     if other:
         why.append(
             f"unsupported charge or spin: {other} of {len(frames)} frames are charged or open-shell, and the model "
-            "states that it does not use charge and spin"
+            "states that it does not use charge and spin (if it does: uses_charge=True, uses_spin=True)"
         )
     return "; ".join(why)

@@ -149,5 +149,9 @@ def known_cards(planned: Sequence[Planned], models: model_room.Models, spec: str
 
 
 def run_lengths(status: list[Status]) -> list[Status]:
-    """Hundreds of equal frame states are one: a chunk is ``ok`` unless a frame is not."""
-    return [s for s in dict.fromkeys(status) if s != "ok"] or ["ok"]
+    """Hundreds of equal frame states are one: a chunk is ``ok`` unless a frame is not; frames that the model does not
+    cover stand beside those that it answered."""
+    others: list[Status] = [s for s in dict.fromkeys(status) if s != "ok"]
+    if others == ["unsupported"] and "ok" in status:
+        return ["ok", "unsupported"]
+    return others or ["ok"]

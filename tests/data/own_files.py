@@ -55,6 +55,7 @@ def cp2k(folder, frames):
             for t, rows in enumerate(values):
                 file.write(f"{len(z)}\n i = {t}, time = {t * 10.0:.3f}, E = {e[t] / units.Hartree:.12f}\n")
                 file.writelines(f"{s} {r[0]:.12f} {r[1]:.12f} {r[2]:.12f}\n" for s, r in zip(symbols, rows))
+    (folder / "run.inp").write_text("&SUBSYS\n  &CELL\n    ABC 20 20 20\n    PERIODIC NONE\n  &END CELL\n&END SUBSYS\n")
     return folder / "run-pos-1.xyz"
 
 

@@ -11,7 +11,8 @@ from ffbench_data import card, load_frames, verify
 from ffbench_data.observables import read_reference
 from ffbench_data.own.facts import read_facts
 from ffbench_data.own.options import Options
-from ffbench_data.own.seal import add
+from ffbench_data.own.order import _newton
+from ffbench_data.own.seal import add, seal_of
 from ffbench_data.own.units import parse_units
 from tests.data import own_files as files
 
@@ -257,8 +258,115 @@ def test_time_step_is_found_by_newtons_law_and_a_wrong_one_refused(tmp_path):
     assert facts["run_ps"] == pytest.approx(0.2, rel=0.01)
     times = load_frames(str(folder), None, "train").time_fs
     assert np.median(np.diff(times)) == pytest.approx(0.5, rel=0.01)
-    with pytest.raises(ValueError, match=r"give --time-step 0\.499"):
+    with pytest.raises(ValueError, match=r"give --time-step 0\.5, or leave"):
         seal(tmp_path, oscillator(400, 0.5), time_step=1.0)
+
+
+def three_springs(times_fs):
+    """A linear molecule A-B-A: symmetric and antisymmetric stretch by the closed form, at any times."""
+    k, m, big, length, a = 30.0, 15.999, 12.011, 1.2, 0.04
+    slow, fast = np.sqrt(k / m) * units.fs, np.sqrt(k * (1 / m + 2 / big)) * units.fs
+    out = []
+    for t in times_fs:
+        s, q = a * np.cos(slow * t), a * np.cos(fast * t + 0.3)
+        x = np.array([-length - s + q, -2 * m / big * q, length + s + q])
+        left, right = x[1] - x[0] - length, x[2] - x[1] - length
+        atoms = Atoms("OCO", np.stack([x, np.full(3, 1e-6 * len(out)), np.zeros(3)], axis=1))
+        atoms.info["energy"] = 0.5 * k * (left**2 + right**2)
+        atoms.arrays["forces"] = np.zeros((3, 3))
+        atoms.arrays["forces"][:, 0] = k * np.array([left, right - left, -right])
+        out.append(atoms)
+    return out
+
+
+def test_frames_at_uneven_times_have_no_time_step(tmp_path):
+    """Newton's law gives the mean of uneven steps as well as one of even ones: only the scatter tells."""
+    facts = read_facts(str(seal(tmp_path, three_springs(0.5 * np.arange(120)))))["targets"][0]
+    assert facts["run_ps"] == pytest.approx(0.06, rel=0.02)
+    step = np.where(np.arange(120) // 2 % 2, 0.3, 0.9)
+    facts = read_facts(str(seal(tmp_path, three_springs(np.cumsum(step)))))["targets"][0]
+    assert (facts["ordered"], facts["runs"]) == (True, 0)
+
+
+@pytest.mark.parametrize("step", [0.5, 4.0, 6.0])
+def test_a_right_time_step_is_taken_however_long(tmp_path, step):
+    """6 fs are a quarter of the fast period, where the second difference alone gives 5.4 fs."""
+    atoms = three_springs(step * np.arange(100))
+    facts = read_facts(str(seal(tmp_path, atoms, time_step=step)))["targets"][0]
+    assert facts["run_ps"] == pytest.approx(0.1 * step)
+    found, r = _newton(load_frames(str(tmp_path / "out/mine"))["test"])
+    assert (found, r) == pytest.approx((step, 1.0), rel=0.02)
+
+
+def test_temperatures_of_single_moments_are_no_ensembles(frames, tmp_path):
+    atoms = files.atoms_of(frames)
+    for k, a in enumerate(atoms):
+        a.info["temperature"] = 500 + 11.37 * np.sin(k)
+    facts = read_facts(str(seal(tmp_path, atoms)))
+    assert [t["temperature_K"] for t in facts["targets"]] == [None]
+    notes = " ".join(json.loads((tmp_path / "out/mine/manifest.json").read_text())["provenance"]["notes"])
+    assert "temperatures of 60 frames (489 to 511 K) change from frame to frame" in notes
+    facts = read_facts(str(seal(tmp_path, atoms, temperature="500")))
+    assert [t["temperature_K"] for t in facts["targets"]] == [500]
+
+
+@pytest.mark.parametrize(("kind", "why"), [("energy", "all have the energy -5"), ("forces", "every force on 60")])
+def test_labels_that_are_one_number_are_none(frames, tmp_path, kind, why, recwarn):
+    atoms = files.atoms_of(frames)
+    for a in atoms:
+        if kind == "energy":
+            a.info["energy"] = -5.0
+        else:
+            a.arrays["forces"][:] = 0.0
+    with pytest.raises(ValueError, match=f"{why}.*--{kind}-key none") as caught:
+        seal(tmp_path, atoms)
+    assert "\n" not in str(caught.value)
+    assert not recwarn.list
+    assert read_facts(str(seal(tmp_path, atoms, **{f"{kind}_key": "none"})))["labels"] == {
+        "energy": kind != "energy", "forces": kind != "forces",
+    }  # fmt: skip
+
+
+def test_free_atoms_train_and_leave_the_order_of_a_trajectory(frames, tmp_path):
+    """MACE's isolated atoms in front of a trajectory: no test of a potential, and no reason to shuffle the rest."""
+    alone = []
+    for symbol, energy in (("C", -1029.5), ("O", -2041.9)):
+        a = Atoms(symbol, [[0, 0, 0]])
+        a.info["energy"], a.arrays["forces"] = energy, np.zeros((1, 3))
+        alone.append(a)
+    folder = seal(tmp_path, alone + oscillator(200, 0.5))
+    parts = load_frames(str(folder))
+    assert {k: int((f.n_atoms == 1).sum()) for k, f in parts.items()} == {"train": 2, "val": 0, "test": 0}
+    notes = " ".join(json.loads((folder / "manifest.json").read_text())["provenance"]["notes"])
+    assert "blocks of" in notes
+    assert "2 single atoms train" in notes
+    assert not [
+        f for f in json.loads((folder / "validation.json").read_text())["findings"] if f["check"] == "electrons"
+    ]
+
+
+def test_other_forces_beside_a_cp2k_trajectory_are_other_data(frames, tmp_path):
+    (tmp_path / "run").mkdir()
+    path = files.cp2k(tmp_path / "run", frames)
+    key = seal_of([path], Options())
+    for name in ("run-frc-1.xyz", "run.inp"):
+        with (tmp_path / "run" / name).open("a") as file:
+            file.write(" ")
+        assert seal_of([path], Options()) != key
+        key = seal_of([path], Options())
+
+
+def test_the_energy_that_forces_belong_to_is_named(frames, tmp_path):
+    """VASP's extrapolation to zero smearing, 0.9 eV beside the free energy of nine atoms."""
+    atoms = files.atoms_of(frames)
+    for a in atoms:
+        a.info["free_energy"] = a.info["energy"] - 0.9
+    folder = seal(tmp_path, atoms)
+    notes = " ".join(json.loads((folder / "manifest.json").read_text())["provenance"]["notes"])
+    assert "differ by up to 0.1 eV an atom" in notes
+    there = load_frames(str(folder), None, "test").energy
+    folder = seal(tmp_path, atoms, energy_key="free_energy")
+    np.testing.assert_allclose(load_frames(str(folder), None, "test").energy, there - 0.9, atol=1e-9)
 
 
 def test_blocks_of_time_hold_every_counted_pair(tmp_path):

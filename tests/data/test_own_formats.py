@@ -1,7 +1,9 @@
 """Every format gives back the structures and labels that were written into it, in eV and Angstrom."""
 
+import shutil
+
 import numpy as np
-import pyarrow.parquet  # noqa: F401
+import pyarrow.parquet
 import pytest
 from ase.db import connect
 from ase.io import write
@@ -48,6 +50,36 @@ def database(folder, frames):
     return folder / "a.db"
 
 
+def schnetpack(folder, frames):
+    """Labels in ``data``, units in the metadata."""
+    _, _, e, f = files.labels(frames)
+    with connect(folder / "s.db") as db:
+        for k, frame in enumerate(frames):
+            atoms = files.atoms_of([frame])[0]
+            del atoms.arrays["forces"]
+            db.write(atoms, data={"energy": e[k : k + 1] / files.KCAL, "forces": f[k] / files.KCAL})
+        db.metadata = {"_distance_unit": "Ang", "_property_unit_dict": {"energy": "kcal/mol", "forces": "kcal/mol/Ang"}}
+    return folder / "s.db"
+
+
+def deepmd_raw(folder, frames):
+    _, x, e, f = files.labels(frames)
+    place = files.deepmd(folder / "raw", frames[:1])
+    shutil.rmtree(place / "set.000")
+    for name, value in (("coord", x.reshape(len(x), -1)), ("force", f.reshape(len(f), -1)), ("energy", e)):
+        np.savetxt(place / f"{name}.raw", value, fmt="%.12f")
+    return place
+
+
+def flat_forces(folder, frames):
+    """A table whose forces are one list of 3N numbers a row."""
+    z, x, e, f = files.labels(frames)
+    table = {"positions": x.tolist(), "atomic_numbers": [z.tolist()] * len(e), "energy": e,
+             "forces": f.reshape(len(f), -1).tolist()}  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.table(table), folder / "flat.parquet")
+    return folder / "flat.parquet"
+
+
 def md17(folder, frames):
     z, x, e, f = files.labels(frames)
     np.savez(folder / "a.npz", z=z, R=x, E=e[:, None] / files.KCAL, F=f / files.KCAL, e_unit="kcal/mol", r_unit="Ang")
@@ -78,8 +110,9 @@ def padded(folder, frames):
 
 FORMATS = {
     "extxyz": extxyz, "packed": packed, "traj": trajectory, "db": database, "md17": md17, "rmd17": rmd17,
-    "nequip": nequip, "padded": padded, "deepmd": lambda folder, frames: files.deepmd(folder / "d", frames),
-    "cp2k": files.cp2k, "colabfit": lambda folder, frames: files.colabfit(folder / "a.parquet", frames),
+    "nequip": nequip, "padded": padded, "schnetpack": schnetpack, "deepmd raw": deepmd_raw,
+    "flat forces": flat_forces, "deepmd": lambda folder, frames: files.deepmd(folder / "d", frames), "cp2k": files.cp2k,
+    "colabfit": lambda folder, frames: files.colabfit(folder / "a.parquet", frames),
     "hub folder": lambda folder, frames: files.colabfit(folder / "co/main/0.parquet", frames).parents[1],
 }  # fmt: skip
 
@@ -133,3 +166,89 @@ def test_units_of_the_user_win_over_those_of_the_file(frames, tmp_path):
     rows, _ = read(md17(tmp_path, frames), units="eV")
     np.testing.assert_allclose([row.energy for row in rows], frames.energy / files.KCAL, rtol=1e-9)
     assert Units().per_volume == 1.0
+
+
+def test_a_stress_of_six_numbers_is_voigts(tmp_path):
+    """xx yy zz yz xz xy, as ASE counts them; ASE itself refuses the file."""
+    (tmp_path / "v.xyz").write_text(
+        '2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:forces:R:3 energy=-1.0 '
+        'stress="0.1 0.2 0.3 0.4 0.5 0.6" pbc="T T T"\nSi 0 0 0 0 0 0.1\nSi 1 1 1 0 0 -0.1\n'
+    )
+    [row], _ = read(tmp_path / "v.xyz")
+    np.testing.assert_allclose(row.stress, [[0.1, 0.6, 0.5], [0.6, 0.2, 0.4], [0.5, 0.4, 0.3]], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("fields", "energy", "force"),
+    [
+        ("energy=-1.0 energy-unit=Hartree force-unit=Hartree/Bohr", -27.211386, 51.422067),
+        ("energy=-1.0 energy_unit=kcal/mol forces_unit=kcal/mol/Ang", -0.04336410, 0.04336410),
+        ("energy=-1.0 energy_units=au forces_units=a.u.", -27.211386, 51.422067),
+        ("energy=-1.0D+00", -1.0, 1.0),
+    ],
+)
+def test_units_that_a_file_states_are_taken(tmp_path, fields, energy, force):
+    (tmp_path / "u.xyz").write_text(
+        f"2\nProperties=species:S:1:pos:R:3:forces:R:3 {fields}\nH 0 0 0 0 0 1\nH 0 0 0.75 0 0 -1\n"
+    )
+    [row], reader = read(tmp_path / "u.xyz")
+    assert row.energy == pytest.approx(energy, rel=1e-6)
+    assert row.forces[0, 2] == pytest.approx(force, rel=1e-6)
+    assert not set(reader.seen) - reader.used
+    if "unit" in fields:  # those of the user win
+        [row], _ = read(tmp_path / "u.xyz", units="eV,eV/Angstrom")
+        assert (row.energy, row.forces[0, 2]) == (-1.0, 1.0)
+
+
+def test_a_unit_nobody_knows_is_refused(tmp_path):
+    (tmp_path / "u.xyz").write_text("1\nenergy=1 energy-unit=furlong\nH 0 0 0\n")
+    with pytest.raises(ValueError, match="frame 0 states its units: 'furlong' is no unit"):
+        read(tmp_path / "u.xyz", forces_key="none")
+
+
+@pytest.mark.parametrize(
+    ("stress", "factor"),
+    [("GPa", 1 / 160.2176634), ("kb", 1 / 1602.176634), ("hartree/bohr^3", 183.631538), ("kcal/mol/A^3", 0.04336410)],
+)
+def test_units_of_stress(stress, factor):
+    assert parse_units(f"eV,eV/Angstrom,Angstrom,{stress}").stress == pytest.approx(factor, rel=1e-6)
+
+
+def test_cells_of_cp2k_are_those_of_its_input(frames, tmp_path):
+    """Without a .cell file and without an input the cell is asked for: CP2K is periodic unless told otherwise."""
+    path = files.cp2k(tmp_path, frames)
+    about = tmp_path / "run.inp"
+    for text, lengths in (
+        ("&CELL\n ABC 10.0 11.0 12.0\n&END", (10, 11, 12)),
+        ("&CELL\n B 0 11 0 ! second\n A 10 0 0\n PERIODIC XYZ\n C 0 0 12\n&END CELL", (10, 11, 12)),
+        ("&cell\n ABC [bohr] 20 20 20\n&END", (10.583544, 10.583544, 10.583544)),
+        ("&CELL\n ABC 10 10 10\n ALPHA_BETA_GAMMA 90 90 60\n&END", (10, 10, 10)),
+    ):
+        about.write_text(f"&SUBSYS\n{text}\n&END SUBSYS\n")
+        rows, _ = read(path)
+        assert rows[0].pbc.all()
+        np.testing.assert_allclose(np.linalg.norm(rows[0].cell, axis=1), lengths, rtol=1e-6)
+    assert rows[0].cell[0] @ rows[0].cell[1] == pytest.approx(100 * 0.5, rel=1e-6)
+    about.write_text("&CELL\n ABC 10 10 10\n PERIODIC XY\n&END CELL\n")
+    assert read(path)[0][0].pbc.tolist() == [True, True, False]
+    about.unlink()
+    with pytest.raises(ValueError, match="--cell A,B,C"):
+        read(path)
+    assert not read(path, pbc="no")[0][0].pbc.any()
+
+
+def test_types_of_deepmd_are_elements_with_or_without_numbers(frames, tmp_path):
+    folder = files.deepmd(tmp_path / "d", frames)
+    (folder / "type_map.raw").write_text("H C1 O2")
+    assert read(folder)[0][0].numbers.tolist() == frames[0].atomic_numbers.tolist()
+    for text, why in (("H C HW", "HW in type_map.raw is no element"), (None, "no type_map.raw: write the elements")):
+        (folder / "type_map.raw").unlink() if text is None else (folder / "type_map.raw").write_text(text)
+        with pytest.raises(ValueError, match=why):
+            read(folder)
+
+
+def test_an_outcar_that_ase_cannot_read_says_what_to_take(tmp_path):
+    (tmp_path / "OUTCAR").write_text(" vasp.6.3.0\n IBRION = nonsense\n")
+    with pytest.raises(ValueError, match=r"vasprun\.xml of the same run") as caught:
+        read(tmp_path / "OUTCAR")
+    assert "\n" not in str(caught.value)

@@ -72,6 +72,27 @@ def test_errors_in_parts_are_those_of_their_frames_and_atoms(home, atoms, model)
     assert "not ordered in time" in report.tasks["errors"].note
 
 
+@pytest.mark.parametrize("every", [3, 80])
+def test_frames_that_a_model_does_not_take_cost_themselves_alone(home, atoms, model, every):
+    """Every third frame, or one, is a cation; the model takes neutral ones. What is left is their errors, by hand."""
+    charged = [a.copy() for a in atoms]
+    for k, a in enumerate(charged):
+        a.info |= {"charge": 1.0, "multiplicity": 2} if k % every == 0 else {}
+    write("mine.extxyz", charged)
+    suite = suite_for("mine.extxyz", tasks=["errors"])
+    task = evaluate(model, suite, out="run", quiet=True).tasks["errors"]
+    frames = load_frames(suite.tasks[0].dataset, None, "test")
+    neutral = [f for f in frames if f.charge == 0]
+    errors = [np.abs(from_springs(files.atoms_of([f])[0]) - f.forces) for f in neutral]
+    found = task.metrics["force_mae"]
+    assert found.n == len(neutral)
+    assert found.value == pytest.approx(np.concatenate(errors).mean(), rel=1e-6)
+    left_out = len(frames) - len(neutral)
+    said = f"{left_out} of {len(frames)} frames have elements, charge or spin that the model does not take"
+    assert (said in found.uncertainty.reason) == (left_out > 0)
+    assert set(task.units[0].status) == ({"ok", "unsupported"} if left_out else {"ok"})
+
+
 def from_springs(atoms):
     """The forces of `harmonic` by hand: every pair counts from both sides, so that a spring pulls with 2 x 5 eV/A^2."""
     x, f = atoms.positions, np.zeros_like(atoms.positions)
