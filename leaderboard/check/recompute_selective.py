@@ -173,7 +173,8 @@ def _count_of_cases(first: str, v: float, n: int, coverage: float | None, task: 
     if first == "accuracy_at_coverage" and n < 1:
         return "rests on no case"
     if first == "accuracy_at_coverage":
-        least = float(task.parameters.get("coverage") or 0.0)
+        stated = task.parameters.get("coverage")
+        least = float(stated) if isinstance(stated, int | float) else 0.0
         accepted = np.arange(max(1, math.ceil(least * n - 1e-9)), n + 1)
         wrong = (1 - v) * accepted
         if not (np.abs(wrong - np.round(wrong)) <= 1e-9 * n).any():

@@ -203,3 +203,43 @@ def test_a_flood_of_metrics_is_not_worked_out(tmp_path):
     found = [f"{f.path} {f.message}" for f in errors(check(path, entries=tmp_path, suites=FIXTURE, others={}))]
     assert any(f.startswith("$.report.tasks.ethanol_bond_scans.metrics 10") for f in found)
     assert not any("fsd_x1" in f for f in found)
+
+
+def test_two_models_that_answer_nothing_have_the_same_errors_and_are_honest(tmp_path):
+    """Frequencies of 0 are off by the reference's own; nothing in such a task is a trivial baseline."""
+    key = "ffbench__gfn2/gfn2-xtb-tblite-accuracy-0.01/physicality"
+
+    def still(entry):
+        entry["report"]["tasks"] = {"molecules_frequencies": entry["report"]["tasks"]["molecules_frequencies"]}
+        m = entry["report"]["model"]
+        m["answers"] = {"d": [[0.0, 0.0, 0.0, 0.0], []]}
+
+    def other(entry):
+        renamed(entry)
+        entry["report"]["model"]["answers"] = {"d": [[0.0, 0.0, 0.0, 0.0]]}
+
+    one = edited(key, still)
+    two = edited(key, lambda e: (still(e), other(e)))
+    assert said(two, tmp_path, {key: one}) == []
+    forged = edited(key, lambda e: (still(e), other(e)))
+    assert any("has the very numbers" in f for f in said(forged, tmp_path, others(key)))  # theirs has forces
+
+
+def test_two_simple_laws_may_break_a_symmetry_by_as_much(tmp_path):
+    """Forces k x and -k x: sizes of some faults agree to the last digit, most numbers do not."""
+    key, rng = "ffbench__transformer_direct/1/physicality", random.Random(3)
+
+    def alike_in(count):
+        def change(entry):
+            renamed(entry)
+            entry["report"]["models"] = {}
+            kept = 0
+            for m in entry["report"]["tasks"]["ethanol_physicality"]["metrics"].values():
+                if len(m["values"]) == 8 and m["aggregate"] == "mean":
+                    kept += 1
+                    m["values"] = m["values"] if kept <= count else [v * rng.uniform(0.5, 0.9) for v in m["values"]]
+
+        return edited(key, change)
+
+    assert not any("very numbers" in f for f in said(alike_in(3), tmp_path, others(key)))
+    assert any("very numbers" in f for f in said(alike_in(15), tmp_path, others(key)))
