@@ -24,7 +24,7 @@ STATED = ("theory", "elements", "cutoff_angstrom", "conservative", "seen_test_da
 
 
 def check_duplicates(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
-    """Another model's numbers, whole or in part and in any order, times a factor, or nearly the same; its archives."""
+    """Another model's numbers, whole or in part and in any order; nearly, or times a factor (a warning); its archives."""
     mine = _samples(json.loads(entry.report.model_dump_json()))
     files = {a.sha256: k for k, a in enumerate(entry.archives) if not a.file.endswith(".json")}
     for key, other in others.items():
@@ -81,7 +81,7 @@ def copied(mine: Sequence[float | None], theirs: Sequence[float | None]) -> str:
 
     >>> a = [0.123456789, 0.234567891, 0.345678912, 0.456789123]
     >>> copied(a[::-1], a), copied([1.01 * v for v in a], a), copied([v + 1e-6 for v in a], a), copied(a[:1], a)
-    ('same', 'same', 'nearly', '')
+    ('same', 'nearly', 'nearly', '')
     """
     if tuple(mine) == tuple(theirs):
         return "same"
@@ -93,9 +93,8 @@ def copied(mine: Sequence[float | None], theirs: Sequence[float | None]) -> str:
     if len(pairs) < FEW or len(mine) != len(theirs):
         return ""
     ratio = sorted(a / b for a, b in pairs)
-    if ratio[-1] - ratio[0] <= 1e-9 * abs(ratio[0]):
-        return "same"
-    return "nearly" if 2 * sum(abs(r - 1) <= NEAR for r in ratio) >= len(ratio) else ""
+    scaled = ratio[-1] - ratio[0] <= 1e-9 * abs(ratio[0])
+    return "nearly" if scaled or 2 * sum(abs(r - 1) <= NEAR for r in ratio) >= len(ratio) else ""
 
 
 def _unbounded(where: str) -> bool:

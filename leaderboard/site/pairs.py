@@ -8,7 +8,8 @@ whoever lost members otherwise, or gives no value for a member that ended well, 
 
 FSD near the minimum of the reference feels another bond length as much as a bump, so that it is ranked among models of
 the data's theory (`benchmarks/theory_floor.py`: GFN2 judged by wB97M-D3(BJ) scores far from 0, without a bump).
-Spurious extrema and sign flips rank all models whose force error along the scans is below that of no forces at all.
+What no forces at all would win (spurious extrema, sign flips, jumps of dimers) ranks the models whose force error is
+below that of none; where neither way is better there is no place.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def places(
             why = "other members than the task's"
         if not why and left_out(metric, task, locked):
             why = "values left out"
-        if why:
+        if why or (hit is not None and hit[0].better == "neither"):
             out[model] = Place(None, covered=covered, of=of, why=why)
         else:
             found[model], out[model] = values, Place(None, covered=covered, of=of)

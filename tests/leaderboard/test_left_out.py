@@ -138,11 +138,17 @@ def test_dimers_are_those_of_the_task(change, word, tmp_path):
 
 def test_models_with_other_numbers_of_dimers_can_stand_beside_each_other():
     """One too few once stopped the whole site."""
-    entry = edited(DIMERS, a_dimer_less)
-    board, _ = on_board(entry, of_board("ffbench__so3lr/0.2.1/diatomics"))
-    found = {c.metric: c.places[Entry.model_validate(entry).key] for c in board.columns}
-    assert found["dimer_force_jump"].rank is None
-    assert found["dimer_force_jump"].why == "other members than the task's"
+    lock = locked("diatomics", members=3, dimer_force_mae=2.0, dimer_force_jump={"n": 3})
+    rows = {
+        name: (
+            task("diatomics", ("ok",) * n, dimer_force_jump=metric([0.1] * n), dimer_force_mae=metric([0.5] * n)),
+            CARD,
+        )
+        for name, n in (("whole", 3), ("less", 2))
+    }
+    found = places("t", "dimer_force_jump", lock, rows)
+    assert found["whole"].rank == 1
+    assert (found["less"].rank, found["less"].why) == (None, "other members than the task's")
 
 
 def test_a_flat_curve_has_no_tortuosity_and_is_honest(tmp_path):
@@ -205,6 +211,20 @@ def test_which_way_is_better_is_the_kinds():
     for order in (list(rows), list(rows)[::-1]):
         found = places("t", "spurious_extrema", lock, {k: rows[k] for k in order})
         assert (found["smooth"].rank, found["rough"].rank) == (1, 2)
+
+
+def test_no_forces_at_all_have_no_jumps_and_no_place():
+    """Nor has a number of which neither less nor more is better."""
+    lock = locked("diatomics", members=3, dimer_force_mae=2.0, dimer_force_jump={"n": 3}, dimer_energy_flips={"n": 3})
+    rows = {
+        name: (task("diatomics", dimer_force_jump=metric(jump), dimer_force_mae=metric(error),
+                    dimer_energy_flips=metric([1.0, 1.0, 2.0], better="neither")), CARD)
+        for name, jump, error in (("zero", [0.0] * 3, [2.0] * 3), ("model", [0.3, 0.2, 0.4], [0.4, 0.6, 0.5]))
+    }  # fmt: skip
+    found = places("t", "dimer_force_jump", lock, rows)
+    assert (found["zero"].rank, found["zero"].why) == (None, "no better than no forces")
+    assert found["model"].rank == 1
+    assert [p.rank for p in places("t", "dimer_energy_flips", lock, rows).values()] == [None, None]
 
 
 @pytest.mark.parametrize("frames", [40, 200, 1000])
