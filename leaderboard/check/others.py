@@ -24,7 +24,7 @@ STATED = ("theory", "elements", "cutoff_angstrom", "conservative", "seen_test_da
 
 
 def check_duplicates(entry: Entry, others: dict[str, Any]) -> Iterator[Finding]:
-    """Another model's numbers, whole or in part and in any order; nearly, or times a factor (a warning); its archives."""
+    """Another model's numbers, whole, in part or in any order; nearly or times a factor (a warning); its archives."""
     mine = _samples(json.loads(entry.report.model_dump_json()))
     files = {a.sha256: k for k, a in enumerate(entry.archives) if not a.file.endswith(".json")}
     for key, other in others.items():
