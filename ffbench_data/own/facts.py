@@ -222,7 +222,7 @@ def said(facts: dict[str, Any]) -> list[str]:
         )
     by_line: dict[str, list[str]] = {}
     for t in facts["targets"]:
-        for line in _of_system(t):
+        for line in of_system(t):
             by_line.setdefault(line, []).append(t["label"])
     out += [f"{', '.join(labels)}: {line}" for line, labels in by_line.items()]
     if facts["left_out"]:
@@ -234,7 +234,7 @@ def said(facts: dict[str, Any]) -> list[str]:
     return out
 
 
-def _of_system(t: dict[str, Any]) -> list[str]:
+def of_system(t: dict[str, Any]) -> list[str]:
     """What the data of one system do not allow."""
     out, runs = [], f"{t['runs']} run{'s' * (t['runs'] > 1)}"
     if not t["ordered"]:

@@ -13,7 +13,9 @@ from ffbench_data.own.options import Options
 from ffbench_data.own.seal import add
 from ffbench_eval import ForceField, evaluate, from_ase, load_suite, suite_for
 from ffbench_eval.cli import main
+from ffbench_eval.cli.about import validate
 from ffbench_eval.own.suite import as_yaml, called, rows_for
+from reference_models import load
 from tests.data import own_files as files
 
 
@@ -262,6 +264,40 @@ def test_what_was_left_out_of_a_file_is_said_where_it_is_evaluated(home, atoms, 
     said = capsys.readouterr().err
     assert "note: 40 of 80 frames have no forces" in said
     assert "note: 1 frames that occur again were left out" in said
+    rows = rows_for(["mine.extxyz"], Options())["tasks"]  # and so does the report: notes are kept there
+    assert "Note: 40 of 80 frames have no forces" in rows["errors"]["note"].splitlines()
+    assert "Not measured: 16 test frames are too few (below 60): confidence is not tested" in rows["errors"]["note"]
+    assert "no temperature" in rows["dynamics"]["note"]
+    assert "frames are not ordered in time" in rows["dynamics"]["note"]
+
+
+def test_a_model_with_nothing_for_the_data_ends_in_one_line(home, atoms, capsys):
+    write("mine.extxyz", atoms)
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", "painn", "--data", "mine.extxyz", "--task", "errors"])
+    assert end.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "no model for dataset mine" in said
+    assert "ffbench train FAMILY mine.extxyz" in said
+    with pytest.raises(ValueError, match=r"shipped for .*ethanol_gfn2, .* only; .*`ffbench train painn mine`"):
+        load("painn@mine")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"dataset": "water:9k"}, r"water has no config '9k'; did you mean '90k'"),
+        ({"dataset": "ethanol_gfn2", "split": "dev"}, r"has no split 'dev' in config 'default', which has .*test"),
+        ({"dataset": "watr"}, "unknown data set 'watr'; did you mean 'water'"),
+        ({"dataset": "./nowhere"}, "nowhere"),
+    ],
+)
+def test_a_suite_that_names_what_is_not_there_is_at_fault(home, change, why):
+    row = {"title": "t", "kind": "accuracy", "version": "1", "dataset": "ethanol_gfn2", "split": "test"}
+    rows = {"name": "s", "version": "1", "description": "", "tasks": {"errors": row | change}}
+    (home / "s.yaml").write_text(yaml.safe_dump(rows))
+    with pytest.raises(ValueError, match=why):
+        validate("s.yaml")
 
 
 def test_train_and_load_dataset_take_it_too(home, atoms):
