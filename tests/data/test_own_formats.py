@@ -252,3 +252,47 @@ def test_an_outcar_that_ase_cannot_read_says_what_to_take(tmp_path):
     with pytest.raises(ValueError, match=r"vasprun\.xml of the same run") as caught:
         read(tmp_path / "OUTCAR")
     assert "\n" not in str(caught.value)
+
+
+OUTCAR = """ vasp.6.3.0 20Jan22
+ POTCAR:    PAW_PBE Si 05Jan2001
+ POTCAR:    PAW_PBE O_s 08Apr2002
+ POTCAR:    PAW_PBE Si 05Jan2001
+   ions per type =               1   2
+{steps}"""
+OUTCAR_STEP = """  in kB      10.00000    20.00000    30.00000    40.00000    50.00000    60.00000
+      direct lattice vectors                 reciprocal lattice vectors
+     5.000000000  0.000000000  0.000000000     0.200000000  0.000000000  0.000000000
+     0.000000000  6.000000000  0.000000000     0.000000000  0.166666667  0.000000000
+     0.000000000 -1.000000000  7.000000000     0.000000000  0.000000000  0.142857143
+ POSITION                                       TOTAL-FORCE (eV/Angst){head}
+ -----------------------------------------------------------------------------------
+      0.00000      0.00000      0.00000         0.100000      0.000000     -0.200000{more}
+      1.60000      0.00000      0.00000        -0.050000      0.000000      0.100000{more}
+      0.00000      1.60000      0.00000        -0.050000      0.000000      0.100000{more}
+ -----------------------------------------------------------------------------------
+  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)
+  free  energy   TOTEN  =       {free:.8f} eV    w/o vdW =       -1.00000000 eV
+  energy  without entropy=      -2.00000000 eV    w/o vdW =  -2.0  energy(sigma->0) =      {energy:.8f} eV    w/o = -3.0
+"""
+
+
+def test_an_outcar_with_columns_that_ase_does_not_know(tmp_path):
+    """Forces with and without dispersion side by side; a step of a machine-learned field, and one that was cut off."""
+    vdw = {"head": ",        FORCE-w/o vdW (eV/Angst)", "more": "        9.000000      9.000000      NaN"}
+    steps = [
+        OUTCAR_STEP.format(**vdw, free=-10.5, energy=-10.4),
+        OUTCAR_STEP.format(head=" (ML)", more="", free=-10.5, energy=-10.4).replace("energy", "ML energy"),
+        OUTCAR_STEP.format(**vdw, free=-10.7, energy=-10.6),
+        OUTCAR_STEP.format(**vdw, free=-10.7, energy=-10.6)[:700],
+    ]
+    (tmp_path / "OUTCAR").write_text(OUTCAR.format(steps="".join(steps)))
+    rows, _ = read(tmp_path / "OUTCAR")
+    assert [row.energy for row in rows] == [-10.4, -10.6]
+    assert [row.energy for row in read(tmp_path / "OUTCAR", energy_key="free_energy")[0]] == [-10.5, -10.7]
+    assert rows[0].numbers.tolist() == [14, 8, 8]
+    assert rows[0].pbc.all()
+    np.testing.assert_allclose(rows[0].cell, [[5, 0, 0], [0, 6, 0], [0, -1, 7]])
+    np.testing.assert_allclose(rows[0].forces[0], [0.1, 0, -0.2])
+    tension = -np.array([[10, 40, 60], [40, 20, 50], [60, 50, 30]]) / 1602.176634  # VASP: xx, yy, zz, xy, yz, zx
+    np.testing.assert_allclose(rows[0].stress, tension, rtol=1e-6)
