@@ -41,7 +41,7 @@ ROOMS = {
     "board": {
         "leaderboard/check/recompute*.py": [BOARD.format(n) for n in ("recompute", "reactions")],
         "leaderboard/site/scoring.py": [BOARD.format("scoring")],
-        "leaderboard/check/check.py": [BOARD.format("check"), "-k", "not thousand and not every_selective"],
+        "leaderboard/check/[acfos]*.py": [BOARD.format("check"), "-k", "not thousand and not every_selective"],
     },
     "kinds": {
         "ffbench_eval/kinds/*/__init__.py": [EVALUATOR.format(n) for n in ("intervals", "kinds")],

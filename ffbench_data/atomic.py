@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all: the one place where a name is replaced; and small ones read back."""
+"""Files written whole or not at all: the one place where a name is replaced; small ones read back, and their hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
@@ -63,3 +64,9 @@ def read_object(path: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path} must hold a JSON object, it holds a {type(found).__name__}")
     return found
+
+
+def file_sha256(path: str | Path) -> str:
+    """sha256 of what a file holds, as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

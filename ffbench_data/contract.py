@@ -197,7 +197,7 @@ class ForceField:
 class _Gradient(torch.nn.Module):
     """Adds forces = -dE/dx to an energy function, and on request the stress."""
 
-    def __init__(self, fn, stress: bool = False):
+    def __init__(self, fn: Callable[[AtomsBatch], Tensor], stress: bool = False):
         super().__init__()
         self.energy_fn = fn
         self.stress = stress

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from .atomic import write_text
+from .atomic import file_sha256, write_text
 from .datacard import Source
 
 LOCK = "sources.lock.json"
@@ -114,7 +114,7 @@ def _fault(path: Path, source: Source, lock: dict) -> str | None:
         found = checksum(path, kind)
         return None if found == wanted else f"{kind} is {found[:12]}, expected {wanted[:12]}"
     locked = lock.get(source.path)
-    if locked and checksum(path, "sha256") != locked["sha256"]:
+    if locked and file_sha256(path) != locked["sha256"]:
         return f"the file changed since {locked['first_seen']} (sha256 differs from the lock file)"
     return None
 
@@ -148,7 +148,7 @@ def _remember(target: Path, source: Source, folder: Path) -> None:
     lock[source.path] = {
         "url": source.url,
         "bytes": target.stat().st_size,
-        "sha256": checksum(target, "sha256"),
+        "sha256": file_sha256(target),
         "trusted": "published checksum" if source.checksum else "on first use",
         "first_seen": today,
     }

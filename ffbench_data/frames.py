@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -163,7 +163,7 @@ def collate_labels(frames: Frames | Iterable[Frame], *, indices: Any = None) -> 
     return Prediction(energy=torch.from_numpy(energy), forces=torch.from_numpy(f.astype(np.float64, copy=False)))
 
 
-def _gather(frames, indices, per_atom, per_frame):
+def _gather(frames: Any, indices: Any, per_atom: Sequence[str], per_frame: Sequence[str]):
     """Concatenated per-atom columns, atoms per frame, then per-frame columns, as fresh arrays."""
     if not isinstance(frames, Frames):
         frames = [frames] if isinstance(frames, Frame) else list(frames)

@@ -9,10 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from .atomic import file_sha256
 from .cache import user_cache
 from .datacard import CARD, card, is_path, known, list_datasets, shipped_datasets
 from .packaged import package, packaged, packaged_folder
-from .store import MANIFEST, content_of_splits, file_sha256
+from .store import MANIFEST, content_of_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -255,7 +256,15 @@ def _candidates(name: str, root: str | Path | None) -> list[Path]:
     return places
 
 
-def _find(name, config, split, root, version, *, any_config=False):
+def _find(
+    name: str,
+    config: str | None,
+    split: str | None,
+    root: str | Path | None,
+    version: str | None,
+    *,
+    any_config: bool = False,
+):
     """(folder, manifest, config) of the first place that has what is asked."""
     places = [p for p in dict.fromkeys(_candidates(name, root)) if (p / MANIFEST).is_file()]
     found = [(p, m) for p in places for m in [read_manifest(p)] if is_path(name) or m["name"] == name]
@@ -280,7 +289,7 @@ def _find(name, config, split, root, version, *, any_config=False):
     if any_config:
         return (*fitting[0], None)
 
-    def default(manifest):
+    def default(manifest: dict[str, Any]):
         configs = list(dict.fromkeys(s["config"] for s in manifest["splits"]))
         first = of_card.default_config if of_card else configs[0]
         return first if first in configs else configs[0]
@@ -293,7 +302,7 @@ def _find(name, config, split, root, version, *, any_config=False):
     configs = list(dict.fromkeys(c for c, _ in splits))
     asked = config or default(fitting[0][1])
     if asked in configs:
-        known(split, dict.fromkeys(s for c, s in splits if c == asked), "split", f" of {name}:{asked}")
+        known(str(split), dict.fromkeys(s for c, s in splits if c == asked), "split", f" of {name}:{asked}")
     if of_card:
         known(asked, of_card.configs, "config", f" of {name}")
         there = ", ".join(configs[:4]) + (f" and {len(configs) - 4} more" if len(configs) > 4 else "")
@@ -314,7 +323,7 @@ def _unknown(name: str, root: str | Path | None) -> None:
             raise NotBuilt(f"dataset {name!r} is not built under root={str(root)!r}: run {_how(name)}") from None
 
 
-def _shards(manifest, config, split) -> list[dict[str, Any]]:
+def _shards(manifest: dict[str, Any], config: str, split: str | None) -> list[dict[str, Any]]:
     return [s for s in manifest["shards"] if s["config"] == config and split in (None, s["split"])]
 
 

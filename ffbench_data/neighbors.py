@@ -80,8 +80,11 @@ def completed_cell(cell: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
 def near_origin(batch: AtomsBatch) -> AtomsBatch:
     """``batch`` with every system moved near the origin, which changes no distance: wrapped into the cell along
     periodic directions, relative to the centroid along open ones. For batches without edges."""
-    full = completed_cell(batch.cell, batch.pbc)
     x, b = batch.positions, batch.system_index
+    if not bool(batch.pbc.any()):  # the same numbers as below, without cells of unit vectors to solve for
+        sums = x.new_zeros(batch.n_systems, 3).index_add(0, b, x.detach())
+        return replace(batch, positions=x - (sums / batch.n_atoms.clamp(min=1)[:, None]).index_select(0, b))
+    full = completed_cell(batch.cell, batch.pbc)
     fractional = torch.einsum("aj,ajk->ak", x.detach(), torch.linalg.inv(full).to(x.dtype).index_select(0, b))
     mean = fractional.new_zeros(batch.n_systems, 3).index_add(0, b, fractional)
     mean = mean / batch.n_atoms.clamp(min=1)[:, None]
@@ -94,7 +97,7 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-300)
 
 
-def _periodic_edges(positions, cell, pbc, full, cutoff):
+def _periodic_edges(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, full: np.ndarray, cutoff: float):
     from vesin import NeighborList
 
     with np.errstate(invalid="ignore", over="ignore"):
@@ -112,7 +115,7 @@ def _periodic_edges(positions, cell, pbc, full, cutoff):
     return i[keep], j[keep], s[keep]
 
 
-def _without_gaps(x, pbc, full, widest):
+def _without_gaps(x: np.ndarray, pbc: np.ndarray, full: np.ndarray, widest: float):
     """Positions whose empty stretches along open directions are cut to ``widest`` (above the cutoff): the same pairs,
     and no grid over 1e6 Angstrom for one atom that flew off, which takes all memory or ends Python."""
     for k in np.flatnonzero(~pbc):

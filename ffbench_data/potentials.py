@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from .datacard import card, known, shipped_datasets
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 def reference(name: str) -> Calculator:
@@ -67,7 +70,13 @@ def load_calculator(spec: str) -> Calculator:
 
 
 def label(
-    calculator: Calculator, numbers, positions, cell=None, *, charge: int = 0, spin: int = 1
+    calculator: Calculator,
+    numbers: Any,
+    positions: Any,
+    cell: np.ndarray | None = None,
+    *,
+    charge: int = 0,
+    spin: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Energies [T] and forces [T, N, 3] of ``positions`` [T, N, 3]; periodic if a ``cell`` [3, 3] is given. ``charge``
     and ``spin`` (2S+1) are in the atoms' ``info``."""
@@ -94,7 +103,12 @@ class _Potential(Calculator):
         self._key: Any = None
         self._function: Any = None
 
-    def calculate(self, atoms=None, properties=("energy", "forces"), system_changes=all_changes):
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy", "forces"),
+        system_changes: Any = all_changes,
+    ):
         super().calculate(atoms, properties, system_changes)
         now: Any = self.atoms
         charge, spin = now.info.get("charge", 0), now.info.get("spin", 1)
@@ -117,10 +131,10 @@ def _needs(module: str, name: str) -> None:
         raise ValueError(f"reference({name!r}) needs {module}: pip install 'ffbench[generate]'")
 
 
-def _openmm(context) -> Callable:
+def _openmm(context: Any) -> Callable:
     from .generate.water import EV
 
-    def function(positions):
+    def function(positions: np.ndarray):
         context.setPositions(positions / 10)
         state = context.getState(energy=True, forces=True)
         forces = state.getForces(asNumpy=True)._value / (10 * EV)
@@ -132,7 +146,7 @@ def _openmm(context) -> Callable:
 def _water() -> Calculator:
     _needs("openmm", "water")
 
-    def prepare(numbers, cell):
+    def prepare(numbers: np.ndarray, cell: np.ndarray):
         import openmm
 
         from .generate import water
@@ -154,7 +168,7 @@ def _water() -> Calculator:
 def _alanine() -> Calculator:
     _needs("openmm", "alanine_dipeptide_obc")
 
-    def prepare(numbers, cell):
+    def prepare(numbers: np.ndarray, cell: np.ndarray):
         import openmm
         from openmm import app
 
@@ -174,7 +188,7 @@ def _alanine() -> Calculator:
 def _gfn2() -> Calculator:
     _needs("tblite", "md17_gfn2")
 
-    def prepare(numbers, cell):
+    def prepare(numbers: np.ndarray, cell: np.ndarray):
         from .generate.ethanol import GFN2
 
         if cell.any():

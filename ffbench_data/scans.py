@@ -35,7 +35,7 @@ def covalent_radius(number: int) -> float:
     return float(covalent_radii[number])
 
 
-def find_bonds(numbers, positions, *, factor: float = BOND_FACTOR) -> list[tuple[int, int]]:
+def find_bonds(numbers: np.ndarray, positions: np.ndarray, *, factor: float = BOND_FACTOR) -> list[tuple[int, int]]:
     """Pairs i < j closer than ``factor`` times the sum of their covalent radii, in an open structure.
 
     >>> find_bonds([8, 1, 1], [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
@@ -61,7 +61,9 @@ def fragments(n_atoms: int, bonds: list[tuple[int, int]], bond: tuple[int, int])
     return (label == label[bond[1]]).astype(np.uint8)
 
 
-def scan_bond(numbers, positions, bond: tuple[int, int], fragment, *, frames: int = FRAMES) -> Scan:
+def scan_bond(
+    numbers: np.ndarray, positions: np.ndarray, bond: tuple[int, int], fragment: np.ndarray, *, frames: int = FRAMES
+) -> Scan:
     """The scan of one bond from a structure [N, 3]; ``fragment`` [N] says which atoms move with which end."""
     positions, fragment = np.asarray(positions, float), np.asarray(fragment)
     i, j = bond
@@ -74,7 +76,7 @@ def scan_bond(numbers, positions, bond: tuple[int, int], fragment, *, frames: in
     return Scan(i, j, fragment, length, positions + side[None, :, None] * move[:, None, :])
 
 
-def scan_all(numbers, positions) -> list[Scan]:
+def scan_all(numbers: np.ndarray, positions: np.ndarray) -> list[Scan]:
     """Scans of every bond that is not part of a ring."""
     bonds = find_bonds(numbers, positions)
     cut = [(bond, fragments(len(numbers), bonds, bond)) for bond in bonds]

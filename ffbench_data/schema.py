@@ -6,7 +6,7 @@ Column names are ColabFit's where it has one. Energies and positions are float64
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +47,19 @@ def configuration_id(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarra
 
 
 def to_table(
-    atomic_numbers,
-    positions,
-    energy,
-    forces,
+    atomic_numbers: Any,
+    positions: Any,
+    energy: Any,
+    forces: Any,
     *,
-    cell=None,
-    pbc=None,
-    stress=None,
-    time_fs=None,
-    source_index=None,
+    cell: Any = None,
+    pbc: Any = None,
+    stress: Any = None,
+    time_fs: Any = None,
+    source_index: Any = None,
     method: str = "",
-    charge=0,
-    spin_multiplicity=1,
+    charge: Any = 0,
+    spin_multiplicity: Any = 1,
     where: str = "",
 ) -> pa.Table:
     """An Arrow table from T frames. ``positions`` and ``forces`` are [T, N, 3] or a list of [N_t, 3];
@@ -103,15 +103,15 @@ def to_table(
         raise ValueError(f"{at}more than {2**31 - 1} atoms in one table: write it in parts")
     offsets = np.concatenate([[0], np.cumsum([len(z) for z in per_frame])]).astype(np.int32)
 
-    def vectors(parts, kind):
+    def vectors(parts: Sequence[np.ndarray], kind: pa.DataType):
         flat = pa.array(np.concatenate(parts).ravel() if parts else np.zeros(0), kind)
         return pa.ListArray.from_arrays(pa.array(offsets), pa.FixedSizeListArray.from_arrays(flat, 3))
 
-    def matrices(values):
+    def matrices(values: Any):
         inner = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel(), pa.float64()), 3)
         return pa.FixedSizeListArray.from_arrays(inner, 3)
 
-    def stresses(values):
+    def stresses(values: Any):
         present = np.isfinite(np.asarray(values, np.float64)).all((1, 2))
         full = matrices(np.asarray(values, np.float64))
         return pa.FixedSizeListArray.from_arrays(full.flatten(), 3, mask=pa.array(~present))
@@ -137,7 +137,7 @@ def to_table(
     return pa.table([columns[f.name] for f in COLUMNS], schema=COLUMNS)
 
 
-def _elements(numbers, where: str) -> np.ndarray:
+def _elements(numbers: Any, where: str) -> np.ndarray:
     """Atomic numbers [N] as uint8, which would wrap: 300 is 44 there."""
     z = np.asarray(numbers)
     if z.ndim != 1 or z.dtype.kind not in "fiu":
@@ -149,7 +149,7 @@ def _elements(numbers, where: str) -> np.ndarray:
     return z.astype(np.uint8)
 
 
-def _narrow(values, kind, what: str, where: str) -> np.ndarray:
+def _narrow(values: Any, kind: Any, what: str, where: str) -> np.ndarray:
     """A cast to fewer digits; ValueError where a finite number would become infinite."""
     wide = np.asarray(values, np.float64)
     with np.errstate(over="ignore"):
@@ -159,7 +159,7 @@ def _narrow(values, kind, what: str, where: str) -> np.ndarray:
     return narrow
 
 
-def _small(values, frames: int, least: int, what: str, at: str) -> np.ndarray:
+def _small(values: Any, frames: int, least: int, what: str, at: str) -> np.ndarray:
     """int8 [frames] from one whole number or one a frame, checked to lie in ``least``..127."""
     wide = np.broadcast_to(np.asarray(values, np.float64), (frames,))
     if len(wrong := wide[~((wide >= least) & (wide <= 127) & (wide == np.round(wide)))]):

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from .atomic import file_sha256
 from .croissant import croissant, eval_yaml
 from .datacard import CARD, Card, known
 from .schema import COLUMNS, content_hash, content_hash_of_files, write_parquet
@@ -84,7 +85,7 @@ def _swap(work: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_contents(work: Path, card: Card, tables, extra_files, provenance) -> dict[str, Any]:
+def _write_contents(work: Path, card: Card, tables: Any, extra_files: Any, provenance: Any) -> dict[str, Any]:
     shards: list[dict[str, Any]] = []
     splits = []
     for config, parts in tables.items():
@@ -173,11 +174,6 @@ def _file(work: Path, path: str) -> dict[str, Any]:
 
 def _atoms(table: pa.Table) -> int:
     return sum(len(chunk.flatten()) for chunk in table["atomic_numbers"].chunks)
-
-
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def features_yaml(schema: pa.Schema = COLUMNS) -> list[dict[str, Any]]:

@@ -315,7 +315,7 @@ def near_pairs(frames: Frames, count: int = 50) -> np.ndarray:
     return np.stack([rows[i[best]], rows[j[best]]], 1)
 
 
-def stiffness(frames: Frames, i, j) -> float:
+def stiffness(frames: Frames, i: np.ndarray, j: np.ndarray) -> float:
     """Force constant (eV/A^2) of the bonds i-j: minus the slope of the force on j along the bond against its length.
 
     Valid where j is light and little else pulls along the bond. Catches a factor in a force constant or in the forces.
@@ -328,30 +328,13 @@ def stiffness(frames: Frames, i, j) -> float:
     return -float(np.polyfit(length.ravel(), pull.ravel(), 1)[0])
 
 
-def check_stiffness(table: pa.Table, where: str, i, j, expected: float) -> list[Finding]:
+def check_stiffness(table: pa.Table, where: str, i: np.ndarray, j: np.ndarray, expected: float) -> list[Finding]:
     found = stiffness(Frames(table), i, j)
     text = f"force constant {found:.1f} eV/A^2, the force field has {expected:.1f}"
     ratio = found / expected
     if abs(ratio - 1) < 0.3:
         return [Finding("stiffness", where, "ok", text, found)]
     return [Finding("stiffness", where, "warning", f"{text}: forces or force constant off by {ratio:.2f}", found)]
-
-
-def source_factor(values: np.ndarray, factors: tuple[float, ...], decimals: int = 8) -> float | None:
-    """The unit factor by which round numbers were multiplied to give ``values``; None if none fits.
-
-    Values printed with few decimals betray the factor of a later conversion: dividing by the right one gives
-    numbers with at most ``decimals`` decimals.
-
-    >>> source_factor(np.array([1.25, -3.5, 0.001]) * 0.04336, (0.0433641, 0.04336))
-    0.04336
-    """
-    values = np.asarray(values, np.float64).ravel()[:3000]
-    for factor in factors:
-        source = values / factor
-        if np.abs(source - np.round(source, decimals)).max() < 1e-10 + 1e-15 * np.abs(source).max():
-            return factor
-    return None
 
 
 def check_against_card(built: Mapping[str, Mapping[str, pa.Table]], card: Any) -> list[Finding]:

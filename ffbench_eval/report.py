@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,6 +17,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+from . import old_reports
 
 if TYPE_CHECKING:
     import pandas
@@ -68,19 +70,6 @@ Method = Literal[
     "bootstrap",  # over groups of members that belong together
     "one_job",  # none: one timing on one machine
 ]
-OLD_WORDS: tuple[tuple[str, Method], ...] = (  # what reports before schema version 2 said first of an interval
-    (">=", "restricted_mean"),
-    ("Student's t over blocks of frames", "blocks"),
-    ("blocks of frames", "blocks"),
-    ("root of the interval of the mean square", "root_of_blocks"),
-    ("Student's t over replicas, stopped at", "restricted_mean"),
-    ("Student's t", "student"),
-    ("replicas:", "student"),
-    ("Clopper-Pearson", "clopper_pearson"),
-    ("bootstrap over", "bootstrap"),
-    ("one job on one machine: medians of interleaved rounds", "one_job"),
-    ("processor time of the probe over", "one_job"),
-)
 
 
 class Interval(Strict):
@@ -116,20 +105,6 @@ class Interval(Strict):
         """
         low, high = (None, None) if ends is None else ends
         return cls(low=low, high=high, method=method, censored=censored, reason=reason)
-
-    @classmethod
-    def of_words(cls, ends: Any, note: Any) -> Interval:
-        """From the pair and the note of reports before schema version 2, whose first words say the rest.
-
-        >>> Interval.of_words(None, ">= 10 ps: no failure in 5 runs").censored
-        True
-        """
-        pair = ends is None or (isinstance(ends, list | tuple) and len(ends) == 2)
-        numbers = pair and all(isinstance(e, float | int) and not isinstance(e, bool) for e in ends or ())
-        if not numbers or not isinstance(note, str):
-            raise ValueError("interval is two numbers or null, interval_note a text")
-        method: Method = next((m for words, m in OLD_WORDS if note.startswith(words)), "")
-        return cls.of(ends, note, method, censored=ends is None and note.startswith(">="))
 
 
 class Metric(Strict):
@@ -199,19 +174,7 @@ def _with_uncertainty(data: dict[str, Any]) -> dict[str, Any]:
     if not data.keys() & {"interval", "interval_note"} or "uncertainty" in data:
         return data
     rest = {k: v for k, v in data.items() if k not in ("interval", "interval_note")}
-    return rest | {"uncertainty": Interval.of_words(data.get("interval"), data.get("interval_note", ""))}
-
-
-def _in_old_form(metric: dict[str, Any]) -> dict[str, Any]:
-    """A metric as reports of schema version 1 have it, to which their hashes belong."""
-    out: dict[str, Any] = {}
-    for k, v in metric.items():
-        if k == "uncertainty":
-            ends = None if v["low"] is None else [v["low"], v["high"]]
-            out |= {"interval": ends, "interval_note": v["reason"]}
-        else:
-            out[k] = v
-    return out
+    return rest | {"uncertainty": Interval(**old_reports.interval(data.get("interval"), data.get("interval_note", "")))}
 
 
 class Curve(Strict):
@@ -311,7 +274,7 @@ class ModelCard(Strict):
     answers: dict[str, list[list[float]]] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
-    def _without_nothing(self, handler):
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler):
         """Reports made before there were answers keep their hash."""
         return {k: v for k, v in handler(self).items() if k != "answers" or v}
 
@@ -361,7 +324,7 @@ class Report(Strict):
         out = write(self)
         if self.schema_version == "1":
             for task in (out.get("tasks") or {}).values():
-                task["metrics"] = {k: _in_old_form(m) for k, m in task["metrics"].items()}
+                task["metrics"] = {k: old_reports.metric(m) for k, m in task["metrics"].items()}
         return out
 
     @classmethod
@@ -469,7 +432,7 @@ def same_theory(model: str, data: str) -> bool:
     return same(model, data)
 
 
-def axis(values, digits: int = 5) -> list[float]:
+def axis(values: Iterable[float], digits: int = 5) -> list[float]:
     """Finite numbers with few digits, for the x of a curve.
 
     >>> axis([0.123456789])
@@ -478,7 +441,7 @@ def axis(values, digits: int = 5) -> list[float]:
     return [float(f"{float(v):.{digits}g}") for v in values]
 
 
-def rounded(values, digits: int = 5) -> list[float | None]:
+def rounded(values: Iterable[float], digits: int = 5) -> list[float | None]:
     """Numbers with few digits for curves; NaN and infinity become ``None``.
 
     >>> rounded([1.23456789, float("nan")])

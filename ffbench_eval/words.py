@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
+from statistics import median
 from typing import TypeGuard
 
 from .kinds import find_metric
@@ -78,7 +80,7 @@ def number(value: float, last: int | None = None) -> str:
     ('0.0123', '2.30e-9', '1234', '0')
     """
     if value == 0:
-        return "0" if last is None else f"{0:.{min(6, max(0, -last))}f}"
+        return "0"
     lead = math.floor(math.log10(abs(value)))
     place = lead - 2 if last is None else last
     if lead < -4 or lead > 5:
@@ -89,21 +91,34 @@ def number(value: float, last: int | None = None) -> str:
 
 
 SMALL = 0.1  # below this an eV is read better in meV
+NOTHING = 1e-6  # of an energy or a force in (m)eV: rounding
 
 
-def in_small_units(metric: Metric) -> Metric:
-    """The same metric in meV where its value in eV is small.
+def small(metrics: Iterable[Metric | None]) -> bool:
+    """Whether a column of these is read better in meV: most of its values are small.
+
+    >>> small([Metric(value=0.006, unit="eV"), Metric(value=0.05, unit="eV"), Metric(value=0.9, unit="eV"), None])
+    True
+    """
+    values = [abs(m.value) for m in metrics if known(m) and m.value and m.unit.startswith("eV")]
+    return bool(values) and median(values) < SMALL
+
+
+def in_small_units(metric: Metric, always: bool = False) -> Metric:
+    """The same metric in meV where its value in eV is small; ``always``: whatever its value.
 
     >>> in_small_units(Metric(value=0.0061, unit="eV/Å", trivial=0.747)).unit
     'meV/Å'
     """
-    if metric.value is None or abs(metric.value) >= SMALL or not metric.unit.startswith("eV"):
+    if not metric.unit.startswith("eV"):
+        return metric
+    if not always and (metric.value is None or abs(metric.value) >= SMALL):
         return metric
     floor, interval = metric.floor, metric.interval
     return metric.model_copy(
         update={
             "unit": "m" + metric.unit,
-            "value": 1000 * metric.value,
+            "value": None if metric.value is None else 1000 * metric.value,
             "interval": interval and (1000 * interval[0], 1000 * interval[1]),
             "trivial": None if metric.trivial is None else 1000 * metric.trivial,
             "floor": floor and floor.model_copy(update={"median": 1000 * floor.median, "p95": 1000 * floor.p95}),
@@ -133,7 +148,14 @@ def value_text(metric: Metric) -> str:
         return "no value"
     if censored(metric):
         return f">= {metric.value:g}"
+    if _rounding(metric, metric.value):
+        return f"< {NOTHING:g}".replace("e-0", "e-")
     return number(metric.value, last_digit(metric))
+
+
+def _rounding(metric: Metric, *values: float) -> bool:
+    """Whether all of these are as good as zero for the metric's unit, and not all of them zero."""
+    return metric.unit.lstrip("m").startswith("eV") and any(values) and max(map(abs, values)) < NOTHING
 
 
 def censored(metric: Metric) -> bool:
@@ -148,8 +170,11 @@ def interval_text(metric: Metric) -> str:
     '1.00 to 1.50'
     """
     if metric.interval is not None:
+        if _rounding(metric, *metric.interval):
+            return f"below {NOTHING:g}".replace("e-0", "e-")
         place = last_digit(metric)
-        return f"{number(metric.interval[0], place)} to {number(metric.interval[1], place)}"
+        low, high = (0 if _rounding(metric, end) else end for end in metric.interval)
+        return f"{number(low, place)} to {number(high, place)}"
     return clean(metric.interval_note) if censored(metric) else f"none: {why_no_interval(metric)}"
 
 

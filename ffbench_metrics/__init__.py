@@ -80,7 +80,14 @@ from ffbench_metrics.noise_floor import (
     replica_floor,
 )
 from ffbench_metrics.pairs import distance_counts, number_of_pairs, pair_distance_counts
-from ffbench_metrics.physicality import Repulsion, equivariance_error, jacobian_asymmetry, largest_jump, repulsion
+from ffbench_metrics.physicality import (
+    Repulsion,
+    equivariance_error,
+    gradient_error,
+    jacobian_asymmetry,
+    largest_jump,
+    repulsion,
+)
 from ffbench_metrics.relative_energy import (
     curve_minimum,
     no_difference_mae,
@@ -248,6 +255,7 @@ __all__ = [
     "free_energy_marginal",
     "free_energy_surface",
     "frequency_mae",
+    "gradient_error",
     "group_bootstrap",
     "harmonic_frequencies",
     "heat_capacity",

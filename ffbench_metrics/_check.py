@@ -13,12 +13,7 @@ def checked(
     `sizes` carries the sizes of letters already seen, so that arrays which belong together are checked together.
     float32 stays float32 (trajectories are large), everything else becomes float64.
     """
-    try:
-        array = np.asarray(value)
-        if array.dtype != np.float32:
-            array = array.astype(np.float64, copy=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of numbers of shape [{_spell(shape)}], got {value!r:.80}") from error
+    array = real(name, value, f" of shape [{_spell(shape)}]")
     letters = shape.split()
     sizes = {} if sizes is None else sizes
     fits = array.ndim == len(letters)
@@ -39,6 +34,44 @@ def checked(
     return array
 
 
+def real(name: str, value: Any, shape: str = "") -> np.ndarray:
+    """Return `value` as a float array, or raise ValueError: text and complex numbers are no real ones (their imaginary
+    part would be dropped), and what a mask hides is missing. float32 stays float32, everything else becomes float64.
+    """
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries; drop or fill them first")
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"{array.dtype} is no real number")
+        return array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers{shape}, got {value!r:.80}") from error
+
+
+def flags(name: str, value: Any, size: int, what: str) -> np.ndarray:
+    """Return True/False or 0/1 of shape [size] as booleans, or raise ValueError: text and NaN count as neither."""
+    array = np.asarray(value)
+    if array.shape != (size,):
+        raise ValueError(f"{name} must have one entry per {what} ({size}), got shape {list(array.shape)}")
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} must hold True/False or 0/1 only, got {value!r:.80}")
+    return array.astype(bool)
+
+
+def numbered(name: str, labels: Any) -> np.ndarray:
+    """Return labels of any kind as numbers [n] from 0 on, equal for equal labels; ValueError where one is missing."""
+    array = np.asarray(labels).ravel()
+    missing = (
+        np.isnan(array).any()
+        if array.dtype.kind == "f"
+        else array.dtype == object and any(v is None or v != v for v in array)
+    )
+    if missing:
+        raise ValueError(f"{name} holds None or NaN: a sample of no known group; drop it or give it one")
+    return np.unique(array, return_inverse=True)[1].ravel()
+
+
 def at_least(name: str, value: int, minimum: int, what: str) -> None:
     """Raise ValueError when there are fewer than `minimum` of something in the argument `name`."""
     if value < minimum:
@@ -54,7 +87,7 @@ def positive(name: str, value: float) -> float:
 
 def whole(name: str, value: int, minimum: int = 1) -> int:
     """Return `value` as an int, or raise ValueError unless it is a whole number of at least `minimum`."""
-    if isinstance(value, bool) or int(value) != value or value < minimum:
+    if isinstance(value, bool) or not np.isfinite(value) or int(value) != value or value < minimum:
         raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
     return int(value)
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ffbench_metrics._check import at_least, checked, choice, fraction, whole
+from ffbench_metrics._check import at_least, checked, choice, fraction, numbered, whole
 from ffbench_metrics.statistics import Interval, _percentiles
 
 
@@ -52,7 +52,7 @@ def group_bootstrap(
         >>> interval.value, interval.low < 19.5 < interval.high
         (19.5, True)
     """
-    labels = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    labels = numbered("groups", groups)
     number = int(labels.max()) + 1 if labels.size else 0
     at_least("groups", number, whole("minimum_groups", minimum_groups), "independent groups")
     fraction("level", level)

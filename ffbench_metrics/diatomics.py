@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics._check import at_least, checked
+from ffbench_metrics._check import at_least, checked, positive
 
 ENERGY_STEP = 1e-3  # eV: smaller steps of the energy have no direction
 FORCE_SIZE = 1e-2  # eV/Å: smaller forces have no direction
@@ -228,7 +228,7 @@ def dimer_frequency_error(
 def _wavenumber(curvature: float, mass: float) -> float:
     if not curvature > 0:
         return float("nan")
-    newton_per_metre, kilogram = curvature * 16.02176634, mass * 1.66053906660e-27 / 2
+    newton_per_metre, kilogram = curvature * 16.02176634, positive("mass", mass) * 1.66053906660e-27 / 2
     return float(np.sqrt(newton_per_metre / kilogram) / (2 * np.pi * 2.99792458e10))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics._check import checked
+from ffbench_metrics._check import checked, positive
 
 
 def histogram_error(h: Any, reference: Any, *, width: float) -> float:
@@ -24,7 +24,7 @@ def histogram_error(h: Any, reference: Any, *, width: float) -> float:
         2.0
     """
     h, reference = _pair("h", h, reference)
-    return float(np.abs(h - reference).sum() * width)
+    return float(np.abs(h - reference).sum() * positive("width", width))
 
 
 def rdf_error(g: Any, reference: Any, *, r_max: float = 6.0) -> float:
@@ -44,7 +44,7 @@ def rdf_error(g: Any, reference: Any, *, r_max: float = 6.0) -> float:
         2.0
     """
     g, reference = _pair("g", g, reference)
-    return float(np.abs(g - reference).sum() * (r_max / len(g)))
+    return float(np.abs(g - reference).sum() * (positive("r_max", r_max) / len(g)))
 
 
 def rdf_chi(g: Any, measured: Any, error: Any) -> float:
@@ -145,7 +145,7 @@ def wasserstein(p: Any, q: Any, *, width: float = 1.0) -> float:
         1.0
     """
     p, q = _pair("p", p, q, other="q")
-    return float(np.abs(np.cumsum(_normalised("p", p) - _normalised("q", q))).sum() * width)
+    return float(np.abs(np.cumsum(_normalised("p", p) - _normalised("q", q))).sum() * positive("width", width))
 
 
 def _pair(name: str, value: Any, reference: Any, other: str = "reference") -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics._check import at_least, checked, choice, index, positive
+from ffbench_metrics._check import at_least, checked, choice, index, positive, whole
 from ffbench_metrics.pairs import checked_cell
 
 _A2_PER_PS = 1e-8  # m^2/s
@@ -129,6 +129,8 @@ def diffusivity_from_msd(msd: Any, dt: float, *, fit_window: tuple[float, float]
     positive("dt", dt)
     try:
         low, high = (float(end) for end in fit_window)
+        if not np.isfinite([low, high]).all():
+            raise ValueError("not finite")
     except (TypeError, ValueError) as error:
         raise ValueError(f"fit_window must be two lags (lo, hi) in ps, got {fit_window!r}") from error
     lags = np.arange(int(np.ceil(low / dt - 1e-9)), int(np.floor(high / dt + 1e-9)) + 1)
@@ -235,8 +237,8 @@ def velocity_autocorrelation(
     weights = np.ones(v.shape[1]) if masses is None else _masses(masses, sizes)
     v = v[:, chosen] * np.sqrt(weights[chosen])[:, None]
     frames = len(v)
-    last = frames - 1 if max_lag is None else int(max_lag)
-    if not 0 <= last < frames:
+    last = frames - 1 if max_lag is None else whole("max_lag", max_lag, 0)
+    if last >= frames:
         raise ValueError(f"max_lag must lie between 0 and {frames - 1} frames, got {max_lag}")
     columns = v.reshape(frames, -1)
     size = _fft_size(frames + last)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics._check import checked
+from ffbench_metrics._check import checked, numbered, real
 
 
 def energy_mae(energy: Any, reference_energy: Any, *, n_atoms: Any = None) -> float:
@@ -77,8 +77,7 @@ def force_cosine(forces: Any, reference_forces: Any, *, floor: float = 1e-6) -> 
         0.5
     """
     f, reference = _vectors(forces, reference_forces)
-    norm, reference_norm = np.linalg.norm(f, axis=-1), np.linalg.norm(reference, axis=-1)
-    small, reference_small = norm < floor, reference_norm < floor
+    (f, norm, small), (reference, reference_norm, reference_small) = (_scaled(v, floor) for v in (f, reference))
     product = np.where(small | reference_small, 1.0, norm * reference_norm)
     cosine = np.where(small | reference_small, (small & reference_small) * 1.0, (f * reference).sum(-1) / product)
     return float(np.clip(cosine, -1.0, 1.0).mean())
@@ -204,6 +203,8 @@ def force_mae_per_element(forces: Any, reference_forces: Any, atomic_numbers: An
     """
     f, reference = _vectors(forces, reference_forces)
     numbers = np.asarray(atomic_numbers)
+    if not np.issubdtype(numbers.dtype, np.integer):
+        raise ValueError(f"atomic_numbers must be whole numbers, got {atomic_numbers!r:.80}")
     try:
         numbers = np.broadcast_to(numbers, f.shape[:-1])
     except ValueError as error:
@@ -254,8 +255,8 @@ def error_quantiles(errors: Any, levels: Any = (0.5, 0.9, 0.95, 0.99)) -> np.nda
         >>> error_quantiles([-1.0, 2.0, 3.0], [0.5, 1.0])
         array([2., 3.])
     """
-    flat = checked("errors", np.ravel(np.asarray(errors, dtype=float)), "n")
-    levels = checked("levels", np.ravel(np.asarray(levels, dtype=float)), "k")
+    flat = checked("errors", real("errors", errors).ravel(), "n").astype(np.float64)
+    levels = checked("levels", real("levels", levels).ravel(), "k").astype(np.float64)
     if levels.min() < 0 or levels.max() > 1:
         raise ValueError(f"levels must lie between 0 and 1, got {levels.tolist()}")
     return np.quantile(np.abs(flat), levels)
@@ -280,7 +281,7 @@ def align_energies(energy: Any, reference_energy: Any, groups: Any = None) -> np
     sizes: dict[str, int] = {}
     e = checked("energy", energy, "n", sizes).astype(np.float64)
     reference = checked("reference_energy", reference_energy, "n", sizes)
-    labels = np.zeros(len(e), int) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    labels = np.zeros(len(e), int) if groups is None else numbered("groups", groups)
     if len(labels) != len(e):
         raise ValueError(f"groups must have one label per energy ({len(e)}), got {len(labels)}")
     shift = np.bincount(labels, weights=e - reference) / np.bincount(labels)
@@ -303,8 +304,8 @@ def element_offsets(compositions: Any, energy: Any, reference_energy: Any) -> np
         array([4., 2.])
     """
     sizes: dict[str, int] = {}
-    counts = checked("compositions", compositions, "n k", sizes)
-    e = checked("energy", energy, "n", sizes)
+    counts = checked("compositions", compositions, "n k", sizes).astype(np.float64)
+    e = checked("energy", energy, "n", sizes).astype(np.float64)  # float32 cannot hold total energies
     reference = checked("reference_energy", reference_energy, "n", sizes)
     return np.linalg.lstsq(counts, e - reference, rcond=None)[0]
 
@@ -315,7 +316,7 @@ def _energy_difference(energy: Any, reference_energy: Any, n_atoms: Any) -> np.n
     difference = e - checked("reference_energy", reference_energy, "n", sizes)
     if n_atoms is None:
         return difference
-    atoms = np.asarray(n_atoms, dtype=float)
+    atoms = real("n_atoms", n_atoms)
     if atoms.shape not in ((), difference.shape) or not (atoms > 0).all():
         raise ValueError(f"n_atoms must be a positive number or [n={len(difference)}] of them, got {n_atoms!r:.80}")
     return difference / atoms
@@ -331,8 +332,17 @@ def _vectors(forces: Any, others: Any, second: str = "reference_forces") -> tupl
     return arrays[0], arrays[1]
 
 
+def _scaled(vectors: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(vectors [..., 3] times powers of two, which round nothing, so that their squares neither overflow nor vanish;
+    their norms [...]; whether the norms of the given ones lie below ``floor``)."""
+    _, exponent = np.frexp(np.abs(vectors).max(-1))
+    scaled = np.ldexp(vectors, -exponent[..., None])
+    norm = np.linalg.norm(scaled, axis=-1)
+    return scaled, norm, norm < np.ldexp(floor, -exponent)
+
+
 def _centre_of_mass(x: np.ndarray, masses: Any) -> np.ndarray:
-    weights = np.ones(x.shape[-2]) if masses is None else np.asarray(masses, dtype=np.float64)
+    weights = np.ones(x.shape[-2]) if masses is None else real("masses", masses).astype(np.float64)
     if weights.shape != x.shape[-2:-1] or not (weights > 0).all():
         raise ValueError(f"masses must be {x.shape[-2]} positive numbers, one per atom; got shape {weights.shape}")
     return np.einsum("...na,n->...a", x, weights) / weights.sum()
@@ -340,7 +350,7 @@ def _centre_of_mass(x: np.ndarray, masses: Any) -> np.ndarray:
 
 def _stress_difference(stress: Any, reference_stress: Any) -> np.ndarray:
     sizes: dict[str, int] = {}
-    s = checked("stress", stress, "n 3 3", sizes)
+    s = checked("stress", stress, "n 3 3", sizes).astype(np.float64)
     reference = checked("reference_stress", reference_stress, "n 3 3", sizes)
     rows, columns = np.triu_indices(3)
     return (s - reference)[:, rows, columns]

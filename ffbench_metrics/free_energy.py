@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics._check import checked, choice, positive, whole
+from ffbench_metrics._check import checked, choice, positive, real, whole
 
 GAS_CONSTANT = 8.31446261815324e-3  # kJ/mol/K
 _TWO_PI = 2.0 * np.pi
@@ -65,7 +65,7 @@ def free_energy_from_counts(counts: Any, *, temperature: float, empty: float | N
         >>> free_energy_from_counts([1, 3, 0], temperature=300.0, empty=40.0).round(3)
         array([ 2.74,  0.  , 40.  ])
     """
-    histogram = np.asarray(counts, dtype=np.float64)
+    histogram = real("counts", counts).astype(np.float64)
     if histogram.size == 0 or not np.isfinite(histogram).all() or histogram.min() < 0 or histogram.max() <= 0:
         raise ValueError("counts must be a histogram: finite, not negative, with at least one sample")
     kt = GAS_CONSTANT * positive("temperature", temperature)
@@ -99,7 +99,7 @@ def free_energy_from_hills(
         [bins, bins] in the unit of the heights (kJ/mol), indexed [phi, psi], minimum 0.
 
     Raises:
-        ValueError: no hills, a column missing, a `biasf` column that differs from `bias_factor`.
+        ValueError: no hills, a column missing, angles in degrees, a `biasf` column that differs from `bias_factor`.
 
     Source: Barducci, Bussi and Parrinello, Phys. Rev. Lett. 100, 020603 (2008), eq. 4.
 
@@ -118,6 +118,8 @@ def free_energy_from_hills(
     phi, psi, sigma_phi, sigma_psi, height = (columns[name] for name in _HILL_FIELDS)
     if min(sigma_phi.min(), sigma_psi.min()) <= 0:
         raise ValueError("hills hold a width sigma that is not positive")
+    if max(np.abs(phi).max(), np.abs(psi).max()) > _TWO_PI + 1e-6 or max(sigma_phi.max(), sigma_psi.max()) > _TWO_PI:
+        raise ValueError("hills hold angles or widths beyond 2 pi: they are due in rad (numpy.radians turns degrees)")
     carries = biasf is not None if scaled is None else scaled
     factor = 1.0 if carries or np.isinf(bias_factor) else bias_factor / (bias_factor - 1.0)
     grid = angle_grid(bins)
@@ -210,7 +212,8 @@ def free_energy_integral_error(surface: Any, reference: Any, *, cap: float | Non
     """
     f, f_ref = _two_surfaces(surface, reference)
     if cap is not None:
-        f, f_ref = np.minimum(f, cap), np.minimum(f_ref, cap)
+        limit = positive("cap", cap)
+        f, f_ref = np.minimum(f, limit), np.minimum(f_ref, limit)
     if not (np.isfinite(f).all() and np.isfinite(f_ref).all()):
         raise ValueError("surface or reference is infinite somewhere; give a cap")
     return float(np.abs(f - f_ref).sum() * np.prod([_TWO_PI / n for n in f.shape]))
@@ -234,7 +237,7 @@ def reweighting_weights(bias: Any, *, temperature: float, offset: Any = 0.0) -> 
         array([0.5, 0.5])
     """
     v = checked("bias", bias, "n").astype(np.float64)
-    exponent = (v - np.asarray(offset, dtype=float)) / (GAS_CONSTANT * positive("temperature", temperature))
+    exponent = (v - real("offset", offset)) / (GAS_CONSTANT * positive("temperature", temperature))
     if exponent.shape != v.shape:
         raise ValueError(f"offset must be a number or [n={len(v)}], got shape {list(np.shape(offset))}")
     weights = np.exp(exponent - exponent.max())
@@ -257,7 +260,7 @@ def _hill_columns(hills: Any) -> dict[str, np.ndarray]:
         wanted = [*_HILL_FIELDS, *(["biasf"] if "biasf" in present else [])]
         columns = {name: hills[name] for name in wanted}
     else:
-        array = np.asarray(hills, dtype=np.float64)
+        array = real("hills", hills)
         if array.ndim != 2 or array.shape[1] not in (5, 7):
             raise ValueError(
                 f"hills must have shape [n, 5] (phi, psi, sigma_phi, sigma_psi, height) or [n, 7] (columns of a HILLS "
@@ -269,7 +272,7 @@ def _hill_columns(hills: Any) -> dict[str, np.ndarray]:
 
 
 def _surface(name: str, value: Any) -> np.ndarray:
-    f = np.asarray(value, dtype=np.float64)
+    f = real(name, value).astype(np.float64)
     if f.ndim not in (1, 2) or f.size == 0:
         raise ValueError(f"{name} must have shape [bins] or [bins, bins], got {list(f.shape)}")
     if np.isnan(f).any() or np.isneginf(f).any() or not np.isfinite(f).any():

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics._check import checked, positive, whole
+from ffbench_metrics._check import checked, positive, real, whole
 
 
 def noise_floor(
@@ -45,7 +45,7 @@ def noise_floor(
         >>> floor.shape, bool(2 < np.median(floor) < 5)
         ((200,), True)
     """
-    runs = [np.asarray(counts, dtype=np.float64) for counts in block_counts]
+    runs = [real(f"block_counts[{k}]", counts).astype(np.float64) for k, counts in enumerate(block_counts)]
     if len(runs) < 2:
         raise ValueError(f"block_counts has {len(runs)} run; at least 2 are needed (split a single run into halves)")
     for k, counts in enumerate(runs):
@@ -106,7 +106,7 @@ def floor_at(lengths: Any, floors: Any, length: float) -> np.ndarray:
     known = checked("lengths", lengths, "k").astype(np.float64)
     if known.min() <= 0 or (np.diff(known) <= 0).any():
         raise ValueError(f"lengths must be positive and rise, got {known.tolist()}")
-    values = np.asarray(floors, dtype=np.float64)
+    values = real("floors", floors).astype(np.float64)
     if values.ndim == 0 or len(values) != len(known):
         raise ValueError(f"floors must have one entry per length ({len(known)}), got shape {list(values.shape)}")
     x, wanted = known**-0.5, positive("length", length) ** -0.5
@@ -140,7 +140,7 @@ def replica_floor(
         >>> replica_floor([1.0, 2.0, 3.0], lambda a, b: abs(a - b))
         array([1.5, 0. , 1.5])
     """
-    values = np.asarray(observables, dtype=np.float64)
+    values = real("observables", observables).astype(np.float64)
     if values.ndim == 0 or len(values) < 2:
         raise ValueError(f"observables must have shape [R, ...] with R >= 2 runs, got {list(values.shape)}")
     pool = (lambda rest: rest.mean(axis=0)) if average is None else average

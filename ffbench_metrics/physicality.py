@@ -38,6 +38,28 @@ def jacobian_asymmetry(jacobian: Any) -> float:
     return float(np.linalg.norm(j - j.T)) / size if size > 0 else 0.0
 
 
+def gradient_error(slope: Any, forces: Any, directions: Any) -> float:
+    """Mean absolute difference between the slope of the energy along lines and minus the forces along them.
+
+    Args:
+        slope: [D] eV/Å, dE/ds at x + s u_d, in whatever way it was differentiated.
+        forces: [N, 3] eV/Å, F(x).
+        directions: [D, N, 3] lines u_d through x, usually of length 1.
+
+    Returns:
+        eV/Å, best 0: the forces are the gradient of the energy.
+
+    Example:
+        >>> gradient_error([-2.0, 0.5], [[2.0, 0.0, 0.0]], [[[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]]])
+        0.25
+    """
+    sizes: dict[str, int] = {}
+    s = checked("slope", slope, "D", sizes).astype(np.float64)
+    f = checked("forces", forces, "N 3", sizes).astype(np.float64)
+    u = checked("directions", directions, "D N 3", sizes).astype(np.float64)
+    return float(np.abs(s + np.einsum("dna,na->d", u, f)).mean())
+
+
 def equivariance_error(forces_of_transformed: Any, forces: Any, matrices: Any) -> float:
     """Mean absolute difference between the forces on transformed structures and the transformed forces.
 

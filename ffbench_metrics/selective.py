@@ -134,7 +134,7 @@ def excess_augrc(confidence: Any, residual: Any) -> float:
         >>> excess_augrc([1, 1, 1, 1], [0, 0, 1, 1])
         0.125
     """
-    return augrc(confidence, residual) - augrc(-np.asarray(residual, dtype=float), residual)
+    return augrc(confidence, residual) - augrc(-checked("residual", residual, "n"), residual)
 
 
 def auroc_failure(confidence: Any, failed: Any) -> float:

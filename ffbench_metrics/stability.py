@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics._check import at_least, checked, index, positive, whole
+from ffbench_metrics._check import at_least, checked, index, positive, real, whole
 from ffbench_metrics.pairs import number_of_pairs, pair_distance_counts
 from ffbench_metrics.structure import nearest_image, rdf_from_counts
 
@@ -174,7 +174,7 @@ def rdf_window_errors(
         array([0., 2.])
     """
     sizes: dict[str, int] = {}
-    counts = np.asarray(counts)
+    counts = real("counts", counts)
     if counts.ndim != 2 or counts.size == 0:
         raise ValueError(f"counts must have shape [T, bins], got {list(counts.shape)}")
     sizes["bins"] = counts.shape[1]

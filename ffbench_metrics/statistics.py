@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ffbench_metrics._check import at_least, checked, fraction, whole
+from ffbench_metrics._check import at_least, checked, fraction, real, whole
 
 
 class Interval(NamedTuple):
@@ -36,7 +36,7 @@ def why_no_interval(values: Any) -> str:
         >>> why_no_interval([1.0]), why_no_interval([0.3, 0.1 + 0.2]), why_no_interval([1.0, 2.0])
         ('one sample', 'all 2 samples are equal', '')
     """
-    x = np.asarray(values, dtype=np.float64).ravel()
+    x = real("values", values).astype(np.float64).ravel()
     if len(x) < 2:
         return "one sample" if len(x) else "no sample"
     with np.errstate(over="ignore", invalid="ignore"):
@@ -104,7 +104,7 @@ def block_bootstrap(
         >>> interval.low < 0.0 < interval.high
         True
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = real("values", values).astype(np.float64)
     if values.ndim == 0 or values.size == 0:
         raise ValueError(f"values must have shape [n, ...] with n >= 2, got {list(values.shape)}")
     if not np.isfinite(values).all():

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ffbench_metrics._check import at_least, checked, choice, positive, whole
+from ffbench_metrics._check import at_least, checked, choice, positive, real, whole
 from ffbench_metrics.pairs import _periodic_input, groups, number_of_pairs, open_chunks, periodic_chunks
 
 _NORMALIZATIONS = ("standard", "mdsim")
@@ -141,7 +141,7 @@ def rdf_from_counts(
         array([0.  , 6.82, 7.54])
     """
     choice("normalization", normalization, _NORMALIZATIONS)
-    counts = np.asarray(counts, dtype=np.float64)
+    counts = real("counts", counts).astype(np.float64)
     if counts.ndim == 0 or counts.size == 0:
         raise ValueError(f"counts must have shape [..., bins], got {list(counts.shape)}")
     positive("r_max", r_max)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ffbench_metrics._check import checked, fraction, positive
+from ffbench_metrics._check import checked, flags, fraction, positive
 
 
 class SurvivalCurve(NamedTuple):
@@ -130,9 +130,7 @@ def restricted_mean(time: Any, failed: Any, *, limit: float, level: float = 0.95
 
 def _times(time: Any, failed: Any) -> tuple[np.ndarray, np.ndarray]:
     t = checked("time", time, "R").astype(np.float64)
-    event = np.asarray(failed)
-    if event.shape != t.shape:
-        raise ValueError(f"failed must have one entry per run ({len(t)}), got shape {list(event.shape)}")
+    event = flags("failed", failed, len(t), "run")
     if t.min() < 0:
         raise ValueError(f"time must not be negative, got {t.min()}")
-    return t, event.astype(bool)
+    return t, event

@@ -15,7 +15,7 @@ class TemperatureTest(NamedTuple):
 
     mean: float  # K
     variance_ratio: float  # sampled variance / (2 T^2 / dof)
-    p_value: float
+    p_value: float  # NaN for fewer than 10 samples
     samples: int  # effectively independent samples behind the p value
 
 
@@ -53,7 +53,8 @@ def maxwell_boltzmann_test(temperature: Any, target: float, *, degrees_of_freedo
 
     Returns:
         `TemperatureTest(mean, variance_ratio, p_value, samples)`: best target, 1, and a p value that is not small. The
-        frames are thinned by their autocorrelation time first, since the test needs independent samples.
+        frames are thinned by their autocorrelation time first, since the test needs independent samples; of fewer than
+        10 the p value is NaN (constant temperatures, of one sample, would pass it).
 
     Source: Shirts, J. Chem. Theory Comput. 9, 909 (2013); scipy `kstest`.
 
@@ -71,7 +72,7 @@ def maxwell_boltzmann_test(temperature: Any, target: float, *, degrees_of_freedo
     positive("target", target)
     dof = whole("degrees_of_freedom", degrees_of_freedom)
     thin = t[:: int(np.ceil(autocorrelation_time(t)))]
-    p_value = float(kstest(thin * dof / target, chi2(dof).cdf).pvalue)
+    p_value = float(kstest(thin * dof / target, chi2(dof).cdf).pvalue) if len(thin) >= 10 else float("nan")
     return TemperatureTest(float(t.mean()), float(t.var() / (2.0 * target**2 / dof)), p_value, len(thin))
 
 

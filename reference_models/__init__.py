@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
+
     from ffbench_data.contract import ForceField
 
     from .providers import Provider
@@ -95,7 +97,13 @@ def _converted(value: Any, like: Any) -> Any:
     return type(like)(value)
 
 
-def build(config: str | Mapping[str, Any], *, elements=None, seed: int = 0, dtype=None) -> ForceField:
+def build(
+    config: str | Mapping[str, Any],
+    *,
+    elements: Iterable[int] | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> ForceField:
     """An untrained `ForceField` (energies in eV around 0), the same for the same ``seed``.
 
     ``config`` is a family (``"schnet"``), a family and a preset (``"schnet:paper"``), or a mapping with ``family``,

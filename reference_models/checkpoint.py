@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +35,7 @@ class About(BaseModel):
     members: int = Field(0, ge=0, le=MOST_MEMBERS)
 
 
-def save(path: Path, family: str, config: Any, module: Any, *, elements, card: dict[str, Any]) -> None:
+def save(path: Path, family: str, config: Any, module: Any, *, elements: Iterable[int], card: dict[str, Any]) -> None:
     """Write ``module`` (a `Scaled`, or an `Ensemble` of them) with what is needed to build it again; atomic."""
     about = {
         "format": FORMAT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,7 +55,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
     return out
 
 
-def _state(provider) -> str:
+def _state(provider: Any) -> str:
     version = provider.installed
     if version is None:
         return f"needs {provider.get}"

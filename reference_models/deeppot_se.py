@@ -101,7 +101,7 @@ class DeepPotSE(nn.Module):
                 self.center[t] = mine.mean(0)
                 self.width[t] = deviation + 0.1 * deviation.mean()
 
-    def _environment(self, batch):
+    def _environment(self, batch: AtomsBatch):
         i, j, r = half_edges(batch)
         d = r.square().sum(-1).sqrt()
         c = self.config

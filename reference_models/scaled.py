@@ -109,7 +109,9 @@ def ensemble(models: Iterable[ForceField], *, card: dict[str, Any] | None = None
     )
 
 
-def fit_scale_and_shift(numbers, offsets, energy, forces) -> tuple[float, Tensor]:
+def fit_scale_and_shift(
+    numbers: Any, offsets: np.ndarray, energy: np.ndarray, forces: np.ndarray
+) -> tuple[float, Tensor]:
     """(root mean square force, per-element energies by least squares) of training frames; float64.
 
     ``numbers`` [A] of all frames in a row, ``offsets`` [T + 1] where each begins, ``energy`` [T], ``forces`` [A, 3].
@@ -123,7 +125,14 @@ def fit_scale_and_shift(numbers, offsets, energy, forces) -> tuple[float, Tensor
     return float(np.sqrt(np.nanmean(np.square(forces, dtype=float)))), shift
 
 
-def force_field(module: nn.Module, *, cutoff: float, elements, card: dict[str, Any], dtype=torch.float32) -> ForceField:
+def force_field(
+    module: nn.Module,
+    *,
+    cutoff: float,
+    elements: Iterable[int] | None,
+    card: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> ForceField:
     """A network (`Scaled` or `Ensemble`) behind the contract, in evaluation mode with frozen weights."""
     module = module.eval().requires_grad_(False)
     elements = None if elements is None else tuple(int(z) for z in elements)

@@ -326,7 +326,16 @@ def validate(module: Callable[[AtomsBatch], Prediction], batches: Batches) -> tu
     return total / max(count, 1), off / max(known, 1)
 
 
-def _save_state(folder, plan, module, averaged, optimizer, curve, step, spent) -> None:
+def _save_state(
+    folder: Path,
+    plan: dict[str, Any],
+    module: torch.nn.Module,
+    averaged: Any,
+    optimizer: torch.optim.Optimizer,
+    curve: list,
+    step: int,
+    spent: float,
+) -> None:
     from safetensors.torch import save_file
 
     tensors = {f"model.{k}": v for k, v in module.state_dict().items()}
@@ -340,7 +349,9 @@ def _save_state(folder, plan, module, averaged, optimizer, curve, step, spent) -
     write_text(folder / "curve.json", json.dumps({**plan, "curve": curve}, indent=1))
 
 
-def _resume(folder, plan, module, averaged, optimizer, curve) -> tuple[int, float]:
+def _resume(
+    folder: Path, plan: Any, module: torch.nn.Module, averaged: Any, optimizer: torch.optim.Optimizer, curve: list
+) -> tuple[int, float]:
     path = folder / "state.safetensors"
     if not path.exists():
         return 0, 0.0

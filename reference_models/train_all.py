@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,7 +69,7 @@ def read_table(path: Path = TABLE, minutes: float | None = None) -> tuple[list[F
     return fits, ensembles
 
 
-def work(folder: Path, fits: Iterable[Fit], log=print) -> list[str]:
+def work(folder: Path, fits: Iterable[Fit], log: Callable[[str], None] = print) -> list[str]:
     """Train the ``fits`` that are neither finished nor another process's; returns a line for each that failed.
 
     A fit is claimed by a lock on a file, which the system frees when the process ends, however it ends.
@@ -106,7 +106,9 @@ def state(folder: Path, fit: Fit) -> str:
         return "running"
 
 
-def collect(folder: Path, fits: Iterable[Fit], ensembles: dict[str, list[str]], to: Path, log=print) -> None:
+def collect(
+    folder: Path, fits: Iterable[Fit], ensembles: dict[str, list[str]], to: Path, log: Callable[[str], None] = print
+) -> None:
     """Copy finished checkpoints of at most 1 MB to ``to``, list ensembles there, and join the results to fits.json.
 
     An ensemble is a JSON list of its members' names: `reference_models.load` puts it together.
@@ -135,7 +137,7 @@ def collect(folder: Path, fits: Iterable[Fit], ensembles: dict[str, list[str]], 
     write_text(table, json.dumps(dict(sorted(results.items())), indent=1) + "\n")
 
 
-def _train(folder: Path, fit: Fit, log) -> None:
+def _train(folder: Path, fit: Fit, log: Callable[[str], None]) -> None:
     own, root = folder / fit.name, _root(folder, fit)
     changes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fit.settings.items()}
     name = fit.name.partition("@")[0]

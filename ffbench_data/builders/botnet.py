@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ..datacard import Card
 from .built import Built
@@ -54,7 +55,14 @@ def build_acac(folder: Path, card: Card) -> Built:
     return built
 
 
-def _one(folder, name, card, *others, missing_ok=False, labels=("energy", "forces")):
+def _one(
+    folder: Path,
+    name: str,
+    card: Card,
+    *others: str,
+    missing_ok: bool = False,
+    labels: tuple[str, ...] = ("energy", "forces"),
+):
     path = find(folder, *(f"{n}.{end}" for n in (name, *others) for end in ("xyz", "npz")))
     if path is None:
         if missing_ok:
@@ -64,7 +72,7 @@ def _one(folder, name, card, *others, missing_ok=False, labels=("energy", "force
     return read(path, method=card.theory, labels=labels)
 
 
-def _train_val(table):
+def _train_val(table: pa.Table):
     order = np.random.default_rng(SEED).permutation(table.num_rows)
     val = table.num_rows // 10
     return take(table, {"train": np.sort(order[val:]), "val": np.sort(order[:val])})

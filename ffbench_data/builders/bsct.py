@@ -7,6 +7,7 @@ digits that float32 does not have.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _table(bond: str, scan: dict[str, Any], card: Card) -> pa.Table:
     return table
 
 
-def _join(tables) -> pa.Table:
+def _join(tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks()
 
 

@@ -64,7 +64,7 @@ def build_alanine(folder: Path, card: Card) -> Built:
 
         numbers = [{"H": 1, "C": 6, "N": 7, "O": 8}[row[1]] for row in alanine.ATOMS]
 
-        def table(x):
+        def table(x: Any):
             x = x.astype(float)
             energy, forces = label(reference("alanine_dipeptide_obc"), numbers, x)
             return to_table(numbers, x, energy, forces, time_fs=np.arange(len(x)) * 1000.0, method=card.theory)
@@ -125,7 +125,7 @@ def _molecule(home: Path, theory: str) -> tuple[dict[str, pa.Table], dict, pa.Ta
     first = np.load(next(home.glob("run-*/piece-*.npz")))
     numbers, step = first["numbers"], float(first["save_fs"])
 
-    def table(runs, count):
+    def table(runs: Any, count: int):
         rows = [_evenly(len(x), -(-count // len(runs))) for x in runs]
         x = np.concatenate([x[r] for x, r in zip(runs, rows)]).astype(float)
         energy, forces = label(reference("md17_gfn2"), numbers, x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ..datacard import Card
 from .built import Built
@@ -63,7 +64,7 @@ def build(folder: Path, card: Card) -> Built:
     return built
 
 
-def _some(table, count):
+def _some(table: pa.Table, count: int):
     if table.num_rows <= count:
         return table
     return table.take(np.sort(np.random.default_rng(SEED).choice(table.num_rows, count, replace=False)))

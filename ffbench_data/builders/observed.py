@@ -72,7 +72,9 @@ def add_crystal(built: Built, configs: Sequence[str], table: pa.Table, rules: di
     _add(built, configs, facts, blocks)
 
 
-def _diffusivity(numbers, x, cell, step_ps: float, rule: dict[str, Any]) -> dict[str, Any]:
+def _diffusivity(
+    numbers: np.ndarray, x: np.ndarray, cell: np.ndarray, step_ps: float, rule: dict[str, Any]
+) -> dict[str, Any]:
     """The value over the whole trajectory, and as its error what the two halves say; nothing if they are too short."""
     from ase.data import atomic_masses, atomic_numbers
 

@@ -112,7 +112,7 @@ def pickled_arrays(path: Path) -> dict[str, Any]:
     """The dict of arrays in an ``.npy`` that was saved by pickling it; nothing but arrays is allowed inside."""
 
     class Arrays(pickle.Unpickler):
-        def find_class(self, module, name):
+        def find_class(self, module: str, name: str):
             if module.split(".")[0] == "numpy" and name in (
                 "_reconstruct",
                 "ndarray",
@@ -254,7 +254,9 @@ def _cell(got: dict[str, Any], frames: int, path: Path) -> np.ndarray | None:
     )
 
 
-def _stresses(arrays, cell, pbc, frames: int, path: Path) -> tuple[np.ndarray | None, str | None]:
+def _stresses(
+    arrays: Mapping[str, Any], cell: np.ndarray | None, pbc: np.ndarray, frames: int, path: Path
+) -> tuple[np.ndarray | None, str | None]:
     name = pick(arrays, "stress", str(path)) or pick(arrays, "virial", str(path))
     if name is None or cell is None or not pbc.all():
         return None, None
@@ -265,7 +267,7 @@ def _stresses(arrays, cell, pbc, frames: int, path: Path) -> tuple[np.ndarray | 
     return np.stack([s for s in stresses if s is not None]), name
 
 
-def _charges(arrays, numbers, frames: int, path: Path) -> tuple[list[int], list[int]]:
+def _charges(arrays: Mapping[str, Any], numbers: np.ndarray, frames: int, path: Path) -> tuple[list[int], list[int]]:
     """Charge and spin multiplicity of each frame of atomic ``numbers`` [frames, N]: stated once, once a frame, or
     neutral singlets."""
     kinds = ("charge", "multiplicity", "unpaired", "spin")
@@ -323,7 +325,7 @@ def read_deepmd(folder: Path, *, method: str) -> pa.Table:
             raise ValueError(f"type.raw has kind {kinds.max()}, type_map.raw {len(names)} elements")
         sets = sorted(folder.glob("set.*"))
 
-        def read(name):
+        def read(name: str):
             return np.concatenate([np.load(s / f"{name}.npy") for s in sets])
 
         has = sorted({f.stem for s in sets for f in s.glob("*.npy")})

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from ..schema import to_table
 from .labels import NAMES, charge_and_spin, check_theory, number, pick, plain, said, stress_of
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 LABELS = ("energy", "forces")
 
@@ -162,5 +165,5 @@ def _vectors(values: Any, name: str, where: str, atoms: int) -> np.ndarray:
     return out
 
 
-def _none(atoms) -> np.ndarray:
+def _none(atoms: Atoms) -> np.ndarray:
     return np.full((len(atoms), 3), np.nan)

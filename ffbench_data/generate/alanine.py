@@ -130,7 +130,7 @@ def simulate(
     hills: list[tuple[float, float, float]] = []
 
     class Logged(app.Metadynamics):
-        def _addGaussian(self, position, height, context):
+        def _addGaussian(self, position: Any, height: Any, context: Any):
             value = height.value_in_unit(unit.kilojoules_per_mole) if unit.is_quantity(height) else float(height)
             hills.append((float(position[0]), float(position[1]), value))
             super()._addGaussian(position, height, context)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def spread(count: int, wanted: int) -> np.ndarray:
     return np.linspace(0, count - 1, wanted).round().astype(int)
 
 
-def label(positions, potential) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def label(positions: np.ndarray, potential: Callable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(positions rounded to float32, energies, forces); rounding comes first: labels belong to what is stored."""
     rounded = np.asarray(positions, np.float32).astype(np.float64)
     energy, forces = zip(*(potential(x) for x in rounded))
@@ -47,7 +48,7 @@ def write(name: str, tables: dict, facts: dict, extra: dict[str, pa.Table]) -> N
     from ..datacard import card
     from ..store import write_dataset
 
-    def parquet(table):
+    def parquet(table: pa.Table):
         def save(path: Path) -> None:
             write_parquet(table, path)
 
@@ -110,7 +111,7 @@ def assemble_alanine(raw: Path) -> None:
     numbers = [{"H": 1, "C": 6, "N": 7, "O": 8}[row[1]] for row in alanine.ATOMS]
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
 
-    def potential(x):
+    def potential(x: np.ndarray):
         context.setPositions(x / 10)
         s = context.getState(energy=True, forces=True)
         return s.getPotentialEnergy()._value / alanine.EV, s.getForces(asNumpy=True)._value / (10 * alanine.EV)
@@ -128,7 +129,7 @@ def assemble_alanine(raw: Path) -> None:
         "test": table(runs[1], test),
     }
 
-    def surface(hills):
+    def surface(hills: np.ndarray):
         width = np.full((len(hills), 2), alanine.HILL_WIDTH)
         return free_energy_from_hills(
             np.column_stack([hills[:, :2], width, hills[:, 2]]),
@@ -184,7 +185,7 @@ def assemble_water(raw: Path) -> None:
     hydrogen = np.setdiff1d(np.arange(3 * water.MOLECULES), oxygen)
     pairs = {"O-O": (oxygen, oxygen), "H-H": (hydrogen, hydrogen), "H-O": (hydrogen, oxygen)}
 
-    def potential(x):
+    def potential(x: np.ndarray):
         context.setPositions(x / 10)
         s = context.getState(energy=True, forces=True)
         return s.getPotentialEnergy()._value / water.EV, s.getForces(asNumpy=True)._value / (10 * water.EV)
@@ -248,7 +249,7 @@ def _diffusivity(tracks: list[np.ndarray]) -> dict:
     }
 
 
-def _dihedrals(x: np.ndarray, four) -> np.ndarray:
+def _dihedrals(x: np.ndarray, four: Sequence[int]) -> np.ndarray:
     from ffbench_metrics import dihedrals
 
     return dihedrals(x.astype(float), [four])[:, 0]

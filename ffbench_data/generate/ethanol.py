@@ -32,13 +32,13 @@ class GFN2:
     wavefunction.
     """
 
-    def __init__(self, numbers, *, accuracy: float = 0.01, fresh: bool = True):
+    def __init__(self, numbers: Any, *, accuracy: float = 0.01, fresh: bool = True):
         self.numbers = np.asarray(numbers)
         self.accuracy, self.fresh = accuracy, fresh
         self._calculator: Any = None
         self._last: Any = None
 
-    def __call__(self, positions):
+    def __call__(self, positions: np.ndarray):
         from tblite.interface import Calculator
 
         if self._calculator is None:
@@ -64,7 +64,7 @@ def start(name: str = "CH3CH2OH") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     atoms = molecule(name)
     potential = GFN2(atoms.numbers, accuracy=0.1, fresh=False)
 
-    def objective(flat):
+    def objective(flat: np.ndarray):
         energy, force = potential(flat.reshape(-1, 3))
         return energy, -force.ravel()
 
@@ -91,7 +91,7 @@ def simulate(
     numbers, mass, x = start(molecule)
     kt, dof, dt = BOLTZMANN * TEMPERATURE, 3 * len(numbers) - 6, time_step * FS
     potential = GFN2(numbers, accuracy=1.0, fresh=False)
-    rules = {"mass": mass, "kt": kt, "tau": RELAXATION * FS, "dof": dof, "dt": dt}
+    rules: dict[str, Any] = {"mass": mass, "kt": kt, "tau": RELAXATION * FS, "dof": dof, "dt": dt}
     every = round(save_fs / time_step)
 
     done = sorted(folder.glob("piece-*.npz"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -24,7 +24,7 @@ TEST_PS = 100.0  # the last run of a molecule: 10,000 frames, 10 fs apart
 
 
 def simulate_all(
-    folder: Path, *, molecules: Iterable[str] = MOLECULES, runs: int = 6, ps: float | None = None, **how
+    folder: Path, *, molecules: Iterable[str] = MOLECULES, runs: int = 6, ps: float | None = None, **how: Any
 ) -> Path:
     """``runs`` independent runs of each molecule in ``folder/<molecule>/run-*``; the last is for testing.
 

@@ -11,6 +11,7 @@ Q_1 = g kT tau^2, Q_k = kT tau^2, with g degrees of freedom and relaxation time 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def half_step(
     eta_v = eta_v.copy()
     kinetic2 = float((mass[:, None] * v**2).sum())
 
-    def pull(k):
+    def pull(k: int):
         return (kinetic2 - dof * kt if k == 0 else q[k - 1] * eta_v[k - 1] ** 2 - kt) / q[k]
 
     last = len(eta_v) - 1
@@ -45,7 +46,19 @@ def half_step(
     return v, eta_v
 
 
-def step(x, v, force, eta_v, potential, *, mass, kt, tau, dof, dt) -> tuple[Any, ...]:
+def step(
+    x: Any,
+    v: Any,
+    force: Any,
+    eta_v: Any,
+    potential: Callable,
+    *,
+    mass: Any,
+    kt: float,
+    tau: float,
+    dof: int,
+    dt: float,
+) -> tuple[Any, ...]:
     """(x, v, force, eta_v, energy) after dt. ``potential(x) -> (energy, force)``; any consistent unit system."""
     v, eta_v = half_step(v, mass, eta_v, kt, tau, dof, dt)
     v = v + 0.5 * dt * force / mass[:, None]
@@ -86,10 +99,10 @@ def openmm_integrator(*, kt: float, tau: float, dof: int, dt: float) -> Any:
         it.addGlobalVariable(f"q{k}", (dof if k == 0 else 1) * kt * tau**2)
     it.addUpdateContextState()
 
-    def pull(k):
+    def pull(k: int):
         return "(kinetic2-dof*kt)/q0" if k == 0 else f"(q{k - 1}*w{k - 1}^2-kt)/q{k}"
 
-    def inner(k):
+    def inner(k: int):
         drag = f"exp(-w{k + 1}*dt/8)"
         it.addComputeGlobal(f"w{k}", f"(w{k}*{drag}+{pull(k)}*dt/4)*{drag}")
 

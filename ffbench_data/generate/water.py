@@ -80,7 +80,7 @@ def context(integrator: Any, threads: int = 1, **changes: Any) -> Any:
     )
 
 
-def lattice(rng, molecules: int = MOLECULES, cell: float = CELL) -> np.ndarray:
+def lattice(rng: np.random.Generator, molecules: int = MOLECULES, cell: float = CELL) -> np.ndarray:
     """A cubic lattice of randomly turned molecules, Angstrom."""
     from scipy.spatial.transform import Rotation
 

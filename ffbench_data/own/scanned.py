@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,9 @@ from ..potentials import label, load_calculator
 from ..scans import scan_all
 from ..schema import to_table
 from .rows import Rows
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
 
 MOST_BONDS = 12  # of one molecule
 MOST_SECONDS = 600.0
@@ -53,7 +56,7 @@ def label_scans(spec: str, rows: Rows, targets: Sequence[dict[str, Any]], theory
     return (pa.concat_tables(made).combine_chunks(), "") if made else (None, "")
 
 
-def _tolerant(calculator, numbers, positions) -> tuple[np.ndarray, np.ndarray]:
+def _tolerant(calculator: Calculator, numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels; NaN where the reference does not converge."""
     energy, forces = np.full(len(positions), np.nan), np.full(positions.shape, np.nan)
     for t, x in enumerate(positions):

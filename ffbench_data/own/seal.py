@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..atomic import file_sha256
 from ..builders.labels import check_theory
 from ..datacard import Card, Config, Split, shipped_datasets
 from ..finding import Finding
 from ..load import cache_folder, read_manifest
 from ..magnitudes import thermal_range
-from ..store import MANIFEST, Streamed, file_sha256, write_dataset
+from ..store import MANIFEST, Streamed, write_dataset
 from ..validate import check_frames, check_overlap, report
 from . import facts as allowed
 from . import order, parts
@@ -114,7 +115,9 @@ def _units(source: Source, options: Options) -> Units:
     return parse_units(source.units, f"{source.name} states its units") if source.units else Units()
 
 
-def _seal(folder, version, key, rows: Rows, reader: Reader, sources, options: Options) -> Path:
+def _seal(
+    folder: Path, version: str, key: str, rows: Rows, reader: Reader, sources: Sequence[Source], options: Options
+) -> Path:
     if not len(rows):
         why = [f"{n} {what}" for n, what in ((rows.broken, "with NaN in positions or cell"),
                                              (rows.unlabelled, "without a label")) if n]  # fmt: skip
@@ -183,7 +186,9 @@ def _range(kelvin: np.ndarray) -> tuple[float, float] | None:
     return thermal_range(np.unique(known).tolist()) if len(known) == len(kelvin) and len(known) else None
 
 
-def _judged(sample, kelvin, reader: Reader, sources, options: Options) -> list[Finding]:
+def _judged(
+    sample: Any, kelvin: np.ndarray, reader: Reader, sources: Sequence[Source], options: Options
+) -> list[Finding]:
     """The findings; ValueError with the units that would fit where these cannot be right."""
     kind, wrong = empty(sample)
     if kind and not getattr(options, f"{kind}_key"):
@@ -259,7 +264,7 @@ def _unrepeated(found: list[Finding]) -> list[Finding]:
     return list({(f.check, f.where, f.message): f for f in found}.values())
 
 
-def _notes(rows: Rows, reader: Reader, sources, options: Options, rule: str) -> list[str]:
+def _notes(rows: Rows, reader: Reader, sources: Sequence[Source], options: Options, rule: str) -> list[str]:
     notes = [f"split: {rule}"]
     for count, what in (
         (rows.repeated, "frames that occur again were left out"),
@@ -290,7 +295,18 @@ def _notes(rows: Rows, reader: Reader, sources, options: Options, rule: str) -> 
     return notes
 
 
-def _card(name, version, rows: Rows, tables, theory, kelvin, options: Options, rule, labels, notes) -> Card:
+def _card(
+    name: str,
+    version: str,
+    rows: Rows,
+    tables: Any,
+    theory: str,
+    kelvin: np.ndarray,
+    options: Options,
+    rule: str,
+    labels: Any,
+    notes: list[str],
+) -> Card:
     known = np.unique(kelvin[np.isfinite(kelvin)]).tolist()
     configs = {}
     for config, splits in tables.items():

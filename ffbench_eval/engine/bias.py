@@ -6,12 +6,15 @@ h0 exp(-V(s) / (kT (gamma - 1))) (Barducci, Bussi and Parrinello, Phys. Rev. Let
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .collective import Variables, dihedral, distance
+from .images import Images
 
 __all__ = ["Hills", "MetadynamicsRule", "Restraint", "Restraints", "dihedral", "distance"]
 
@@ -38,8 +41,12 @@ class MetadynamicsRule:
             raise ValueError("metadynamics needs at least one dihedral or distance")
         if not self.bias_factor > 1:
             raise ValueError(f"bias_factor must be above 1, got {self.bias_factor}")
+        if not 0 < self.height < math.inf or self.every < 1:
+            raise ValueError(f"hills need a positive height and at least one step, got {self.height}, {self.every}")
         if len(self.sigmas) != len(self.dihedrals) + len(self.distances):
             raise ValueError(f"sigma needs one value per variable, got {self.sigma}")
+        if not all(0 < s < math.inf for s in self.sigmas):
+            raise ValueError(f"sigma must be positive, got {self.sigma}")
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -55,7 +62,14 @@ class Hills:
     Shared ones are kept once, [1, B H, D], in the order of the walkers within a step.
     """
 
-    def __init__(self, rule: MetadynamicsRule, replicas: int, capacity: int, device=None, images=None):
+    def __init__(
+        self,
+        rule: MetadynamicsRule,
+        replicas: int,
+        capacity: int,
+        device: torch.device | str | None = None,
+        images: Images | None = None,
+    ):
         self.rule, self.replicas = rule, replicas
         self.variables = Variables(rule.dihedrals, rule.distances, device, images)
         self._most = capacity * replicas if rule.shared else capacity
@@ -155,6 +169,8 @@ class Restraint:
     def __post_init__(self):
         if len(self.atoms) not in (2, 4):
             raise ValueError(f"a restraint acts on 2 atoms (distance) or 4 (dihedral), got {len(self.atoms)}")
+        if not (math.isfinite(self.centre) and 0 < self.stiffness < math.inf):
+            raise ValueError(f"a restraint needs a centre and a stiffness > 0, got {self.centre}, {self.stiffness}")
         if self.kind not in ("harmonic", "upper", "lower"):
             raise ValueError(f"a restraint's kind must be harmonic, upper or lower, got {self.kind!r}")
 
@@ -162,7 +178,9 @@ class Restraint:
 class Restraints:
     """All restraints of a simulation as one bias."""
 
-    def __init__(self, restraints: tuple[Restraint, ...], device=None, images=None):
+    def __init__(
+        self, restraints: tuple[Restraint, ...], device: torch.device | str | None = None, images: Images | None = None
+    ):
         ordered = sorted(restraints, key=lambda r: -len(r.atoms))  # dihedrals first, as in Variables
         self.variables = Variables(
             tuple(r.atoms for r in ordered if len(r.atoms) == 4),
@@ -170,7 +188,7 @@ class Restraints:
             device,
             images,
         )
-        f64 = {"dtype": torch.float64, "device": device}
+        f64: dict[str, Any] = {"dtype": torch.float64, "device": device}
         self._centre = torch.tensor([r.centre for r in ordered], **f64)
         self._stiffness = torch.tensor([r.stiffness for r in ordered], **f64)
         inf = float("inf")

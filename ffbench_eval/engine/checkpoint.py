@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ffbench_data.atomic import read_object, replacing, write_text
+from ffbench_data.atomic import file_sha256, read_object, replacing, write_text
 
 from .protocol import Protocol, Start
 
@@ -48,7 +48,7 @@ def latest(folder: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
 
 def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """sha256 of the files in ``folder``."""
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    return {name: file_sha256(folder / name) for name in names}
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:
@@ -76,6 +76,8 @@ def make_key(start: Start, protocol: Protocol, seed: int, identity: str | None) 
         kind = {"numbers": np.int64, "pbc": bool}.get(name, float)
         value = np.ascontiguousarray(getattr(start, name), kind)
         key[f"start {name}"] = f"{value.shape} {hashlib.sha256(value.tobytes()).hexdigest()[:16]}"
+    if (start.charge, start.spin_multiplicity) != (0, 1):  # folders of neutral singlets keep the key they have
+        key |= {"start charge": start.charge, "start spin multiplicity": start.spin_multiplicity}
     if identity is not None:
         key["model"] = identity
     return json.loads(json.dumps(key, default=vars))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -129,7 +129,7 @@ class Steps:
 class CapturedSteps(Steps):
     """The same with ``longest`` steps at a time, captured as one graph by ``capture(function, arguments)``."""
 
-    def __init__(self, run: Run, lists: NoList, make: Make, capture: Make, longest: int = 100, **more):
+    def __init__(self, run: Run, lists: NoList, make: Make, capture: Make, longest: int = 100, **more: Any):
         super().__init__(run, lists, make, **more)
         self.capture, self.longest = capture, longest
         self.graphs: dict[tuple[Call, int], Call] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Variables:
         self,
         dihedrals: tuple[tuple[int, ...], ...],
         distances: tuple[tuple[int, ...], ...],
-        device=None,
+        device: torch.device | str | None = None,
         images: Images | None = None,
     ):
         self.images = images
@@ -50,7 +51,7 @@ class Variables:
         """Values [B, D] at positions [B, N, 3]."""
         return self._evaluate(positions)[0]
 
-    def forces(self, positions: Tensor, slope) -> tuple[Tensor, Tensor]:
+    def forces(self, positions: Tensor, slope: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """(energy [B], forces [B, N, 3]) of a bias V(s) with ``slope(values [B, D]) -> (V [B], dV/ds [B, D])``."""
         values, gradients = self._evaluate(positions)
         energy, derivative = slope(values)

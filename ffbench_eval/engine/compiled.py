@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffbench_data.atomic import write_text
+from ffbench_data.atomic import file_sha256, write_text
 from ffbench_data.cache import user_cache
 
 from .forces import last_line
@@ -84,7 +84,7 @@ def build(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], path: Path) 
 def _loaded(path: Path) -> Callable[..., Any] | None:
     """The compiled function, ``None`` if the file is none or is not the one that was written."""
     try:
-        if _seal(path).read_text() != _digest(path):
+        if _seal(path).read_text() != file_sha256(path):
             return None
         return torch._inductor.aoti_load_package(str(path))
     except Exception as error:
@@ -104,18 +104,13 @@ def _made(graph: torch.fx.GraphModule, arguments: Sequence[Tensor], path: Path) 
             torch._inductor.aoti_compile_and_package(program, package_path=str(part))
         except Exception as error:
             raise NotCompilable(f"the compiler failed: {last_line(error)}") from error
-        write_text(_seal(path), _digest(part))  # before the artefact: one without is made again
+        write_text(_seal(path), file_sha256(part))  # before the artefact: one without is made again
         os.replace(part, path)
 
 
 def _seal(path: Path) -> Path:
     """The hash of an artefact: a damaged one may end the process that loads it, so it is compared before."""
     return path.with_suffix(".sha256")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def compiler() -> str | None:

@@ -54,7 +54,8 @@ def probe(model: ForceField, start: Start, protocol: Protocol, *, steps: int = 2
 class Speed:
     """``call_s`` of the model alone (energy and forces of the batch), ``step_s`` of the engine around it (in the form
     ``mode``), ``kernel_s`` of the reference kernel in the same process. ``steps_per_s`` and ``ns_per_day`` count the
-    steps of one replica; ``steps_per_kernel`` = kernel_s / step_s x replicas compares between machines."""
+    steps of one replica; ``steps_per_kernel`` = kernel_s / step_s x replicas compares between machines. ``reason`` why
+    each replica broke on the way ("" if it did not): steps of one that stands still are no steps."""
 
     call_s: float
     step_s: float
@@ -64,6 +65,7 @@ class Speed:
     steps_per_s: float
     ns_per_day: float
     steps_per_kernel: float
+    reason: tuple[str, ...] = ()
 
 
 def measure_speed(
@@ -113,6 +115,7 @@ def measure_speed(
         replicas / step_s,
         replicas / step_s * protocol.longest_step_fs * 1e-6 * 86400,
         kernel_s / step_s * replicas,
+        tuple(run.reasons(watch)),
     )
 
 

@@ -30,4 +30,5 @@ def ask_for_determinism(wanted: bool) -> None:
     """In this process, from now on."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the GPU first multiplies matrices
-    torch.use_deterministic_algorithms(wanted)
+    if torch.are_deterministic_algorithms_enabled() != wanted:  # saying it imports torch's compiler, for seconds
+        torch.use_deterministic_algorithms(wanted)

@@ -101,7 +101,9 @@ class ModelForces:
         self._answered = positions
         return prediction
 
-    def _one_at_a_time(self, batch, half, shift, positions, error) -> Prediction:
+    def _one_at_a_time(
+        self, batch: AtomsBatch, half: Tensor | None, shift: Tensor | None, positions: Tensor, error: Exception
+    ) -> Prediction:
         n, found = positions.shape[1], {}
         for b in range(self.replicas):
             try:

@@ -13,6 +13,8 @@ from .images import Images
 from .system import System
 from .watch import BOND, DISPLACEMENT, DRIFT, RDF, Watch
 
+ON_EDGE = 1e-9  # in bins: distances on an edge, as in crystals, are off it by rounding
+
 
 @dataclass(frozen=True)
 class RdfPair:
@@ -32,6 +34,16 @@ class RdfWatch:
     threshold: float
     window_ps: float = 1.0
     r_max: float = 6.0
+
+    def __post_init__(self):
+        for name in ("threshold", "window_ps", "r_max"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(f"rdf: {name} must be positive and finite, got {getattr(self, name)}")
+        sizes = {len(p.reference) for p in self.pairs}
+        if len(sizes) != 1 or not sizes.isdisjoint({0}):
+            raise ValueError("rdf: pairs must be there, and their references of one number of bins")
+        if not all(np.isfinite(p.reference).all() for p in self.pairs):
+            raise ValueError("rdf: a reference holds NaN or infinite values: nothing could fail it")
 
 
 @dataclass(frozen=True)
@@ -152,14 +164,18 @@ class SlidingRdf:
         return torch.from_numpy(np.stack(self.frames) if self.frames else empty)
 
     def _histogram(self, x: np.ndarray) -> np.ndarray:
+        """As `ffbench_metrics.pair_distance_counts`: no atom with its own images, a distance on an edge in the bin
+        above, none at r_max."""
         from vesin import NeighborList
 
         i, j, d = NeighborList(cutoff=self.rule.r_max, full_list=True).compute(x, self.cell, True, "ijd")
-        which = np.minimum((d * (self.bins / self.rule.r_max)).astype(np.int64), self.bins - 1)
+        which = (d * (self.bins / self.rule.r_max) + ON_EDGE).astype(np.int64)
+        kept = (i != j) & (which < self.bins)
+        i, j, which = i[kept], j[kept], which[kept]
         return np.stack([np.bincount(which[a[i] & b[j]], minlength=self.bins) for a, b in self._in])
 
 
-def _bond_tensors(bonds, device):
+def _bond_tensors(bonds: tuple[tuple[int, int, float], ...], device: torch.device | str | None):
     if not bonds:
         return None
     i, j, length = zip(*bonds)

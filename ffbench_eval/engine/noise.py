@@ -17,7 +17,16 @@ class Noise:
     ``draw(generator, CHUNK, n_atoms, dof)`` gives the numbers of `CHUNK` steps of one replica.
     """
 
-    def __init__(self, seed: int, replicas: list[int], n_atoms: int, device=None, *, dof: int = 0, draw=None):
+    def __init__(
+        self,
+        seed: int,
+        replicas: list[int],
+        n_atoms: int,
+        device: torch.device | str | None = None,
+        *,
+        dof: int = 0,
+        draw: Callable | None = None,
+    ):
         self.seed, self.replicas, self.n_atoms, self.device = seed, replicas, n_atoms, device
         self.dof, self.draw = dof, draw or draw_atoms
         self._chunk, self._drawn = -1, torch.empty(0)

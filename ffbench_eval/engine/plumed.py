@@ -80,7 +80,7 @@ def read_hills(path: str | os.PathLike) -> np.ndarray:
     return _once(path, hills)
 
 
-def _in_radians(path, hills: np.ndarray, name: str, settings: dict[str, str]) -> None:
+def _in_radians(path: str | os.PathLike, hills: np.ndarray, name: str, settings: dict[str, str]) -> None:
     """Turn an angle and its width from degrees into radians, in place; ValueError if it leaves its domain."""
     low, high = (_number(settings.get(f"{end}_{name}")) for end in ("min", "max"))
     if low is None or high is None:
@@ -111,7 +111,7 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _once(path, hills: np.ndarray) -> np.ndarray:
+def _once(path: str | os.PathLike, hills: np.ndarray) -> np.ndarray:
     """Every hill once: a row equal to an earlier one in all but the clock was deposited by a restart that came late."""
     rows = np.array([hills[name] for name in (hills.dtype.names or ()) if name != "clock"]).T
     if not len(rows):

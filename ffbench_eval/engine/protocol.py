@@ -11,6 +11,11 @@ from .bias import MetadynamicsRule, Restraint
 from .monitors import RdfWatch
 
 BAR = 6.241509074460763e-07  # one bar in eV/Angstrom^3
+POSITIVE = (  # fields of a `Protocol`, those that are not ``None``
+    *("temperature_K", "time_step_fs", "length_ps", "save_every_fs", "relaxation_fs", "bond_tolerance"),
+    *("drift_limit_eV_per_atom", "displacement_limit_A", "step_limit_A"),
+    *("compressibility_per_bar", "barostat_relaxation_fs"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,19 @@ class Protocol:
     save_velocities: bool = False
 
     def __post_init__(self):
-        for name in ("temperature_K", "time_step_fs"):
-            if not np.all(np.asarray(getattr(self, name)) > 0):
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-
-        for name in ("length_ps", "save_every_fs"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        """A limit that is NaN or infinite is none: nothing would ever fail it."""
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not np.all((np.asarray(value) > 0) & np.isfinite(value)):
+                raise ValueError(f"{name} must be positive, got {value}")
+        for name in ("friction_per_ps", "equilibrate_ps"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        if not math.isfinite(self.pressure_bar):
+            raise ValueError(f"pressure_bar must be finite, got {self.pressure_bar}")
+        for bond in self.bonds:
+            if not 0 < bond[2] < math.inf:
+                raise ValueError(f"bonds: {tuple(bond)} has no length that a bond could be held against")
 
     @property
     def longest_step_fs(self) -> float:

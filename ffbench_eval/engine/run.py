@@ -6,10 +6,11 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -302,12 +303,7 @@ class Run:
         progress(1.0)
 
         ended = np.where(watch.alive.cpu(), total, watch.failed_at.cpu()) - skip
-        reasons = {TEMPERATURE: self.limits.temperature_K, **monitors.reason_limits()}
-        reasons[STEP] = self.limits.step or 0.0
-        texts = reason_texts(watch, reasons)
-        for b, said in self.model_forces.raised.items():
-            if int(watch.code[b]) == ENERGY:
-                texts[b] = f"the model raised {said}"
+        texts = self.reasons(watch, monitors.reason_limits())
         has_conserved = self.integrator.conserved is not None
         return Outcome(
             end_ps=[min(max(0.0, float(t)), protocol.length_ps) for t in ended * step_ps],
@@ -322,6 +318,16 @@ class Run:
             drift_eV_per_atom=monitors.drift.cpu().numpy() if has_conserved else np.full(len(ended), math.nan),
             displacement_A=monitors.displacement.cpu().numpy(),
         )
+
+    def reasons(self, watch: Watch, limits: Mapping[int, float] | None = None) -> list[str]:
+        """Why each replica stopped, "" for those that did not; ``limits`` are those of the frame monitors."""
+        texts = reason_texts(
+            watch, {TEMPERATURE: self.limits.temperature_K, STEP: self.limits.step or 0.0, **(limits or {})}
+        )
+        for b, said in self.model_forces.raised.items():
+            if int(watch.code[b]) == ENERGY:
+                texts[b] = f"the model raised {said}"
+        return texts
 
     def until_next_event(self, step: int) -> int:
         """Steps that can be done without a look: up to a saved frame, a hill, a checkpoint or the end."""
@@ -374,7 +380,7 @@ def _same(state: State) -> State:
     return state
 
 
-def make_system(start: Start, protocol: Protocol, integrator: Integrator, device) -> System:
+def make_system(start: Start, protocol: Protocol, integrator: Integrator, device: torch.device | str | None) -> System:
     """The constants of a simulation as tensors on ``device``. ValueError when the protocol does not fit the batch."""
     replicas, n = start.positions.shape[:2]
     for name in ("temperature_K", "time_step_fs"):
@@ -383,7 +389,7 @@ def make_system(start: Start, protocol: Protocol, integrator: Integrator, device
             raise ValueError(f"{name} needs one number or one per replica ({replicas}), got {len(value)}")
     positions, cell, pbc = np.array(start.positions, float), np.array(start.cell, float), np.array(start.pbc, bool)
     rotations = conserved_rotations(positions, start.masses, cell, pbc)
-    f64 = {"dtype": torch.float64, "device": device}
+    f64: dict[str, Any] = {"dtype": torch.float64, "device": device}
     return System(
         # Copies: arrays from a file are read-only, and tensors that share them warn.
         numbers=torch.as_tensor(np.array(start.numbers, np.int64), device=device),
@@ -398,7 +404,7 @@ def make_system(start: Start, protocol: Protocol, integrator: Integrator, device
     )
 
 
-def make_rule(protocol: Protocol, device) -> Rule:
+def make_rule(protocol: Protocol, device: torch.device | str | None) -> Rule:
     """The protocol's times and rates in engine units."""
     step = protocol.time_step_fs
     dt = torch.tensor(step, dtype=torch.float64, device=device) * FS if isinstance(step, tuple) else float(step) * FS

@@ -45,7 +45,7 @@ def _chain_half_step(velocities: Tensor, thermostat: Tensor, system: System, rul
     dt, kt, last = rule.dt, system.kt, len(w) - 1
     twice_kinetic = 2 * kinetic_energy(velocities, system.masses)
 
-    def pull(k):
+    def pull(k: int):
         return (twice_kinetic - system.dof * kt if k == 0 else q[k - 1] * w[k - 1].square() - kt) / q[k]
 
     w[last] = w[last] + pull(last) * (dt / 4)

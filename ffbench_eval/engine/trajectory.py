@@ -11,12 +11,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ffbench_data.atomic import replacing
+
+if TYPE_CHECKING:
+    pass
 
 MOST_REPLICAS = 1_000_000
 NUMBERS = ("potential_energy", "total_energy", "temperature", "internal_temperature")  # one float64 per frame
@@ -40,17 +44,17 @@ class Recorder:
 
     def add(
         self,
-        step,
-        time_ps,
-        positions,
-        potential,
-        kinetic,
-        temperature,
-        alive,
+        step: int,
+        time_ps: np.ndarray,
+        positions: np.ndarray,
+        potential: np.ndarray,
+        kinetic: np.ndarray,
+        temperature: np.ndarray,
+        alive: np.ndarray,
         *,
-        velocities=None,
-        cell_scale=None,
-        internal=None,
+        velocities: np.ndarray | None = None,
+        cell_scale: np.ndarray | None = None,
+        internal: np.ndarray | None = None,
     ) -> None:
         """One saved frame of every replica that is ``alive``; arrays have a leading replica axis."""
         for b in np.flatnonzero(alive):
@@ -64,9 +68,9 @@ class Recorder:
                 "temperature": float(temperature[b]),
                 "internal_temperature": float("nan") if internal is None else float(internal[b]),
             }
-            if "velocities" in self.optional:
+            if velocities is not None:
                 row["velocities"] = velocities[b].astype(np.float32)
-            if "cell_scale" in self.optional:
+            if cell_scale is not None:
                 row["cell_scale"] = float(cell_scale[b])
             self.rows.append(row)
 

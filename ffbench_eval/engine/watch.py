@@ -48,7 +48,7 @@ class Watch(NamedTuple):
         )
 
 
-def new_watch(replicas: int, device=None) -> Watch:
+def new_watch(replicas: int, device: torch.device | str | None = None) -> Watch:
     zeros = torch.zeros(replicas, dtype=torch.int64, device=device)
     return Watch(torch.ones(replicas, dtype=torch.bool, device=device), zeros, zeros.clone(), zeros[:1].sum())
 

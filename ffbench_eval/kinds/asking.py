@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,16 +12,20 @@ import torch
 from ffbench_data.contract import AtomsBatch, ForceField
 
 from ..models.batching import batch_atoms, in_parts
+from ..models.embedding import bare
 from ..models.finite import usable
-from ..models.guard import guarded
+from ..models.guard import ModelFailure, guarded
+
+if TYPE_CHECKING:
+    from ffbench_data.frames import Frame
 
 
-def in_double(model: ForceField, frame) -> tuple[ForceField | None, str]:
+def in_double(model: ForceField, frame: Frame) -> tuple[ForceField | None, str]:
     """(the model in float64, "") or (``None``, why it cannot be): a torch module that answers there as it does in its
     own precision, to a thousandth."""
     if model.dtype == torch.float64:
         return model, ""
-    inner = getattr(model.fn, "__wrapped__", model)
+    inner = bare(model)
     if not isinstance(inner.fn, torch.nn.Module):
         return None, "it is not a torch module that can be cast to another precision"
     try:
@@ -39,7 +44,15 @@ class Ask:
     def __init__(self, model: ForceField):
         self.model, self.made, self.raised = model, 0, []  # type: ignore[var-annotated]
 
-    def __call__(self, positions, numbers, cell=None, pbc=None, charge=0, spin=1) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self,
+        positions: Any,
+        numbers: Any,
+        cell: np.ndarray | None = None,
+        pbc: np.ndarray | None = None,
+        charge: int = 0,
+        spin: int = 1,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Energies [K] and forces [K, N, 3] at ``positions`` [K, N, 3]; ``numbers`` [N] or [K, N], ``cell`` [3, 3] or
         [K, 3, 3]."""
         x = np.asarray(positions, float)
@@ -48,7 +61,7 @@ class Ask:
         cells = np.broadcast_to(np.zeros((3, 3)) if cell is None else cell, (k, 3, 3))
         periodic = np.broadcast_to(np.zeros(3, bool) if pbc is None else pbc, (k, 3))
 
-        def part(rows):
+        def part(rows: np.ndarray):
             self.made += 1
             b = len(rows)
             out = self.model(
@@ -65,7 +78,7 @@ class Ask:
             energy, forces = (v.detach().cpu().double().numpy() for v in (out.energy, out.forces))
             return energy, forces.reshape(b, n, 3)
 
-        def failed(_row, error):
+        def failed(_row: int, error: ModelFailure):
             self.raised.append(error.line)
             return np.full(1, np.nan), np.full((1, n, 3), np.nan)
 
@@ -73,7 +86,7 @@ class Ask:
         e, f = np.concatenate(energy), np.concatenate(forces)
         return np.where(usable(e), e, np.nan), np.where(usable(f), f, np.nan)
 
-    def one(self, frame) -> tuple[float, np.ndarray]:
+    def one(self, frame: Frame) -> tuple[float, np.ndarray]:
         e, f = self(
             frame.positions[None],
             frame.atomic_numbers,

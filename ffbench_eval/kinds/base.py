@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypeAlias, cast
 
 from typing_extensions import TypedDict
 
@@ -24,9 +24,16 @@ if TYPE_CHECKING:
     import numpy as np
     from pydantic import BaseModel
 
+    from ffbench_data.contract import ForceField
+
     from ..report import Curve, Metric, TaskReport
+    from ..run.data import TaskData
+    from ..run.units import Result
+    from ..suite import Task
 
 Better = Literal["lower", "higher", "neither"]
+Progress = Callable[[float], None]  # told the share that is done
+MetricsAndCurves: TypeAlias = "tuple[dict[str, Metric], dict[str, Curve]]"  # what a report prints and draws, by name
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,9 @@ class MetricSpec:
     - ``low``, ``high``: what the definition allows, for any model however bad: no value and no interval lies outside.
     - ``usual``: what a sound model gives (all that is allowed if absent); ``zero``: an exact 0 is nothing odd either.
     - ``continuous``: independent samples never agree to the last digit.
-    - ``nothing``: what the trivial baseline is, as people say it.
+    - ``nothing``: what the trivial baseline is, as people say it; ``share``: the value over it in words, in per cent;
+      ``beaten``: what a value is that the baseline beats; ``gain``: the same for a score, in per cent;
+      ``bare``: the value in words where nothing is there to hold it against.
     - ``gloss``: the value in other words, with its factor: a number that holds without labels, floor or baseline.
     - ``curve``: the report's curve that shows it, by the start of its name; ``{}`` is the part.
     - ``limit``: a check: a value on the wrong side of it is a fault.
@@ -66,6 +75,10 @@ class MetricSpec:
     timed: bool = False
     version: str = "1"
     nothing: str = "nothing"
+    share: str = ""
+    beaten: str = ""
+    gain: str = ""
+    bare: str = ""
     gloss: tuple[str, float] | None = None
     curve: str = ""
     limit: float | None = None
@@ -132,12 +145,19 @@ class Work(Protocol):
 
     Parameters: type[BaseModel]  # of the task's YAML row
 
-    def plan(self, task: Any, data: Any, seed: int) -> list[dict[str, Any]]: ...
-    def calls(self, task: Any, inputs: dict, data: Any, model: Any) -> tuple[int, float]: ...
+    def plan(self, task: Task, data: TaskData, seed: int) -> list[dict[str, Any]]: ...
+    def calls(self, task: Task, inputs: dict, data: TaskData, model: ForceField) -> tuple[int, float]: ...
     def run_unit(
-        self, task: Any, inputs: dict, data: Any, model: Any, folder: Path, progress: Callable, compile: str = "auto"
+        self,
+        task: Task,
+        inputs: dict,
+        data: TaskData,
+        model: ForceField,
+        folder: Path,
+        progress: Progress,
+        compile: str = "auto",
     ) -> Mapping[str, Any]: ...
-    def score(self, task: Any, results: Sequence[Any], data: Any) -> tuple[dict[str, Metric], dict[str, Curve]]: ...
+    def score(self, task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves: ...
 
 
 NEEDED = ("Parameters", "plan", "calls", "run_unit", "score")
@@ -196,7 +216,8 @@ class Kind:
       place in it.
     - ``time``: metrics of the time that a simulation can be trusted, the first that a task has is what its score
       multiplies; ``brief``: whether a task with these parameters is too short for them to say much.
-    - ``leads``: the sources of which a report names one that stands for the model; scores are then of it alone.
+    - ``leads``: the sources of which a report names one that stands for the model; scores are then of it alone;
+      ``bounds``: the best and the worst that a source can be; ``short``: names of sources in legends.
     - ``sampled``: a report holds the samples its numbers are made of; ``own_baseline``: trivial baselines come from the
       model's own answers, so that no lock holds them.
     """
@@ -222,6 +243,8 @@ class Kind:
     time: tuple[str, ...] = ()
     brief: Callable[[Mapping[str, Any]], bool] | None = None
     leads: tuple[str, ...] = ()
+    bounds: tuple[str, ...] = ()
+    short: Mapping[str, str] = field(default_factory=dict)
     sampled: bool = True
     own_baseline: bool = False
     subject: str = ""
@@ -244,7 +267,7 @@ class Kind:
     def _hook(self, name: str) -> Callable[..., Any] | None:
         return getattr(self.module, name, None)
 
-    def plan(self, task: Any, data: Any, seed: int, model: Any = None) -> list[dict[str, Any]]:
+    def plan(self, task: Task, data: TaskData, seed: int, model: ForceField | None = None) -> list[dict[str, Any]]:
         """The inputs of every unit, plain JSON values; with a model also those of ``plan_for_model(task, model)``."""
         more = self._hook("plan_for_model") if model is not None else None
         return self.module.plan(task, data, seed) + (more(task, model) if more else [])
@@ -273,7 +296,7 @@ class Kind:
         """Whether frames with elements that a model does not know are left out, instead of the whole task."""
         return self._hook("sample_rows") is not None
 
-    def sample_rows(self, data: Any, model: Any, count: int) -> np.ndarray:
+    def sample_rows(self, data: TaskData, model: ForceField, count: int) -> np.ndarray:
         """Rows of frames to ask the model for once, or to time it on: the first ones unless the kind knows better."""
         import numpy as np
 
@@ -281,38 +304,40 @@ class Kind:
         rows = sample(data, model, count) if sample else np.arange(min(count, len(data.frames)))
         return rows[np.arange(count) % len(rows)] if len(rows) else rows
 
-    def other_frames(self, task: Any) -> dict[str, Any]:
+    def other_frames(self, task: Task) -> dict[str, Any]:
         """Frames of other data that the model is asked about, by name."""
         find = self._hook("other_frames")
         return find(task) if find else {}
 
-    def lacks(self, task: Any) -> str:
+    def lacks(self, task: Task) -> str:
         """The package that a complete run of the task needs and that is missing here."""
         find = self._hook("lacks")
         return find(task) if find else ""
 
-    def after(self, task: Any, data: Any, model: Any, folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    def after(
+        self, task: Task, data: TaskData, model: ForceField, folder: Path, values: dict[str, Any]
+    ) -> dict[str, Any]:
         """A step behind the work for which a package may be missing; a rerun makes up for it. Empty: nothing to do.
         ``detail`` of what it returns is added to the lines that are there."""
         step = self._hook("after")
         return (step(task, data, model, folder, values) or {}) if step else {}
 
-    def headline(self, results: Sequence[Any]) -> str:
+    def headline(self, results: Sequence[Result]) -> str:
         """Which of several rows of the score stands for the model."""
         find = self._hook("headline")
         return find(results) if find else ""
 
-    def anchors(self, task: Any, data: Any) -> dict[str, Metric]:
+    def anchors(self, task: Task, data: TaskData) -> dict[str, Metric]:
         """Metrics without values, but with the noise floor and the trivial baseline that the data alone give."""
         find = self._hook("anchors")
         return find(task, data) if find else {}
 
-    def groups(self, task: Any, data: Any) -> list[str]:
+    def groups(self, task: Task, data: TaskData) -> list[str]:
         """What members share, a label for each in the task's order: an interval draws equal ones together."""
         find = self._hook("groups")
         return find(task, data) if find else []
 
-    def write_files(self, task: Any, results: Sequence[Any], data: Any, run: Path, title: str) -> None:
+    def write_files(self, task: Task, results: Sequence[Result], data: TaskData, run: Path, title: str) -> None:
         """Files beside the report."""
         write = self._hook("write_files")
         if write:

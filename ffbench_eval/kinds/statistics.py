@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from ffbench_metrics import (
 from ..report import Floor, Interval, Metric
 from .base import Better
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 BLOCK = 20  # neighbouring frames are correlated: their mean is one sample
 
 
-def block_samples(values, weights=None, block: int = BLOCK) -> np.ndarray:
+def block_samples(values: ArrayLike, weights: ArrayLike | None = None, block: int = BLOCK) -> np.ndarray:
     """Samples of blocks of (at least) ``block`` consecutive values, whose plain mean is the mean of all values.
 
     ``weights`` [n]: how much a value counts (the force components of a frame); one each if absent. Blocks get nearly
@@ -49,7 +53,7 @@ def block_samples(values, weights=None, block: int = BLOCK) -> np.ndarray:
     return whole + count * share * (means - whole)
 
 
-def student(values) -> tuple[float, float] | None:
+def student(values: Sequence[float | None]) -> tuple[float, float] | None:
     """95 % interval of the mean of independent values; ``None`` where `why_no_interval` has a reason.
 
     >>> student([1.0, 1.0, 4.0])
@@ -64,12 +68,12 @@ def student(values) -> tuple[float, float] | None:
 
 
 def over_frames(
-    values,
+    values: ArrayLike,
     whole: Callable[[], float],
     *,
     unit: str,
     better: Better = "lower",
-    weights=None,
+    weights: ArrayLike | None = None,
     root: bool = False,
     note: str = "",
 ) -> Metric:
@@ -81,7 +85,7 @@ def over_frames(
     value, samples = float(whole()), block_samples(values, weights)
     if not (np.isfinite(value) and np.isfinite(samples).all()):
         return Metric(value=None, unit=unit, better=better, not_scored="the errors are beyond the range of numbers")
-    interval = student(samples)
+    interval = student(samples.tolist())
     said = "Student's t over blocks of frames" if interval else f"blocks of frames: {why_no_interval(samples)}"
     if root and interval is not None:
         interval = (float(np.sqrt(max(0.0, interval[0]))), float(np.sqrt(interval[1])))
@@ -98,7 +102,7 @@ def over_frames(
 
 
 def over_replicas(
-    values,
+    values: Sequence[float | None],
     *,
     unit: str,
     better: Better = "lower",
@@ -148,7 +152,7 @@ def stable_fraction(failed: Sequence[bool]) -> Metric:
     )
 
 
-def stable_time(failed, ends_ps, length_ps: float) -> Metric:
+def stable_time(failed: Sequence[bool], ends_ps: Sequence[float], length_ps: float) -> Metric:
     """Mean stable time restricted to the protocol's length; censored, so no interval when nothing failed."""
     values = [float(min(e, length_ps)) for e in ends_ps]
     n = len(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +25,9 @@ def is_calculator(thing: Any) -> bool:
 def from_ase(
     calculator: Any,
     *,
-    elements=None,
+    elements: Any = None,
     conservative: bool = True,
-    card=None,
+    card: Mapping[str, Any] | None = None,
     uses_charge: bool = False,
     uses_spin: bool = False,
     batched: bool = False,
@@ -83,7 +83,9 @@ def from_ase(
 
 
 class _AseCall:
-    def __init__(self, calculator, make=None, embedding: Hook = None, uncertainty: Hook = None):
+    def __init__(
+        self, calculator: Any, make: Callable[[], Any] | None = None, embedding: Hook = None, uncertainty: Hook = None
+    ):
         self.calculator, self.make = calculator, make
         self.embedding, self.uncertainty = embedding, uncertainty
         self.state = (0, 1)  # charge and spin multiplicity of the last structure
@@ -91,7 +93,7 @@ class _AseCall:
     def __getstate__(self):
         return self.__dict__ if self.make is None else {**self.__dict__, "calculator": None, "state": (0, 1)}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]):
         self.__dict__.update(state)
         if self.make is not None:
             self.calculator = self.make()

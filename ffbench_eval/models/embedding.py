@@ -18,6 +18,18 @@ def members_of(model: ForceField) -> list[ForceField]:
     return [replace(model, fn=m) for m in modules] if modules is not None and len(modules) > 1 else []
 
 
+def bare(model: ForceField) -> ForceField:
+    """The model without what is put around it here: guards of its calls, the hook of its embedding."""
+    while True:
+        inner = getattr(model.fn, "__wrapped__", None)
+        if isinstance(inner, ForceField):
+            model = inner
+        elif isinstance(model.fn, _Hooked):
+            model = replace(model, fn=model.fn.fn)
+        else:
+            return model
+
+
 def with_embedding(model: ForceField, layer: str | None = None) -> ForceField:
     """The same model, whose prediction carries the output of ``layer`` as ``embedding`` [A, D].
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ffbench_data.atomic import file_sha256
 from ffbench_data.cache import user_cache
 
 from ..stderr import tell
@@ -82,7 +83,7 @@ def interpreter(env: str) -> Path:
 
 def _made(name: str, lock: Path) -> Path:
     """The environment of a lock file, made once for each content of it and Python version."""
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    digest = file_sha256(lock)[:12]
     folder = user_cache() / "envs" / f"{name}-py{sys.version_info[0]}.{sys.version_info[1]}-{digest}"
     python = folder / "bin" / "python"
     if (folder / READY).exists():

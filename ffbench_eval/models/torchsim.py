@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,9 +21,9 @@ def from_torchsim(
     model: Any,
     *,
     cutoff: float | None = None,
-    elements=None,
+    elements: Any = None,
     conservative: bool = True,
-    card=None,
+    card: Mapping[str, Any] | None = None,
     uses_charge: bool = False,
     uses_spin: bool = False,
 ) -> ForceField:

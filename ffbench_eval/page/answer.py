@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ffbench_data.theory import stated
 
-from ..kinds import all_kinds
+from ..kinds import MetricSpec, all_kinds
 from ..report import Metric, Report, TaskReport
 from ..words import clean, known, number
 from .verdict import lost_states, moves_as_a_whole, of_other_theory, stated_theory, strayed, unstable
 
+UNKNOWN = "cannot tell: "
 TELLING = 2.0  # the trivial baseline has to lie this many times above the floor's 95th percentile to be told from it
 
 
@@ -36,7 +38,7 @@ def answer(task: TaskReport, theory: str = "") -> Answer:
     found = _broke(task) or _astray(task) or _by_limits(task) or _by_numbers(task, theory)
     lost = lost_states(task)
     if lost and found.tone in ("good", "fair", "none"):
-        return Answer(f"incomplete: {found.words}", "warn", found.metric)
+        return Answer(f"incomplete: {found.words.removeprefix(UNKNOWN)}", "warn", found.metric)
     return found
 
 
@@ -46,8 +48,12 @@ def _broke(task: TaskReport) -> Answer | None:
         return None
     time = task.metrics.get("stable_time")
     ends = sorted(v for v in time.values if v is not None) if time else []
-    when = f" after {ends[0]:.3g} ps" if ends else ""  # the first
+    when = _when(broken, ends[0]) if ends else ""
     return Answer(f"{_share(broken, ran)}broke{when}", "bad", "stable_time")
+
+
+def _when(count: int, first: float) -> str:
+    return f" after {first:.3g} ps" if count == 1 else f", first at {first:.3g} ps"
 
 
 def _share(some: int, all_: int) -> str:
@@ -59,7 +65,7 @@ def _astray(task: TaskReport) -> Answer | None:
         pairs = zip(task.metrics["stable_time"].values, task.metrics["trusted_time"].values)
         ends = [t for s, t in pairs if s is not None and t is not None and t < s]
         ran = len(task.metrics["trusted_time"].values)
-        return Answer(f"{_share(len(ends), ran)}astray after {min(ends):.3g} ps", "bad", "trusted_time")
+        return Answer(f"{_share(len(ends), ran)}astray{_when(len(ends), min(ends))}", "bad", "trusted_time")
     if moves_as_a_whole(task):
         return Answer("heat in the whole's motion", "bad", "internal_temperature_deviation")
     return None
@@ -67,7 +73,9 @@ def _astray(task: TaskReport) -> Answer | None:
 
 def _by_limits(task: TaskReport) -> Answer | None:
     """Of a kind whose metrics are checks: how many fail, and the first that does."""
-    asked = [(n, spec, m.value) for n, m in task.metrics.items() if (spec := _spec(task, n)) and spec.limit is not None]
+    asked = [
+        (n, spec, m.value) for n, m in task.metrics.items() if (spec := spec_of(task, n)) and spec.limit is not None
+    ]
     told = [(n, spec.beyond(value)) for n, spec, value in asked if value is not None]
     failed = [n for n, beyond in told if beyond]
     if not told:
@@ -84,32 +92,51 @@ def _by_numbers(task: TaskReport, theory: str) -> Answer:
     floors = {n: m for n, m in task.metrics.items() if known(m) and m.floor is not None and m.floor.runs > 1}
     if floors and not other:
         return _against_noise(floors)
-    name = key_metric(task)
+    name = (_without_theory(task) if other else "") or key_metric(task)
     metric = task.metrics[name]
-    spec = _spec(task, name)
+    spec = spec_of(task, name)
     if spec and spec.gloss and metric.value is not None:
         words, scale = spec.gloss
-        return Answer(words.format(f"{scale * metric.value:.2g}"), "none", name)
+        return Answer(words.format(_two_digits(scale * metric.value)), "none", name)
     if other:
         unsaid = not stated(task.dataset.theory)
-        return Answer(f"cannot tell: {'theory of the data not stated' if unsaid else 'other theory'}", "none", name)
+        return Answer(f"{UNKNOWN}{'theory of the data not stated' if unsaid else 'other theory'}", "none", name)
+    stated_error = metric.floor.p95 if metric.floor is not None and metric.floor.runs == 0 else None
+    if stated_error is not None and metric.value is not None and metric.value <= stated_error:
+        return Answer("within the reference's error", "good", name)
     if metric.trivial is None or metric.value is None:
-        return Answer("measured", "none", name)
+        bare = spec.bare if spec and metric.value is not None else ""
+        return Answer(bare.format(_two_digits(metric.value or 0)) or "no yardstick", "none", name)
     nothing = spec.nothing if spec else "nothing"
     if metric.better == "lower" and metric.trivial == 0:  # forces that vanish by symmetry: nothing is asked
-        return Answer(f"cannot tell: {nothing} is exact here", "none", name)
+        return Answer(f"{UNKNOWN}{nothing} is exact here", "none", name)
     worse = metric.value >= metric.trivial if metric.better == "lower" else metric.value <= metric.trivial
     if worse:
-        return Answer(f"no better than {nothing}", "bad", name)
-    if metric.better == "lower" and metric.trivial > 0:
+        return Answer((spec and spec.beaten) or f"no better than {nothing}", "bad", name)
+    if spec and spec.gain and metric.score is not None:
+        words, tone = spec.gain.format(_percent(metric.score)), "good" if metric.score > 0.9 else "fair"
+    elif metric.better == "lower" and metric.trivial > 0:
         share = metric.value / metric.trivial
         what = "" if metric.unit == "1" else "error "
-        words, tone = f"{what}{_percent(share)} of {nothing}", "good" if share < 0.1 else "fair"
+        said = (spec and spec.share) or f"{what}{{}} of {nothing}"
+        words, tone = said.format(_percent(share)), "good" if share < 0.1 else "fair"
     else:
         words, tone = f"better than {nothing}", "fair"
     if metric.interval is not None and metric.interval[0] <= metric.trivial <= metric.interval[1]:
-        return Answer(f"cannot tell: {words}", "warn", name)
+        return Answer(f"{UNKNOWN}{words}", "warn", name)
     return Answer(words, tone, name)
+
+
+def _without_theory(task: TaskReport) -> str:
+    """The first metric that places models of every theory and has words of its own; empty where there is none."""
+    kind = all_kinds().get(task.kind)
+    found = kind.columns(list(task.metrics)) if kind else []
+    specs = ((n, spec_of(task, n)) for n in found if known(task.metrics.get(n)))
+    return next((n for n, spec in specs if spec and spec.ranked and spec.gloss), "")
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def _percent(share: float) -> str:
@@ -131,7 +158,7 @@ def _against_noise(floors: dict[str, Metric]) -> Answer:
             return Answer("wrong: no better than nothing", "bad", name)
         return Answer(f"{worst.value / worst.floor.median:.2g} times the noise", "fair", name)
     if any(m.trivial is not None and m.floor and m.trivial < TELLING * m.floor.p95 for m in floors.values()):
-        return Answer("cannot tell: too short", "warn", name)
+        return Answer(f"{UNKNOWN}too short", "warn", name)
     return Answer("like the truth", "good", name)
 
 
@@ -144,17 +171,18 @@ def key_metric(task: TaskReport) -> str:
     if kind is None:
         return measured[0]
 
-    def place(name: str) -> tuple[bool, bool, int, int]:  # a count, such as that of stable replicas, tells least
-        spec = _spec(task, name)
+    def place(name: str) -> tuple[bool, bool, bool, int, int]:  # a count, such as of stable replicas, tells least
+        spec, bare = spec_of(task, name), task.metrics[name].trivial is None
         if spec is None:
-            return True, True, len(kind.metrics), 0
+            return bare, True, True, len(kind.metrics), 0
         column = min(spec.columns.values(), default=len(kind.metrics))
-        return task.metrics[name].trivial is None, not spec.continuous, column, kind.metrics.index(spec)
+        return bare, bare and spec.gloss is None, not spec.continuous, column, kind.metrics.index(spec)
 
     return min(measured, key=place)
 
 
-def _spec(task: TaskReport, name: str):
+def spec_of(task: TaskReport, name: str) -> MetricSpec | None:
+    """What the task's own kind states of a metric: another kind may have one of the same name without its limit."""
     kind = all_kinds().get(task.kind)
     found = kind.spec(name) if kind else None
     return found[0] if found else None
@@ -162,22 +190,48 @@ def _spec(task: TaskReport, name: str):
 
 def abstract(report: Report) -> list[tuple[str, str, str]]:
     """What one would write about the model: (tone, head, sentence) of where it holds, where in part, where not, and
-    what cannot be told; a head without tasks is left out."""
+    what cannot be told; a head without tasks is left out. Many tasks with the same words and other numbers are one
+    clause with their range."""
     heads = (
-        (("good",), "good", "Holds"),
-        (("fair",), "fair", "In part"),
-        (("bad",), "bad", "Does not hold"),
-        (("warn",), "warn", "Cannot tell"),
-        (("none",), "none", "Beside that"),
+        ("good", "Holds"),
+        ("fair", "In part"),
+        ("bad", "Does not hold"),
+        ("warn", "Cannot tell"),
+        ("none", "Beside that"),
     )
-    found = [(task, answer(task, stated_theory(report, task))) for task in report.tasks.values()]
+    found = [(clean(task.title), answer(task, stated_theory(report, task))) for task in report.tasks.values()]
+    short = [title.split(",")[0] for title, _ in found]
+    if len(set(short)) < len(short):
+        short = [title for title, _ in found]
     out = []
-    for tones, tone, head in heads:
-        said: dict[str, list[str]] = {}
-        for task, one in found:
-            if one.tone in tones:
-                said.setdefault(one.words.removeprefix("cannot tell: "), []).append(clean(task.title))
-        if said:
-            parts = [f"{'; '.join(titles)}: {words}" for words, titles in said.items()]
-            out.append((tone, head, ". ".join(parts) + "."))
+    for tone, head in heads:
+        told: list[tuple[str, str, str]] = []  # title, short title, words
+        for (title, one), brief in zip(found, short, strict=True):
+            if tone == ("warn" if one.words.startswith(UNKNOWN) else one.tone):
+                told.append((title, brief, one.words.removeprefix(UNKNOWN)))
+        if told:
+            out.append((tone, head, ". ".join(_clauses(told)) + "."))
+    return out
+
+
+MANY = 3  # tasks of the same words in one clause, from one more on
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _clauses(told: list[tuple[str, str, str]]) -> list[str]:
+    by_words: dict[str, list[tuple[str, str, str]]] = {}
+    for one in told:
+        by_words.setdefault(NUMBER.sub("{}", one[2]), []).append(one)
+    out = []
+    for pattern, group in by_words.items():
+        if len(group) > MANY and pattern.count("{}") == 1:
+            ends = sorted((NUMBER.search(words)[0] for _, _, words in group), key=float)  # type: ignore[index]
+            low, high = ends[0], ends[-1]
+            said = pattern.format(low if low == high else f"{low} to {high}")
+            out.append(f"{', '.join(brief for _, brief, _ in group)}: {said}")
+            continue
+        same: dict[str, list[str]] = {}
+        for title, _, words in group:
+            same.setdefault(words, []).append(title)
+        out += [f"{'; '.join(titles)}: {words}" for words, titles in same.items()]
     return out

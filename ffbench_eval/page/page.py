@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .. import words as wording
-from ..kinds import all_kinds, find_metric
+from ..kinds import all_kinds
 from ..report import ModelCard, Report, TaskReport
-from .answer import abstract, answer
+from .answer import abstract, answer, spec_of
 from .picture import picture
+from .summary import held_against, wanted
 from .svg import charts as plots
 from .templating import environment
 from .verdict import MEANING, lost_states, stated_theory, verdict
@@ -44,14 +46,17 @@ def render(report: Report, folder: Path | None = None) -> str:
             {
                 "answer": found,
                 "key": key,
-                "key_spec": find_metric(found.metric),
                 "picture": shown,
                 "first": _key_numbers(task, found.metric),
+                "against": held_against(task, found, stated_theory(report, task)),
+                "failed": _failed(task),
+                "failed_keys": [n for n, _ in _failed(task)],
+                "wanted": {n: w for n in task.metrics if (w := _wanted(task, n))},
                 "id": f"task-{index}",
                 "name": name,
                 "report": task,
                 "verdict": verdict(task, stated_theory(report, task)),
-                "charts": [c for c in drawn if shown is None or c.name != shown.name],
+                "charts": [c for c in drawn if shown is None or c.name != shown.name or shown.part],
                 "small": bool((kind := all_kinds().get(task.kind)) and kind.small_plots),
                 "statuses": [(s, task.statuses[s]) for s in MEANING if s in task.statuses],
                 "notes": _interval_notes(task),
@@ -62,9 +67,13 @@ def render(report: Report, folder: Path | None = None) -> str:
                 "force_calls": sum(u.force_calls for u in task.units),
             }
         )
+    pictures = sum(t["picture"] is not None for t in tasks)
     return _template().render(
         report=report,
         abstract=abstract(report),
+        pictured=2 * pictures >= len(tasks),
+        noisy=any(m.floor and m.floor.runs for task in report.tasks.values() for m in task.metrics.values()),
+        elements=elements,
         tasks=tasks,
         cards=_cards(report),
         seen=any(card.seen_test_data for _, card in _cards(report)),
@@ -97,11 +106,48 @@ def _plain(value: Any) -> str:
 
 
 def _key_numbers(task: TaskReport, deciding: str) -> list[str]:
-    """The metrics that a reader wants first: the deciding one, those with a floor or a baseline to hold against, then
-    in the kind's order; no more than `KEY_NUMBERS`."""
+    """The metrics that a reader wants first: the deciding one, checks that fail, those with a floor or a baseline to
+    hold against, then in the kind's order; no more than `KEY_NUMBERS`, or all that fail."""
     known = {n: m for n, m in task.metrics.items() if m.value is not None}
+    failed = [n for n, _ in _failed(task)]
     against = [n for n, m in known.items() if m.floor or m.trivial is not None]
-    return list(dict.fromkeys([*([deciding] if deciding in known else []), *against, *known]))[:KEY_NUMBERS]
+    first = dict.fromkeys([*([deciding] if deciding in known else []), *failed, *against, *known])
+    return list(first)[: max(KEY_NUMBERS, len(failed))]
+
+
+def _failed(task: TaskReport) -> list[tuple[str, str]]:
+    """The checks beyond their limit: (key, what people read)."""
+    found = ((n, spec_of(task, n), m.value) for n, m in task.metrics.items() if m.value is not None)
+    return [(n, wording.metric_name(n)) for n, spec, value in found if spec and spec.beyond(value)]
+
+
+def _wanted(task: TaskReport, name: str) -> str:
+    """The limit of a check, in the unit in which its value is shown."""
+    spec, metric = spec_of(task, name), task.metrics[name]
+    if spec is None or spec.limit is None:
+        return ""
+    return wanted(spec, 1.0 if wording.in_small_units(metric).unit == metric.unit else 1000.0)
+
+
+def elements(numbers: Sequence[int]) -> str:
+    """Symbols of atomic numbers; of more than ten their stretches.
+
+    >>> elements([1, 6, 8]), elements([1, *range(3, 84), 92])
+    ('H, C, O', 'H, Li to Bi, U (83 elements)')
+    """
+    from ase.data import chemical_symbols
+
+    known = sorted({z for z in numbers if 0 < z < len(chemical_symbols)})
+    if len(known) <= 10:
+        return ", ".join(chemical_symbols[z] for z in known)
+    ends: list[list[int]] = []
+    for z in known:
+        if ends and z == ends[-1][-1] + 1:
+            ends[-1] = [ends[-1][0], z]
+        else:
+            ends.append([z])
+    parts = [" to ".join(chemical_symbols[z] for z in stretch) for stretch in ends]
+    return f"{', '.join(parts)} ({len(known)} elements)"
 
 
 def _interval_notes(task: TaskReport) -> list[tuple[str, str]]:

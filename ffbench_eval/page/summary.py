@@ -7,21 +7,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..kinds import find_metric
-from ..report import Report
+from ..report import Report, TaskReport
 from ..words import clean, duration, in_small_units, interval_text, metric_name, number, quantity
-from .answer import Answer, answer
-from .verdict import stated_theory
+from .answer import Answer, answer, spec_of
+from .verdict import of_other_theory, stated_theory
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..kinds import MetricSpec
+
+LINES = 28  # beyond these a task has one line, so that the longest suite fits a terminal
 STYLE = {"good": "green", "fair": "cyan", "warn": "yellow", "bad": "bold red", "none": "dim"}
 
 
 def print_summary(report: Report, console: Console | None = None) -> None:
-    """Print two lines per task, three where the number does not fit beside the words: at 80 columns a suite of twelve
-    tasks fits 40 lines.
+    """Print two lines per task, three where the number does not fit beside the words; of a long suite one line per
+    task, with what fits: 30 lines of 80 columns hold every shipped suite.
 
     >>> print_summary(report)  # doctest: +SKIP
     """
@@ -35,6 +37,9 @@ def print_summary(report: Report, console: Console | None = None) -> None:
     first = max(map(len, report.tasks), default=0) + 2
     rows = list(_rows(report))
     second = max((len(r.answer.words) for r in rows), default=0) + 2
+    if 2 * len(rows) > LINES:
+        _print_briefly(rows, first, second, console)
+        return
     for row in rows:
         words = (f"{row.answer.words:{second}}", STYLE[row.answer.tone])
         if first + second + len(row.number) <= console.width:
@@ -44,16 +49,48 @@ def print_summary(report: Report, console: Console | None = None) -> None:
             console.print(Text(" " * first + row.number), overflow="fold")
         if row.beside:
             console.print(Text(" " * first + row.beside, style="dim"), overflow="fold")
+    known = [row for row in rows if row.interval]
+    if known:
+        noise = "; noise: what the truth scores against itself" if any("noise" in row.against for row in known) else ""
+        console.print(Text(f"Under a number: its 95 % interval{noise}", style="dim"))
+
+
+def _print_briefly(rows: list[Row], first: int, second: int, console: Console) -> None:
+    """A line per task: the answer, the value and, where it fits, its interval; the metric's name where it is not the
+    same for all."""
+    from rich.text import Text
+
+    names = {row.name for row in rows if row.name}
+    if len(names) == 1:
+        console.print(Text(f"{names.pop()}, with its 95 % interval:", style="dim"))
+        names = set()
+    for row in rows:
+        named = f"{row.name} {row.value}" if names and row.name else row.value
+        whole = f"{named} ({row.interval})" if row.interval else named
+        room = console.width - first - second
+        said = next((text for text in (whole, named, row.value) if len(text) <= room), "")
+        words = (f"{row.answer.words:{second}}" if said else row.answer.words, STYLE[row.answer.tone])
+        console.print(Text.assemble(f"{row.task:{first}}", words, said), overflow="ellipsis", no_wrap=True)
 
 
 @dataclass(frozen=True)
 class Row:
-    """``number``: the deciding metric and its value; ``beside``: its interval, noise floor and trivial baseline."""
+    """``name``, ``value``, ``interval``: of the deciding metric; ``beside``: what it is held against."""
 
     task: str
-    number: str
-    beside: str
     answer: Answer
+    name: str = ""
+    value: str = ""
+    interval: str = ""
+    against: str = ""
+
+    @property
+    def number(self) -> str:
+        return f"{self.name} {self.value}".strip()
+
+    @property
+    def beside(self) -> str:
+        return "; ".join(part for part in (self.interval, self.against) if part)
 
 
 def _rows(report: Report) -> Iterator[Row]:
@@ -61,19 +98,43 @@ def _rows(report: Report) -> Iterator[Row]:
         found = answer(task, stated_theory(report, task))
         metric = task.metrics.get(found.metric)
         if metric is None or metric.value is None:
-            yield Row(name, "", "", found)
+            yield Row(name, found)
             continue
-        metric, spec = in_small_units(metric), find_metric(found.metric)
-        said = f"{metric_name(found.metric)} {quantity(metric)}"
-        beside = [f"95 %: {interval_text(metric)}"] if metric.interval is not None else []
-        if metric.floor is not None:
-            beside.append(f"noise {number(metric.floor.p95)}")
-        if metric.trivial is not None:
-            nothing = spec[0].nothing if spec else "nothing"
-            beside.append(f"{nothing.removeprefix('a ').removeprefix('an ')} {number(metric.trivial)}")
-        if task.indicative:
-            beside.append("indicative only")
-        yield Row(name, said, ", ".join(beside), found)
+        small = in_small_units(metric)
+        interval = interval_text(small) if small.interval is not None else ""
+        against = [
+            *held_against(task, found, stated_theory(report, task)),
+            *(["indicative"] if task.indicative else []),
+        ]
+        yield Row(name, found, metric_name(found.metric), quantity(small), interval, "; ".join(against))
+
+
+def held_against(task: TaskReport, found: Answer, theory: str = "") -> list[str]:
+    """What the deciding number of a task is held against: the noise of runs of the truth or what its reference is
+    worth, the trivial baseline, the limit of a check; and that it is of another theory than the data."""
+    metric = task.metrics.get(found.metric)
+    if metric is None or metric.value is None:
+        return []
+    spec = spec_of(task, found.metric)
+    scale = 1.0 if (small := in_small_units(metric)).unit == metric.unit else 1000.0
+    said = []
+    if small.floor is not None and small.floor.runs:
+        said.append(f"noise {number(small.floor.p95)}")
+    elif small.floor is not None:
+        said.append(f"reference good to {small.floor.median:.3g}")
+    if small.trivial is not None:
+        nothing = spec.nothing if spec else "nothing"
+        said.append(f"{nothing.removeprefix('a ').removeprefix('an ')} {number(small.trivial)}")
+    if spec and spec.limit is not None:
+        said.append(f"{wanted(spec, scale)} wanted")
+    if of_other_theory(task, theory) and "theory" not in found.words:
+        said.append("other theory")
+    return said
+
+
+def wanted(spec: MetricSpec, scale: float = 1.0) -> str:
+    """The limit of a check in words."""
+    return f"{'at least' if spec.better == 'higher' else 'at most'} {scale * (spec.limit or 0):.3g}"
 
 
 def answers(report: Report) -> str:

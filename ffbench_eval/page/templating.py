@@ -51,6 +51,6 @@ def typeset(text: str) -> Any:
     """
     from markupsafe import Markup, escape
 
-    safe = str(escape(text)).replace("&gt;= ", "≥ ")
+    safe = str(escape(text)).replace("&gt;= ", "≥ ").replace(" %", "\u00a0%")
     safe = re.sub(r"(?<![\w.])(\d[\d.]*)e(-?)\+?0*(\d+)\b", r"\1 × 10<sup>\2\3</sup>", safe)
     return Markup(re.sub(r"(^|[\s>(])-(?=\d)", "\\1−", safe))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+import multiprocessing
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,27 @@ JOBS = {  # batch system -> (package, class); all but k8s are configured in Dask
     "k8s": ("dask_kubernetes.operator", "KubeCluster"),
 }
 CONNECT_S = "20s"
+LOADED = [
+    "torch", "distributed.nanny", "distributed.worker", "pyarrow.dataset", "ffbench_data.load",
+    "ffbench_data.observables", "ffbench_eval.run.worker", "ffbench_eval.run.execute", "ffbench_eval.engine.run",
+    "ffbench_eval.kinds.accuracy.work", "ffbench_eval.kinds.dynamics.work",
+]  # fmt: skip
+# Nothing but names goes through Dask: what it watches by itself 50 or 100 times a second costs more than a short unit.
+QUIET = {
+    "distributed.scheduler.worker-ttl": None,  # long force calls hold the GIL
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.target": False,  # no data of Dask's to write to disk, and a worker that pauses waits
+    "distributed.worker.memory.spill": False,  # for ever; one that takes too much memory is ended as before
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.cycle": "5s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.client.scheduler-info-interval": "10s",
+    "distributed.nanny.pre-spawn-environ": ALLOCATION | ONE_THREAD,
+}
 
 
 @contextmanager
@@ -39,11 +63,7 @@ def workers_of(workers: int, scheduler: str = "", cluster: str = "") -> Iterator
         raise ValueError(f"{what} needs the extra dask: pip install 'ffbench[dask]' ({error})") from None
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    quiet = {
-        "distributed.scheduler.worker-ttl": None,  # long force calls hold the GIL
-        "distributed.nanny.pre-spawn-environ": ALLOCATION | ONE_THREAD,
-    }
-    with dask.config.set(quiet):
+    with dask.config.set(QUIET):
         if scheduler:
             with _connected(Client, scheduler) as client:
                 yield client
@@ -89,8 +109,10 @@ def jobs(cluster: str, workers: int = 0) -> Any:
     options: dict[str, Any] = {}
     if package == "dask_jobqueue":
         own = dask.config.get(f"jobqueue.{cluster}.job-script-prologue", None) or []
+        calm = {f"DASK_{k.upper().replace('.', '__').replace('-', '_')}": v for k, v in QUIET.items()
+                if k.startswith(("distributed.worker", "distributed.admin"))}  # fmt: skip
         options["job_script_prologue"] = [
-            *own, *(f"export {k}={v}" for k, v in (ALLOCATION | ONE_THREAD).items())]  # fmt: skip
+            *own, *(f"export {k}={v}" for k, v in (ALLOCATION | ONE_THREAD | calm).items())]  # fmt: skip
     try:
         made = make(**options)
         if workers:
@@ -108,16 +130,24 @@ def jobs(cluster: str, workers: int = 0) -> Any:
 def _processes(workers: int) -> Any:
     """Processes of this machine. They load the script that was run; without a guard it would start a run of its own in
     each."""
+    import dask
     from distributed import LocalCluster
 
+    forks = sys.platform == "linux"
     try:
-        with _deaf():
+        with (
+            _deaf(),
+            dask.config.set({"distributed.worker.multiprocessing-method": "forkserver" if forks else "spawn"}),
+        ):
+            if forks:
+                _loaded()
             return LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
                 dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
                 silence_logs=logging.CRITICAL,
+                env=dict(os.environ),
             )
     except (RuntimeError, OSError, EOFError) as error:
         first = (str(error).strip().splitlines() or [""])[0]
@@ -126,6 +156,19 @@ def _processes(workers: int) -> Any:
             "if __name__ == '__main__': (from stdin there can be no workers), or use workers=0 "
             f"({type(error).__name__}: {first})"
         ) from None
+
+
+def _loaded() -> None:
+    """A process that has loaded what every worker needs, of which workers are forks: three seconds of processor time
+    once, not for each worker and each that takes the place of one that died. It ends with this process."""
+    before = {name: os.environ.get(name) for name in ALLOCATION | ONE_THREAD}
+    os.environ.update({name: str(value) for name, value in (ALLOCATION | ONE_THREAD).items()})
+    try:
+        multiprocessing.get_context("forkserver").set_forkserver_preload(LOADED)
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @contextmanager

@@ -7,27 +7,33 @@ nothing, a shift of an open system and another order of the atoms do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ffbench_data.frames import collate
 
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+    from ffbench_data.frames import Frames
+
 FRAMES = 20
 WORSE = 2.0  # times the error on the frames themselves: more is another answer
 SLACK = 1e-3  # eV/Angstrom, of rounding
 
 
-def errors_on_copies(model, frames, rows, seed: int = 0) -> dict[str, float]:
+def errors_on_copies(model: ForceField, frames: Frames, rows: Sequence[int], seed: int = 0) -> dict[str, float]:
     """Force MAE (eV/Angstrom) on at most `FRAMES` of ``rows`` as they are, moved, renumbered and turned.
 
     Periodic systems are only renumbered.
     """
     rng = np.random.default_rng(seed)
-    rows = rng.permutation(np.asarray(rows))[:FRAMES]
-    batch = collate(frames, indices=rows)
-    truth = torch.as_tensor(np.concatenate([frames[int(r)].forces for r in rows])).double()
+    drawn = rng.permutation(np.asarray(rows))[:FRAMES]
+    batch = collate(frames, indices=drawn)
+    truth = torch.as_tensor(np.concatenate([frames[int(r)].forces for r in drawn])).double()
     numbers = np.concatenate(
         [np.flatnonzero(batch.system_index.numpy() == k)[rng.permutation(int(n))] for k, n in enumerate(batch.n_atoms)]
     )

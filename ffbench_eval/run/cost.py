@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ffbench_data.contract import ForceField
 
 from ..models.guard import guarded
 from .plan import Planned, Ready, ready
 from .units import load_result
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import AtomsBatch
 
 CAPTURE_S, CAPTURED = 30.0, 0.06  # on an H100: to fuse and capture a step, and its part of the eager time
 
@@ -36,7 +40,7 @@ def estimate(planned: Sequence[Planned], run: Path) -> None:
             p.seconds, p.longest = p.seconds + seconds, max(p.longest, seconds)
 
 
-def _call_seconds(model: ForceField, batch) -> float:
+def _call_seconds(model: ForceField, batch: AtomsBatch) -> float:
     """The fastest of three calls after a first; 0 if the model fails, which the unit will report."""
     best = float("inf")
     asked = guarded(model)

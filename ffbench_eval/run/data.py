@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..report import DatasetUsed
 from ..suite import Task
+
+if TYPE_CHECKING:
+    from ffbench_data.frames import Frames
+    from ffbench_data.observables import Reference
 
 
 @dataclass
 class TaskData:
     """What a task measures on: its frames, the dataset's reference observables and where they come from."""
 
-    frames: Any
-    reference: Any
+    frames: Frames
+    reference: Reference | None
     used: DatasetUsed
 
 

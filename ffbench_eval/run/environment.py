@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def environment(device: str, timed: bool = True) -> Environment:
     )
 
 
+@cache
 def version() -> str:
     """The installed version of ffbench."""
     try:

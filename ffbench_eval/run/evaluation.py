@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,10 +22,13 @@ from . import doors, shards, streams
 from .assemble import assemble
 from .claim import claimed, met_in
 from .cost import announce, estimate
-from .execute import complete, run_unit, taken_over
+from .execute import begun_in, complete, run_unit, taken_over
 from .plan import Planned, Ready, oddities, plan, ready
 from .storage import Storage, url_of
 from .units import Result, Unit, damage, halves, load_result, set_aside
+
+if TYPE_CHECKING:
+    from .progress import Bars
 
 
 def evaluate(
@@ -104,7 +107,20 @@ class Setting:
 
 
 def _evaluate(
-    model, suite, device, out, seed, workers, resume, compile, tasks, quiet, isolate, shard, pool, env
+    model: Any,
+    suite: str | Suite,
+    device: str,
+    out: str | Path | None,
+    seed: int,
+    workers: Any,
+    resume: bool,
+    compile: str,
+    tasks: list[str] | str | None,
+    quiet: bool,
+    isolate: bool | None,
+    shard: str,
+    pool: tuple[str, str],
+    env: str | Path,
 ) -> Report:
     begun = time.perf_counter()
     seed, workers, compile = doors.seed(seed), doors.workers(workers), doors.compile(compile)
@@ -214,9 +230,9 @@ def _execute(
     return results
 
 
-def _run(waiting: list[tuple[Ready, Unit]], setting: Setting, bars, note) -> None:
+def _run(waiting: list[tuple[Ready, Unit]], setting: Setting, bars: Bars, note: Any) -> None:
     """Run units here, one after the other, or on workers."""
-    begun = {path.name[: -len(".part")].rpartition(".")[0] for path in (setting.run / "units").glob("*.*.part")}
+    begun = begun_in(setting.run)
     for _, unit in waiting:
         if unit.folder(setting.run).name in begun:  # on a worker that is gone
             taken_over(unit, setting.run)

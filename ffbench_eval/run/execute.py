@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ffbench_data.atomic import PART, read_object, write_text
 from ffbench_data.contract import ForceField
@@ -19,6 +20,12 @@ from ..kinds import Kind
 from ..models.guard import ModelFailure, guarded
 from ..words import clean
 from .units import OWNER, SPENT, SPENT_EVERY_S, Result, Unit, read_result, save_result
+
+if TYPE_CHECKING:
+    from ..kinds.base import Progress
+    from .data import TaskData
+
+BEGUN = re.compile(r"(\.[0-9a-f]{8})?\.part$")  # what follows the name of a unit in work (`Unit.part`)
 
 
 def run_unit(
@@ -54,8 +61,9 @@ def run_unit(
 
     try:
         out = _outcome(part, kind.count_members(unit.inputs), work)
-    finally:
+    except BaseException:  # it goes on another time
         clock.note(now=True)
+        raise
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
     for path in [part / SPENT, part / OWNER, *part.rglob(f"*{PART}")]:
         path.unlink(missing_ok=True)
@@ -106,6 +114,13 @@ def taken_over(unit: Unit, run: Path, attempt: str = "") -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def begun_in(run: Path) -> set[str]:
+    """Names of the units that a run folder holds something unfinished of, from one look at it."""
+    with suppress(OSError):
+        return {BEGUN.sub("", path.name) for path in (run / "units").glob("*.part")}
+    return set()
+
+
 def _last(path: Path) -> float:
     try:
         return path.stat().st_mtime
@@ -123,7 +138,9 @@ def complete(result: Result, unit: Unit, data: Any, model: ForceField) -> Result
     return save_result(Result(**record), result.folder)
 
 
-def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress, compile: str) -> dict[str, Any]:
+def _work(
+    kind: Kind, unit: Unit, data: TaskData, model: ForceField, part: Path, progress: Progress, compile: str
+) -> dict[str, Any]:
     from ..engine.checkpoint import OtherSimulation
     from ..engine.trajectory import Damaged
 
@@ -135,18 +152,19 @@ def _work(kind: Kind, unit: Unit, data, model: ForceField, part: Path, progress,
         return dict(kind.module.run_unit(*inputs))
 
 
-def _work_there(unit: Unit, model: ForceField, part: Path, progress, compile: str) -> tuple[dict, bool] | None:
+def _work_there(
+    unit: Unit, model: ForceField, part: Path, progress: Progress, compile: str
+) -> tuple[dict, bool] | None:
     """(What the unit gives, whether it gave something) where it runs wholly in the process of an isolated model: the
-    engine can compile the model there, and nothing is sent to and fro.
+    kind can look into the model there (compile it, cast it, ask its members), and nothing is sent to and fro.
 
-    ``None`` if it has to be run here: the model is not isolated, the kind has nothing to compile (and the model is of
-    the environment here), or the unit cannot be sent there.
+    ``None`` if it has to be run here: the model is not isolated, or the unit cannot be sent there.
     """
     from ..engine.memory import OutOfMemory
     from ..models.isolated import CannotRunThere, Remote
     from ..models.tracebacks import told
 
-    if not isinstance(model.fn, Remote) or not (unit.task.kind.compiled or model.fn.env):
+    if not isinstance(model.fn, Remote):
         return None
     try:
         return model.fn.work(unit_here, unit, part.resolve(), compile, progress=progress)
@@ -158,7 +176,7 @@ def _work_there(unit: Unit, model: ForceField, part: Path, progress, compile: st
         raise ModelFailure(clean("\n".join(told(error)).strip())) from None
 
 
-def unit_here(model: ForceField, progress, unit: Unit, part: Path, compile: str) -> tuple[dict, bool]:
+def unit_here(model: ForceField, progress: Progress, unit: Unit, part: Path, compile: str) -> tuple[dict, bool]:
     """(what the unit gives, or the states of its failure; whether it gave something): in the model's own process."""
     from .data import load_task_data
 

@@ -11,7 +11,7 @@ import math
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from ..models.interrupts import of_the_user
 from ..models.isolated import call_limit
 from ..models.surroundings import kept, limited
 from ..models.tracebacks import ModelRaised
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import AtomsBatch
 
 ROWS = 5  # frames of a data set, more if that many do not show every element and kind of cell
 MOST_ROWS = 10
@@ -66,7 +69,7 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
     asked = [frames[int(r)] for r in rows]
     raw: list[Any] = []
 
-    def spied(batch):
+    def spied(batch: AtomsBatch):
         raw.append(model.fn(batch))
         return raw[-1]
 

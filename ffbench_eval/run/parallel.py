@@ -29,7 +29,7 @@ from ..report import Status
 from ..stderr import tell
 from . import environment
 from .cluster import workers_of
-from .execute import taken_over
+from .execute import begun_in, taken_over
 from .plan import Ready, unit_seconds
 from .storage import Storage
 from .units import Result, Unit, finished
@@ -73,6 +73,7 @@ class Dealer:
     alone: set[str] = field(default_factory=set)  # units to give out one by one: their worker was lost
     unfit: dict[str, Exception] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)  # when the scheduler had last seen a worker that was cut off
+    begun: set[str] = field(default_factory=set)  # units that somebody may have begun
     places: dict[str, int] = field(default_factory=dict)  # of a worker among those of its machine
     waited: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event)  # a future is done
@@ -81,7 +82,7 @@ class Dealer:
         """Deal until every unit has a result. OSError or ValueError: every worker that there is refuses."""
         silent_s = float(os.environ.get(SILENT, "120"))
         self.client.subscribe_topic(self.job.token, self.hear)
-        self.waited = time.monotonic()
+        self.waited, self.begun = time.monotonic(), begun_in(self.run)
         try:
             while self.left or self.given:
                 there = self.there()
@@ -89,11 +90,6 @@ class Dealer:
                     now = self.seen()
                     self.silent = {w: then for w, then in self.silent.items() if now.get(w, 0.0) <= then}
                 self.deal(there)
-                if self.given:
-                    self.ended.wait(POLL_S)
-                    self.ended.clear()
-                else:
-                    self.nobody(there)
                 for future, given in list(self.given.items()):
                     if future.done():
                         self.settle(future, given)
@@ -103,6 +99,11 @@ class Dealer:
                         self.silent[given.worker] = self.seen().get(given.worker, 0.0)
                         tell(f"worker {given.worker} gives no sign of life; what it has is given to others")
                         self.lost(future, given, "its worker gave no sign of life", begun=given.begun)
+                if self.given:
+                    self.ended.wait(POLL_S)
+                    self.ended.clear()
+                elif self.left:
+                    self.nobody(there)
         finally:
             for future in self.given:  # an interrupt: who still works on a unit finds its folder gone, and ends
                 with suppress(Exception):
@@ -136,8 +137,8 @@ class Dealer:
                     self.bars.update(p, unit, min(0.999, said["done"]))
 
     def deal(self, there: dict[str, int]) -> None:
-        """Something to everyone who is free, the longest unit first."""
-        busy = {given.worker for given in self.given.values()}
+        """Something to everyone who is free, the longest unit first; who ended well gets more before that is read."""
+        busy = {given.worker for future, given in self.given.items() if future.status != "finished"}
         for worker in there:
             if not self.left:
                 return
@@ -161,7 +162,10 @@ class Dealer:
     def give(self, worker: str, chunk: Sequence[tuple[Ready, Unit]]) -> None:
         attempts = [(p, unit, uuid.uuid4().hex[:8]) for p, unit in chunk]
         for _, unit, attempt in attempts:
-            taken_over(unit, self.run, attempt)
+            name = unit.folder(self.run).name
+            if name in self.begun:
+                taken_over(unit, self.run, attempt)
+            self.begun.add(name)
         machine = worker.rpartition(":")[0]
         if worker not in self.places:
             taken = {place for other, place in self.places.items() if other.rpartition(":")[0] == machine}
@@ -201,7 +205,7 @@ class Dealer:
         if given.hangs:
             why = f"a call did not come back within {self.job.limit:g} s (FFBENCH_CALL_LIMIT_S), its worker was ended"
         for k, (p, unit, _) in enumerate(self.arrived(given, 0.0)):
-            self.again(p, unit, why if k == 0 and begun else "", enough=given.hangs)
+            self.again(p, unit, why if k == 0 and begun else "", enough=given.hangs and k == 0)
 
     def arrived(self, given: Given, wait_s: float) -> list[tuple[Ready, Unit, str]]:
         """Note every unit that is finished in the run folder; the others."""
@@ -274,8 +278,8 @@ def run_side_by_side(
     result)`` takes each result."""
     waiting = sorted(waiting, key=unit_seconds, reverse=True)
     sent = run / "sent"
-    models = _sent(waiting, sent, storage)
     token = uuid.uuid4().hex
+    models = _sent(waiting, sent, storage, token)
     write_text(run / "token", token)
     job = Job(
         run=storage.url if storage else str(run.resolve()),
@@ -294,6 +298,10 @@ def run_side_by_side(
     finally:
         for file in [*sent.glob("*"), run / "token"]:
             file.unlink(missing_ok=True)
+        if storage:
+            for digest in set(models.values()):
+                with suppress(Exception):  # the storage may be why the run ends
+                    storage.remove(f"sent/{token}/{digest}")
         with suppress(OSError):
             sent.rmdir()
 
@@ -307,8 +315,9 @@ def _by_value() -> None:
             cloudpickle.register_pickle_by_value(module)
 
 
-def _sent(waiting: Sequence[tuple[Ready, Unit]], folder: Path, storage: Storage | None) -> dict[str, str]:
-    """Write every model as a file; the digest of each task's. A worker reads it once, and checks the digest."""
+def _sent(waiting: Sequence[tuple[Ready, Unit]], folder: Path, storage: Storage | None, token: str) -> dict[str, str]:
+    """Write every model as a file; the digest of each task's. A worker reads it once, and checks the digest. On object
+    storage it lies under the ``token``, since several parts of a run may share the place."""
     try:
         import cloudpickle
     except ImportError as error:
@@ -329,6 +338,6 @@ def _sent(waiting: Sequence[tuple[Ready, Unit]], folder: Path, storage: Storage 
             with replacing(folder / digest) as part:
                 part.write_bytes(content)
             if storage:
-                storage.write(f"sent/{digest}", content)
+                storage.write(f"sent/{token}/{digest}", content)
             packed[id(p.model)] = digest
     return {p.task.name: packed[id(p.model)] for p, _ in waiting}

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from ..stderr import tell
+
+if TYPE_CHECKING:
+    from .plan import Ready
+    from .units import Unit
 
 LINE_EVERY_S = 60.0
 
@@ -15,7 +21,7 @@ LINE_EVERY_S = 60.0
 class Bars:
     """``update(planned, unit, fraction)`` moves the bar of the unit's task; without a terminal, a line a minute."""
 
-    def __init__(self, planned, *, hidden: bool = False):
+    def __init__(self, planned: Sequence[Ready], *, hidden: bool = False):
         self.hidden = hidden
         self.lines = not hidden and not sys.stderr.isatty()
         self.begun = self.told = time.monotonic()
@@ -32,7 +38,7 @@ class Bars:
                 leave=True,
             )
 
-    def update(self, planned, unit, fraction: float) -> None:
+    def update(self, planned: Ready, unit: Unit, fraction: float) -> None:
         before = self.done.get(unit.address, 0.0)
         now = min(1.0, fraction)
         if now > before:
@@ -56,6 +62,6 @@ class Bars:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object):
         for bar in self.bars.values():
             bar.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,10 @@ from .assemble import known_cards
 from .execute import run_unit
 from .plan import plan, ready
 from .units import other_draws
+
+if TYPE_CHECKING:
+    from .plan import Ready
+    from .units import Unit
 
 ROUNDING = 1e-5  # absolute: a net force that should be zero is rounding and nothing else
 WIDTHS = 0.5  # of its interval, a score of selective classification: PROBE learns anew, from rounded embeddings
@@ -99,7 +104,7 @@ def _ran(report: Report, task: str) -> bool:
     return any(s in ("ok", "unstable") for u in report.tasks[task].units for s in u.status)
 
 
-def _rerun(report: Report, p, group, out: Path, compile: str) -> list[Compared]:
+def _rerun(report: Report, p: Ready, group: list[Unit], out: Path, compile: str) -> list[Compared]:
     results = [run_unit(u, p.data, p.model, out, compile=compile) for u in group]
     metrics, _ = p.task.kind.module.score(p.task, results, p.data)
     theirs, whole = report.tasks[p.task.name].metrics, len(group) == len(p.units)
@@ -113,7 +118,7 @@ def _rerun(report: Report, p, group, out: Path, compile: str) -> list[Compared]:
     return [row for row in rows if row is not None]
 
 
-def _copies(p, group) -> list[Compared]:
+def _copies(p: Ready, group: list[Unit]) -> list[Compared]:
     """The model's errors on moved, renumbered and turned copies of frames of the task."""
     from .copies import errors_on_copies, verdict
 

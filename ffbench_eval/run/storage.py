@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,22 @@ from ffbench_data.cache import user_cache
 from .units import damage
 
 MANIFEST = "sealed.json"
-ONE_SLASH = re.compile(r"^([a-z][a-z0-9+.-]+):/+(?=[^/])", re.IGNORECASE)  # what pathlib makes of an URL
+URL = re.compile(r"([a-z][a-z0-9+.-]+):(/+)(?=[^/])", re.IGNORECASE)
 
 
 def url_of(place: str | Path) -> str:
-    """The URL that an argument is, or "" for a path of this machine.
+    """The URL that an argument is, or "" for a path of this machine. pathlib leaves one slash of two or three.
 
     >>> url_of(Path("s3://bucket/run")), url_of("runs/painn-mini"), url_of("C:/runs")
     ('s3://bucket/run', '', '')
+    >>> url_of("file:///tmp/run"), url_of(Path("file:///tmp/run"))
+    ('file:///tmp/run', 'file:///tmp/run')
     """
     text = str(place)
-    return ONE_SLASH.sub(r"\1://", text) if ONE_SLASH.match(text) else ""
+    found = URL.match(text)
+    if not found or len(found[2]) > 1:
+        return text if found else ""
+    return text.replace(":/", ":///" if found[1].lower() in ("file", "local") else "://", 1)
 
 
 def local(place: str | Path) -> Path:
@@ -65,6 +71,10 @@ class Storage:
         path = f"{self.root}/{name}"
         self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
         self.files.pipe_file(path, content)
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self.files.rm_file(f"{self.root}/{name}")
 
     def fetch(self, name: str) -> Path:
         """One file of the run, such as ``report.json``, into the mirror; its path there, if there is one or not."""

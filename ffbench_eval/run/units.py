@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ffbench_data.atomic import PART, read_object, write_text
+from ffbench_data.atomic import PART, file_sha256, read_object, write_text
 
 from ..report import Status
 from ..suite import Task
@@ -46,7 +47,7 @@ class Result:
     detail: list[str]
     wall_s: float
     force_calls: int
-    values: dict[str, Any]
+    values: Any  # the `Values` of its kind
     files: dict[str, Any] = field(default_factory=dict)
     address: str = ""
     seal: str = ""
@@ -84,37 +85,43 @@ def read_result(folder: Path, address: str) -> Result | None:
 
 def finished(folder: Path, address: str) -> Result | None:
     """The result of a finished unit, however it ended; ``None`` if it is absent, damaged or of another address."""
-    if damage(folder):
+    record, why = _read(folder)
+    if why:
         return None
     try:
-        result = Result(folder, **read_object(folder / "result.json"))
-    except (OSError, ValueError, TypeError):
+        result = Result(folder, **record)
+    except TypeError:
         return None
     return result if result.address == address else None
 
 
 def damage(folder: Path) -> str:
     """What is wrong with the files of a finished unit; "" if nothing is, or if it is not there."""
-    if not folder.exists():
-        return ""
+    return _read(folder)[1] if folder.exists() else ""
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], str]:
+    """(``result.json``, "") of a unit whose files are those that were written, else ({}, what is wrong)."""
     try:
         record = read_object(folder / "result.json")
         stated, sealed = dict(record["files"]), record["seal"]
         if sealed != _seal(record):
-            return "result.json was changed after it was written"
-    except OSError:
-        return "result.json is missing"
-    except (ValueError, KeyError, TypeError):
-        return "result.json is torn, or of an older ffbench"
-    there = _files(folder)
-    for name, (size, digest) in stated.items():
-        if name not in there:
-            return f"{name} is missing"
-        if there[name].stat().st_size != size:
-            return f"{name} holds {there[name].stat().st_size} bytes, {size} were written"
-        if _sha256(there[name]) != digest:
-            return f"{name} was changed after it was written"
-    return ""
+            return {}, "result.json was changed after it was written"
+        there = _files(folder)
+        for name, (size, digest) in stated.items():
+            if name not in there:
+                return {}, f"{name} is missing"
+            if there[name].stat().st_size != size:
+                return {}, f"{name} holds {there[name].stat().st_size} bytes, {size} were written"
+            if file_sha256(there[name]) != digest:
+                return {}, f"{name} was changed after it was written"
+    except FileNotFoundError as error:
+        return {}, f"{Path(error.filename).name} is missing"
+    except OSError as error:
+        return {}, f"{Path(error.filename or folder).name} cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}, "result.json is torn, or of an older ffbench"
+    return record, ""
 
 
 def set_aside(unit: Unit, run: Path) -> list[str]:
@@ -133,32 +140,29 @@ def set_aside(unit: Unit, run: Path) -> list[str]:
 
 def save_result(result: Result, folder: Path) -> Result:
     """Write ``result.json`` into ``folder`` with the sizes and hashes of the files beside it; the result with these."""
-    kept = {name: (path.stat().st_size, _sha256(path)) for name, path in _files(folder).items()}
+    kept = {name: (path.stat().st_size, file_sha256(path)) for name, path in _files(folder).items()}
     record = {**{k: v for k, v in vars(result).items() if k != "folder"}, "files": kept}
-    record["seal"] = _seal(record)
+    record["seal"] = _seal(json.loads(json.dumps(record)))  # as it reads back
     write_text(folder / "result.json", json.dumps(record))
     return Result(result.folder, **record)
 
 
 def _files(folder: Path) -> dict[str, Path]:
     """Every file of a unit but ``result.json``, unfinished ones (`PART`) and hidden ones, by its path in the folder."""
-    found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
-    return {
-        name: path
-        for name, path in found.items()
-        if name != "result.json" and not path.name.endswith(PART) and not path.name.startswith(".")
-    }
+    found = {}
+    for where, _, names in os.walk(folder):
+        for name in names:
+            if name != "result.json" and not name.endswith(PART) and not name.startswith("."):
+                path = Path(where, name)
+                if path.is_file():
+                    found[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(found.items()))
 
 
 def _seal(record: dict[str, Any]) -> str:
-    """A hash of all that ``result.json`` says but for the seal itself, as it reads back."""
-    plain = json.loads(json.dumps({k: v for k, v in record.items() if k != "seal"}))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """A hash of all that ``result.json`` says but for the seal itself."""
+    told = {k: v for k, v in record.items() if k != "seal"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def halves(unit: Unit) -> list[Unit]:

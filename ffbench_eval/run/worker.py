@@ -64,45 +64,52 @@ def work(job: Job, units: Sequence[tuple[Unit, str, str]]) -> None:
     _pinned(job)
     torch.set_num_threads(1)
     ask_for_determinism(job.deterministic)
-    for unit, attempt, content in units:
-        data = _data(unit.task)
-        if data.used.content_sha256 != content:
-            raise Unfit(f"its data set {data.used.name} {data.used.version} is another one than here")
-        model = _model(job, unit.task.name, run)
-        part = unit.part(run, attempt)
-        with _signs(job, attempt) as said:
-
-            def progress(done: float, said=said, part=part) -> None:
-                said.done = done
-                if time.monotonic() - said.looked > ORPHAN_S:
-                    said.looked = time.monotonic()
-                    if not (part / OWNER).exists():
-                        raise Abandoned
-
-            run_unit(unit, data, model, run, progress, job.compile, attempt)
-            if storage := _storage(job.run):
+    storage = _storage(job.run)
+    with _signs(job, units[0][1]) as said:
+        for unit, attempt, content in units:
+            data = _data(unit.task)
+            if data.used.content_sha256 != content:
+                raise Unfit(f"its data set {data.used.name} {data.used.version} is another one than here")
+            model = _model(job, unit.task.name, run)
+            said.begin(attempt, unit.part(run, attempt))
+            run_unit(unit, data, model, run, said.moved, job.compile, attempt)
+            if storage:
                 storage.push(unit.folder(run))
 
 
-@dataclass
 class _Said:
-    done: float = 0.0
-    looked: float = 0.0
+    """Which unit is worked on and how far it is, for the signs of life."""
+
+    def __init__(self, attempt: str):
+        self.now = (attempt, 0.0)
+        self.part, self.looked = Path(), 0.0
+
+    def begin(self, attempt: str, part: Path) -> None:
+        self.now, self.part, self.looked = (attempt, 0.0), part, time.monotonic()
+
+    def moved(self, done: float) -> None:
+        """`Abandoned` where the unit's folder is another worker's by now."""
+        self.now = (self.now[0], done)
+        if time.monotonic() - self.looked > ORPHAN_S:
+            self.looked = time.monotonic()
+            if not (self.part / OWNER).exists():
+                raise Abandoned
 
 
 @contextmanager
-def _signs(job: Job, attempt: str) -> Iterator[_Said]:
-    """Say every second how far the unit is, from a thread of its own. A call of the model that is over its limit ends
-    this process: nothing else ends code that does not return to Python."""
+def _signs(job: Job, first: str) -> Iterator[_Said]:
+    """Say every second which unit is how far, from one thread for all of a job. A call of the model that is over its
+    limit ends this process: nothing else ends code that does not return to Python."""
     from distributed import get_worker
 
     from ..models import surroundings
 
-    worker, over, said = get_worker(), threading.Event(), _Said()
+    worker, over, said = get_worker(), threading.Event(), _Said(first)
 
     def tell(**more: Any) -> None:
+        attempt, done = said.now
         with suppress(Exception):  # the scheduler may be gone: the unit is finished all the same
-            worker.log_event(job.token, {"attempt": attempt, "done": said.done, **more})
+            worker.log_event(job.token, {"attempt": attempt, "done": done, **more})
 
     def beat() -> None:
         tell()
@@ -177,13 +184,13 @@ _frames: dict[Any, TaskData] = {}
 
 def _model(job: Job, task: str, run: Path) -> Any:
     """The model, loaded once for all units: one in a process of its own takes seconds."""
-    return _read(job.run, job.models[task], job.device, run)
+    return _read(job.run, job.token, job.models[task], job.device, run)
 
 
 @lru_cache(maxsize=8)
-def _read(place: str, digest: str, device: str, run: Path) -> Any:
-    storage, name = _storage(place), f"sent/{digest}"
-    packed = storage.read(name) if storage else (run / name).read_bytes()
+def _read(place: str, token: str, digest: str, device: str, run: Path) -> Any:
+    storage = _storage(place)
+    packed = storage.read(f"sent/{token}/{digest}") if storage else (run / "sent" / digest).read_bytes()
     if hashlib.sha256(packed).hexdigest() != digest:  # who runs the scheduler says what is loaded, not the folder
         raise Unfit("the model in the run folder is not the one that was sent")
     model = pickle.loads(packed)

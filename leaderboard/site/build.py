@@ -351,6 +351,10 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
         lines = []
         for k in names:
             found = [t.metrics.get(k) if t else None for t in reports]
+            if all(m is None or m.value is None for m in found):
+                continue
+            if wording.small(found):
+                found = [m and wording.in_small_units(m, always=True) for m in found]
             unit = next((wording.unit_name(m.unit) for m in found if m), "")
             lines.append(
                 (f"{wording.metric_name(k)} {f'({unit})' if unit else ''}".strip(), [cell(m)[1] for m in found])

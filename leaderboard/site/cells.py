@@ -21,7 +21,7 @@ def cell(m: Metric | None, note: str = "") -> tuple[str, Any]:
     if m.value is None:
         return "", "no value"
     text = wording.value_text(m)
-    if m.interval is not None:
+    if m.interval is not None and not text.startswith("< "):  # rounding has no interval worth reading
         low, high = m.value - m.interval[0], m.interval[1] - m.value
         if abs(high - low) < 0.1 * (high + low):
             text += f" ± {wording.number((low + high) / 2, wording.last_digit(m))}"

@@ -40,9 +40,10 @@ def small(curve: Curve, label: str, points: int = POINTS) -> Markup:
         lines.append((name == "reference", f'<path class="{style}" d="{d}"/>'))
         legend.append(f'<i class="{style}"></i>{escape(clean(name)[:24])}')
     drawn = "".join(text for _, text in sorted(lines, key=lambda e: not e[0]))
+    said = f"{clean(curve.y_label)}, {_end(low)} to {_end(high)}"
     return Markup(
-        f'<svg class="k" viewBox="0 0 200 140" role="img" aria-label="{escape(label)}">'
-        f'<text x="0" y="9">{_end(low)} to {_end(high)}: {escape(clean(curve.y_label)[:30])}</text>{drawn}'
+        f'<small class="lg">{escape(said)}</small>'
+        f'<svg class="k" viewBox="0 8 200 132" role="img" aria-label="{escape(f"{label}: {said}")}">{drawn}'
         f'<path class="a" d="M0 14V113H200"/><text x="0" y="125">{_end(x0)}</text>'
         f'<text x="200" y="125" class="e">{_end(x1)}</text><text x="100" y="137" class="i">'
         f"{escape(clean(curve.x_label)[:36])}</text></svg>"
@@ -57,7 +58,8 @@ def _end(value: float) -> str:
 
 
 def dot(value: float, interval: tuple[float, ...] | None, axis: tuple[float, float]) -> Markup:
-    """A value as a dot on its 95 % interval, on an axis from ``axis[0]`` to ``axis[1]``; the style sheet draws it.
+    """A value as a dot on its 95 % interval, on an axis from ``axis[0]`` to ``axis[1]``, which may be the smaller
+    one: better is to the right. The style sheet draws it.
 
     >>> str(dot(0.5, (0.25, 0.75), (0, 1))), str(dot(2, None, (0, 1)))
     ('<i class="bar" style="--x:50;--l:25;--w:50"></i>', '<i class="bar" style="--x:100"></i>')
@@ -65,7 +67,7 @@ def dot(value: float, interval: tuple[float, ...] | None, axis: tuple[float, flo
     low, high = axis
     width = (high - low) or 1.0
     at = [round(100 * min(max((v - low) / width, 0.0), 1.0)) for v in (value, *(interval or ()))]
-    line = f";--l:{at[1]};--w:{at[2] - at[1]}" if interval else ""
+    line = f";--l:{min(at[1:])};--w:{abs(at[2] - at[1])}" if interval else ""
     return Markup(f'<i class="bar" style="--x:{at[0]}{line}"></i>')
 
 

@@ -288,7 +288,9 @@ def _metric(
         return None
     axis = _axis([v for m, _ in values.values() for v in (m.value, *(m.interval or ())) if v is not None])
     cells = {
-        slug: Cell(f"{m.value:.5g}", typeset(wording.value_text(m)), _drawn(m.value, m.interval, axis), beside)
+        slug: Cell(
+            f"{m.value:.5g}", typeset(wording.value_text(m)), _drawn(m.value, m.interval, axis, m.better), beside
+        )
         for slug, (m, beside) in values.items()
         if m.value is not None
     }
@@ -344,7 +346,7 @@ def _speed(boards: list[SuiteBoard], models: list[Model]) -> list[Head]:
         slug: Cell(
             f"{v:.5g}",
             typeset(wording.number(v)),
-            _drawn(v, None, axis),
+            _drawn(v, None, axis, "higher"),
             f"{ordinal(1 + sum(o > APART * v for o in speeds.values()))} of {len(speeds)}" if len(speeds) > 1 else "",
             "of one job: speeds within ten percent share a place",
         )
@@ -370,14 +372,15 @@ def _axis(values: Iterable[float]) -> Axis:
     return low, high if high > low else low + 1.0, False
 
 
-def _drawn(value: float, interval: tuple[float, float] | None, axis: Axis) -> Any:
+def _drawn(value: float, interval: tuple[float, float] | None, axis: Axis, better: str) -> Any:
+    """A dot and its interval; where lower is better the axis runs to the left, so that right is better everywhere."""
     if abs(value) >= FAR or any(abs(v) >= FAR for v in interval or ()):
         return ""
     low, high, log = axis
-    if not log:
-        return dot(value, interval, (low, high))
-    ends = None if interval is None else tuple(math.log(max(v, low)) for v in interval)
-    return dot(math.log(value), ends, (math.log(low), math.log(high)))
+    if log:
+        interval = interval and (math.log(max(interval[0], low)), math.log(max(interval[1], low)))
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return dot(value, interval, (high, low) if better == "lower" else (low, high))
 
 
 def _grouped(boards: list[SuiteBoard], models: list[Model]) -> list[tuple[str, list[Model]]]:
@@ -412,7 +415,7 @@ def headings(board: SuiteBoard) -> list[tuple[str, list[Row]]]:
         whole = f"all {counted} tasks" if counted > 1 else "its one task"
         of = whole if tasks == counted else f"{tasks} of {counted} tasks"
         if len(group) < FEW or most == 1:
-            even = "" if len(group) == 1 else f", {most} levels apart" if most > 1 else ", none surely better"
+            even = "" if len(group) == 1 else f", {most} levels" if most > 1 else ", none surely better"
             out.append((of + even, [row for _, row in ranked]))
             continue
         for k in range(1, most + 1):

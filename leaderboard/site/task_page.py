@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from ffbench_eval import words as wording
-from ffbench_eval.kinds import kind_of
+from ffbench_eval.kinds import Kind, kind_of
 from ffbench_eval.report import TaskReport
 
 from ..check.lock import TaskLock
 from .cells import best_known, cell
 from .data import SuiteBoard, main_metric, slots
 from .figures import dot, small
-from .front import checks
+from .front import Cell, checks
 from .portraits import picture
 from .scoring import headline, rank
 from .told import place_words, short_state, state_meaning
@@ -43,15 +45,21 @@ def task_page(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         lines.append(
             {
                 "value": score.value,
-                "place": place_words(here) if here else "saw test data" if r.seen else short_state(score.state),
+                "holds": float(shown.sort) if shown and shown.sort else None,
+                "fails": _failing(kind, report),
+                "place": place_words(here)
+                if here
+                else "saw test data"
+                if r.seen
+                else _without_score(score.state, shown),
                 "why": "" if here else state_meaning(score.state),
                 "slug": r.slug,
                 "name": r.name,
                 "org": r.entry.org,
-                "sort": "" if score.value is None else f"{score.value:.4f}",
+                "sort": f"{score.value:.4f}" if score.value is not None else shown.sort if shown else "",
                 "score": f"{score.value:.2f}" if score.value is not None else shown.text if shown else "–",
                 "drawn": "" if score.value is None else dot(score.value, score.interval, (0.0, 1.0)),
-                "cells": [cell(m, note) for m, note in found],
+                "found": found,
                 "first": next((m.value for m, _ in found if m is not None and m.value is not None), None),
                 "source": headline(report).replace("_", " ") if by_source else "",
                 "state": "" if score.state == "ok" else short_state(score.state),
@@ -61,20 +69,31 @@ def task_page(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         (t.metrics[m].better == "higher" for t in reports.values() if t for m in metrics if m in t.metrics), False
     )
     sign = -1 if higher else 1
+    milli = [wording.small(line["found"][k][0] for line in lines) for k in range(len(metrics))]
+    for line in lines:
+        line["cells"] = [
+            cell(wording.in_small_units(m, always=True) if m and small_ones else m, note)
+            for (m, note), small_ones in zip(line["found"], milli, strict=True)
+        ]
     lines.sort(
         key=lambda e: (
             e["value"] is None,
             -(e["value"] or 0.0),
+            e["holds"] is None,
+            -(e["holds"] or 0.0),
             e["first"] is None,
             sign * (e["first"] or 0),
             e["name"],
         )
     )
     lead = f", {headline(known).replace('_', ' ')}" if by_source and isinstance(known, TaskReport) else ""
-    heads = [f"{wording.metric_name(m).removesuffix(lead)} {_unit(m, task, example)}".strip() for m in metrics]
+    heads = [
+        f"{wording.metric_name(m).removesuffix(lead)} {_unit(m, task, example, small_ones)}".strip()
+        for m, small_ones in zip(metrics, milli, strict=True)
+    ]
     anchors = [
         (
-            wording.metric_name(k),
+            f"{wording.metric_name(k)} {_unit(k, task, example)}".strip(),
             wording.number(m.floor.median) if m.floor else "–",
             wording.number(m.floor.p95) if m.floor else "–",
             wording.number(m.trivial) if m.trivial is not None else "–",
@@ -94,6 +113,8 @@ def task_page(board: SuiteBoard, name: str, task: TaskLock) -> dict[str, Any]:
         "heads": heads,
         "by_source": by_source,
         "lines": lines,
+        "stated": any(m.floor and not m.floor.runs for m in task.metrics.values()),
+        "limits": any(m.limit is not None for m in kind.metrics),
         "absent": len(board.rows) - len(lines),
         "anchors": anchors,
         "definitions": definitions(task.kind, list(metrics)),
@@ -114,7 +135,7 @@ def _data(task: TaskLock) -> dict[str, Any]:
     return {
         "about_data": config.description if config and config.description else found.description,
         "tests": config.tests if config else "",
-        "citations": found.citation,
+        "citations": _of_config(found.citation, str(task.dataset.config), found.configs),
     }
 
 
@@ -149,9 +170,54 @@ def references(reports: list[TaskReport]) -> list[tuple[str, Any]]:
     return []
 
 
-def _unit(name: str, task: TaskLock, example: TaskReport | None) -> str:
+def _without_score(state: str, shown: Cell | None) -> str:
+    """Why there is no place: of a task of checks nothing has to be said, their count is the result."""
+    return "checks hold" if shown and shown.sort and state == "not_scored" else short_state(state)
+
+
+def _failing(kind: Kind, report: TaskReport) -> str:
+    """The checks that a model fails, by name."""
+    found = ((hit[0], m.value) for k, m in report.metrics.items() if m.value is not None and (hit := kind.spec(k)))
+    return listed([spec.label for spec, value in found if spec.beyond(value)])
+
+
+def listed(labels: list[str], shared: int = 3) -> str:
+    """Labels in a row; the words that one begins with like the one before, if so many, are not said again.
+
+    >>> listed(["net force", "pairs pushed together that repel", "pairs pushed together whose force rises"])
+    'net force, pairs pushed together that repel, whose force rises'
+    """
+    out: list[str] = []
+    before: list[str] = []
+    for label in labels:
+        words = label.split()
+        same = next((k for k, (a, b) in enumerate(zip(before, words)) if a != b), min(len(before), len(words)))
+        out.append(" ".join(words[same:] if shared <= same < len(words) else words))
+        before = words
+    return ", ".join(out)
+
+
+def _of_config(citations: list[str], config: str, configs: Iterable[str]) -> list[str]:
+    """Without those that name other configs of the data set and not this one: a remark in brackets says whose they are.
+
+    >>> _of_config(["A (aconf)", "B (all sets but s66x8)", "C (s66x8, energies)", "D"], "s66x8", ["aconf", "s66x8"])
+    ['C (s66x8, energies)', 'D']
+    """
+    others = set(configs) - {config}
+    out = []
+    for text in citations:
+        remark = text.rpartition("(")[2].lower()
+        named = set(re.findall(r"[a-z0-9_]+", remark))
+        left_out = config in named and " but " in remark
+        if left_out or (named & others and config not in named and " but " not in remark):
+            continue
+        out.append(text)
+    return out
+
+
+def _unit(name: str, task: TaskLock, example: TaskReport | None, milli: bool = False) -> str:
     source = task.metrics.get(name) or (example.metrics.get(name) if example else None)
-    unit = wording.unit_name(source.unit) if source else ""
+    unit = ("m" * milli + wording.unit_name(source.unit)) if source else ""
     return f"({unit})" if unit else ""
 
 

@@ -6,7 +6,7 @@ Angstrom from all others get no graph, and the package says that its answer is t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from torch import nn
 from ffbench_data.contract import AtomsBatch, ForceField, Prediction
 
 from . import guarded
+
+if TYPE_CHECKING:
+    pass
 
 VACUUM = 14.0  # more than twice the graph's cutoff of 6 Angstrom
 
@@ -56,7 +59,7 @@ class Chgnet(nn.Module):
             embedding=torch.cat([f.detach() for f in out["atom_fea"]]),
         )
 
-    def _graph(self, x, z, cell, pbc):
+    def _graph(self, x: np.ndarray, z: np.ndarray, cell: np.ndarray, pbc: np.ndarray):
         from pymatgen.core import Lattice, Structure
 
         if pbc.any() and not pbc.all():

@@ -164,8 +164,8 @@ def reseal(folder, change):
     """Rewrite the train shard by ``change`` (of its table) and make hash and size of the file fit, but nothing else."""
     import pyarrow.parquet as pq
 
+    from ffbench_data.atomic import file_sha256
     from ffbench_data.schema import write_parquet
-    from ffbench_data.store import file_sha256
 
     path = next((folder / "data/a").glob("train-*"))
     write_parquet(change(pq.read_table(path)), path)

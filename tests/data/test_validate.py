@@ -16,7 +16,6 @@ from ffbench_data.validate import (
     check_overlap,
     check_stiffness,
     newton,
-    source_factor,
     stiffness,
     work,
 )
@@ -107,16 +106,6 @@ def test_acac_val_is_test(shared_data):
     (found,) = check_overlap({"val": table, "test": table}, "acac")
     assert found.level == "error"
     assert "lies wholly" in found.message
-
-
-def test_unit_factor_of_egraffbench(shared_data):
-    shipped, exact = 0.04336, 0.043364104241800934
-    with np.load(shared_data / "md17/ethanol_train.npz") as data:
-        ours = data["forces"]
-    factors = (exact, shipped)
-    assert source_factor(ours, factors) == exact
-    assert source_factor(ours / exact * shipped, factors) == shipped
-    assert source_factor(ours * 1.01, factors) is None
 
 
 def test_gete_labels(shared_data):

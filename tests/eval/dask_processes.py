@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import multiprocessing
 import os
@@ -22,10 +23,13 @@ apart.set_forkserver_preload(["torch", "distributed", "ffbench_eval.run.worker",
                               "ffbench_eval.engine.run", "ffbench_eval.kinds.dynamics.work"])  # fmt: skip
 
 
-def _worker(address, environment, largest):
+def _worker(address, environment, largest, network):
     from distributed import Worker
 
     os.environ.update(environment)
+    if network:
+        with open(f"/run/netns/{network}") as there:
+            assert ctypes.CDLL(None).setns(there.fileno(), 0) == 0
     if largest:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
 
@@ -36,18 +40,18 @@ def _worker(address, environment, largest):
     asyncio.run(serve())
 
 
-def worker(address, largest=0, **environment):
-    """A worker process; it can write no file of more than ``largest`` bytes."""
-    process = apart.Process(target=_worker, args=(address, environment, largest), daemon=True)
+def worker(address, largest=0, network="", **environment):
+    """A worker process; it can write no file of more than ``largest`` bytes, and lives in a `network` of its own."""
+    process = apart.Process(target=_worker, args=(address, environment, largest, network), daemon=True)
     process.start()
     return process
 
 
 @contextmanager
-def scheduler(folder):
+def scheduler(folder, host="127.0.0.1"):
     """The address of a scheduler, whose JSON file is ``folder/scheduler.json``."""
     file = folder / "scheduler.json"
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", host, "--port", "0",
                "--no-dashboard", "--no-show", "--scheduler-file", str(file)]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -58,6 +62,32 @@ def scheduler(folder):
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def network():
+    """(name, address of this machine as seen from there, cut): a network with one link to here, which ``cut(True)``
+    cuts and ``cut(False)`` mends. PermissionError where the system does not let us make one."""
+    name, net = f"ffb{os.getpid() % 100_000}", f"10.213.{os.getpid() % 250}"
+
+    def ip(*words):
+        if subprocess.run(["ip", *words], capture_output=True).returncode:
+            raise PermissionError(f"ip {' '.join(words)}")
+
+    try:
+        ip("netns", "add", name)
+        ip("link", "add", f"{name}a", "type", "veth", "peer", "name", "veth0", "netns", name)
+        ip("addr", "add", f"{net}.1/30", "dev", f"{name}a")
+        ip("link", "set", f"{name}a", "up")
+        ip("-n", name, "addr", "add", f"{net}.2/30", "dev", "veth0")
+        ip("-n", name, "link", "set", "veth0", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+        yield name, f"{net}.1", lambda off: ip("link", "set", f"{name}a", "down" if off else "up")
+    except FileNotFoundError as error:
+        raise PermissionError(str(error)) from None
+    finally:
+        with suppress(FileNotFoundError, PermissionError):
+            ip("netns", "del", name)
 
 
 class Killer:

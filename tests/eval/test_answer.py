@@ -8,10 +8,12 @@ from rich.console import Console
 
 from ffbench_eval.cli import main
 from ffbench_eval.page.answer import abstract, answer, key_metric
-from ffbench_eval.page.summary import answers, print_summary
+from ffbench_eval.page.page import render
+from ffbench_eval.page.summary import answers, held_against, print_summary
 from ffbench_eval.page.svg.lifetimes import lifetimes
 from ffbench_eval.page.verdict import verdict
 from ffbench_eval.report import DatasetUsed, Floor, Metric, Report, TaskReport, UnitReport
+from ffbench_eval.words import interval_text, value_text
 from tests.conftest import ROOT
 
 DATA = DatasetUsed(name="ethanol", config="", split="test", version="1", content_sha256="0", theory="PBE")
@@ -56,7 +58,7 @@ STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
                 distance_histogram_error=h_of_r(0.15),
                 status=("ok", "unstable") * 2,
             ),
-            "2 of 4 broke after 3 ps",
+            "2 of 4 broke, first at 3 ps",
             "bad",
         ),
         (
@@ -65,17 +67,17 @@ STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
             "bad",
         ),
         (task(**STABLE, energy_drift=Metric(value=0.2585, unit="meV/atom/ps")), "drifts by about 1 K/ps", "none"),
-        (task("accuracy", force_mae=Metric(value=0.05, unit="eV/Å", trivial=1.0)), "error 5.0 % of no forces", "good"),
+        (task("accuracy", force_mae=Metric(value=0.05, unit="eV/Å", trivial=1.0)), "force error 5.0 %", "good"),
         (task("accuracy", force_mae=Metric(value=2.0, unit="eV/Å", trivial=1.0)), "no better than no forces", "bad"),
         # a baseline inside the interval, and a number whose interval ends before it
         (
             task("accuracy", force_mae=Metric(value=0.95, unit="eV/Å", trivial=1.0, interval=(0.8, 1.1))),
-            "cannot tell: error 95 % of no forces",
+            "cannot tell: force error 95 %",
             "warn",
         ),
         (
             task("accuracy", force_mae=Metric(value=0.9, unit="eV/Å", trivial=1.0, interval=(0.85, 0.95))),
-            "error 90 % of no forces",
+            "force error 90 %",
             "fair",
         ),
         (
@@ -96,7 +98,7 @@ STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
         (task("accuracy", status=("model_error",)), "no result", "warn"),
         (
             task("accuracy", status=("ok", "model_error"), force_mae=Metric(value=0.05, unit="eV/Å", trivial=1.0)),
-            "incomplete: error 5.0 % of no forces",
+            "incomplete: force error 5.0 %",
             "warn",
         ),
     ],
@@ -119,7 +121,7 @@ def test_numbers_of_another_theory_answer_nothing():
 def test_a_kind_from_elsewhere_has_an_answer_too():
     asked = task("of_another_package", pair_energy=Metric(value=1.0, unit="eV"))
     assert key_metric(asked) == "pair_energy"
-    assert answer(asked).words == "measured"
+    assert answer(asked).words == "no yardstick"
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,89 @@ def test_the_end_of_a_run_fits_a_small_terminal(report):
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 80
     assert all(name in out.getvalue() for name in report.tasks)
+
+
+@pytest.mark.parametrize("entry", ["ffbench__gfn2/gfn2-xtb-tblite-accuracy-0.01/chemistry", "ffbench__painn/1/ood"])
+def test_a_long_suite_has_a_line_per_task(entry):
+    """25 sets of reactions, and 18 tasks, of which most have no model."""
+    raw = json.loads((ROOT / f"leaderboard/entries/{entry}.json").read_text())
+    report = Report.model_validate(raw["report"] | {"content_sha256": ""})
+    out = io.StringIO()
+    print_summary(report, Console(file=out, width=80, force_terminal=False))
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+    assert all(any(line.startswith(f"{name} ") for line in lines) for name in report.tasks)
+
+
+def test_many_tasks_of_the_same_words_are_one_clause(report):
+    shares = (0.3, 0.12, 0.5, 0.2)
+    tasks = {
+        f"t{k}": task("accuracy", force_mae=Metric(value=v, unit="eV/Å", trivial=1.0)).model_copy(
+            update={"title": f"Set {k}, of many"}
+        )
+        for k, v in enumerate(shares)
+    }
+    same = report.model.model_copy(update={"theory": DATA.theory})
+    ((tone, head, sentence),) = abstract(report.model_copy(update={"tasks": tasks, "model": same, "models": {}}))
+    assert (tone, head) == ("fair", "In part")
+    assert sentence == "Set 0, Set 1, Set 2, Set 3: force error 12 to 50 %."
+
+
+def test_a_model_of_another_theory_is_told_what_needs_none():
+    """Bumps count for every theory; the force error along the scans does not."""
+    scans = task(
+        "bsct",
+        fsd=Metric(value=40.0, unit="1/Å", trivial=62.0),
+        scan_force_mae=Metric(value=0.5, unit="eV/Å", trivial=1.6),
+        spurious_extrema=Metric(value=0.25, unit="1"),
+    )
+    found = answer(scans, "CCSD(T)")
+    assert (found.words, found.metric) == ("0.25 false extrema a scan", "spurious_extrema")
+    assert held_against(scans, found, "CCSD(T)") == ["other theory"]
+    assert answer(scans, "PBE").metric == "fsd"
+
+
+def test_an_error_below_what_the_reference_is_worth_is_good():
+    """CCSD(T) energies are stated to 0.05: nothing tells an error of 0.08 from none."""
+    stated = Floor(median=0.05, p95=0.1, runs=0, length_ps=0, note="stated uncertainty")
+    good, fair = (
+        task("relative_energy", relative_energy_mae=Metric(value=v, unit="kcal/mol", trivial=0.5, floor=stated))
+        for v in (0.08, 0.2)
+    )
+    assert (answer(good).words, answer(good).tone) == ("within the reference's error", "good")
+    assert (answer(fair).words, answer(fair).tone) == ("energy error 40 %", "fair")
+    assert held_against(fair, answer(fair)) == ["reference good to 0.05", "equal energies 0.500"]
+
+
+def test_a_source_of_confidence_is_placed_between_chance_and_perfect():
+    asked = task("selective", **{"augrc.test.probe": Metric(value=0.2, unit="1", trivial=0.25, score=0.4)})
+    assert answer(asked.model_copy(update={"headline": "probe"}), "PBE").words == "40 % from chance to perfect"
+
+
+def test_what_rounding_leaves_is_no_number():
+    tiny = Metric(value=3.3e-15, unit="eV/Å", interval=(2.9e-15, 3.7e-15))
+    assert (value_text(tiny), interval_text(tiny)) == ("< 1e-6", "below 1e-6")
+    half = Metric(value=1.5e-5, unit="meV/Å", interval=(1e-12, 4.4e-5))
+    assert (value_text(half), interval_text(half)) == ("1.5e-5", "0 to 4.4e-5")
+    assert value_text(Metric(value=0.0, unit="eV")) == "0"
+    assert value_text(Metric(value=2.3e-9, unit="m^2/s")) == "2.30e-9"  # of diffusion it is a number
+
+
+def test_a_page_names_the_checks_that_fail(report):
+    asked = task(
+        "physicality",
+        net_force=Metric(value=0.5, unit="eV/Å"),
+        dimer_repulsive=Metric(value=0.4, unit="1", better="higher"),
+        rotation_force_error=Metric(value=1e-12, unit="eV/Å"),
+    )
+    page = render(report.model_copy(update={"tasks": {"checks": asked}}))
+    first = page.split('aria-labelledby="tasks"')[0]
+    assert "2 of 3 checks fail" in first
+    assert "<li>net force of the forces</li><li>dimers pushed together that repel throughout</li>" in first
+    assert '<span class="fails">at most 0.001</span>' in page  # eV/Å, as its value is shown
+    assert '<span class="fails">at least 1</span>' in page
+    assert '<span class="soft">at most 1</span>' in page  # 1e-3 eV/Å beside a value in meV/Å
 
 
 def test_a_number_too_long_for_the_line_has_its_own(report):
@@ -181,7 +266,7 @@ def test_every_task_stands_in_the_abstract_once(report):
 def test_show_says_one_task_all_tasks_or_json(report, tmp_path, capsys):
     path = report.to_json(tmp_path / "report.json")
     for words, held in (
-        ([], "95 %:"),
+        ([], "95 % interval"),
         (["--task", "water_md"], "diffusivity"),
         (["--all"], "force RMSE"),
     ):

@@ -8,8 +8,20 @@ from ffbench_data import load_frames
 from ffbench_data.scans import find_bonds, fragments, scan_bond
 from ffbench_eval import evaluate
 from ffbench_eval.kinds.bsct.scans import LabelledScan, find_scans
-from ffbench_eval.kinds.bsct.scores import PUBLISHED, score_scan, summarise
+from ffbench_eval.kinds.bsct.scores import score_scan, summarise
 from tests.eval.bsct_data import SUITE, breaking, pair_model, small_dataset
+
+PUBLISHED = {  # the nine keys of the public implementation
+    "full_smoothness": "fsd",
+    "full_energy_mae": "scan_energy_mae",
+    "full_forces_mae": "scan_force_mae",
+    "compress_smoothness": "fsd_compress",
+    "compress_energy_mae": "scan_energy_mae_compress",
+    "compress_forces_mae": "scan_force_mae_compress",
+    "stretch_smoothness": "fsd_stretch",
+    "stretch_energy_mae": "scan_energy_mae_stretch",
+    "stretch_forces_mae": "scan_force_mae_stretch",
+}
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ import pytest
 
 from ffbench_eval import evaluate
 from ffbench_eval.run import parallel
-from tests.eval.dask_processes import Killer, scheduler, without_times, worker
+from tests.eval.dask_processes import Killer, network, scheduler, without_times, worker
 
 pytest.importorskip("distributed")
 MODEL = """
+import os, time
 import torch
 from ffbench_data import load_frames
 from ffbench_eval import ForceField
@@ -24,6 +25,7 @@ def load():
     strength = 20.0 * (rest < 1.7)
 
     def energy(batch):
+        time.sleep(float(os.environ.get("SLOW", "0")))
         i, j = batch.edge_index
         d = batch.edge_vectors().norm(dim=-1)
         e = 0.25 * strength[i % 9, j % 9] * (d - rest[i % 9, j % 9]) ** 2
@@ -125,6 +127,86 @@ def test_a_worker_may_come_late(home, alone, address, workers):
     late = threading.Timer(1.0, workers)
     late.start()
     assert without_times(run(home, "late", address)) == alone.text
+
+
+def test_a_slow_worker_holds_up_what_it_has_and_nothing_else(home, alone, address, workers, monkeypatch):
+    workers(SLOW="0.03")
+    workers()
+    done, settled = [], parallel.Dealer.arrived
+
+    def arrived(self, given, wait):
+        done.extend([given.worker] * len(given.units))
+        return settled(self, given, wait)
+
+    monkeypatch.setattr(parallel.Dealer, "arrived", arrived)
+    assert without_times(run(home, "slow", address)) == alone.text
+    assert len(done) == len(whole(home / "alone"))  # nothing twice
+    assert max(map(done.count, done)) > len(done) / 2  # by the quick one
+
+
+def test_workers_with_no_folder_in_common_work_over_object_storage(home, alone, address, workers, monkeypatch):
+    """Each has a cache of its own; what they share is one URL, and nothing there is renamed."""
+    monkeypatch.setattr("os.replace", _only_beside(home / "bucket", os.replace))
+    for name in "ab":
+        workers(XDG_CACHE_HOME=str(home / f"cache-{name}"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    url = f"file://{home}/bucket/run"
+    report = evaluate(f"{home}/springs.py:load", home / "dealt.yaml", out=url, scheduler=address, quiet=True,
+                      compile="off")  # fmt: skip
+    assert without_times(report) == alone.text
+    sealed = [path.parent.name for path in (home / "bucket" / "run" / "units").glob("*/sealed.json")]
+    assert sorted(sealed) == whole(home / "alone")
+    assert not [p for p in (home / "bucket" / "run" / "sent").rglob("*") if p.is_file()]
+    assert [p for name in "ab" for p in (home / f"cache-{name}").rglob("result.json")]  # they did the work
+
+
+def _only_beside(bucket, replace):
+    def there(source, target, *rest, **how):
+        assert not str(target).startswith(str(bucket))
+        return replace(source, target, *rest, **how)
+
+    return there
+
+
+def test_a_worker_behind_a_cut_cable_changes_nothing(home, alone, monkeypatch, capfd):
+    """A network of its own whose only link goes down in the middle of a unit, and comes up again."""
+    monkeypatch.setenv("FFBENCH_SILENT_S", "3")
+    hear, cut, there = parallel.Dealer.hear, [], []
+    try:
+        with network() as (name, here, cable), scheduler(_made(home / "apart"), here) as address:
+            there.append(worker(address, network=name, SLOW="0.03"))
+
+            def off(self, event):
+                hear(self, event)
+                if not cut:
+                    cable(True)
+                    cut.append(event[1]["attempt"])
+                    there.append(worker(address))
+
+            lost = parallel.Dealer.lost
+
+            def on(self, *arguments, **options):
+                lost(self, *arguments, **options)
+                cable(False)
+
+            monkeypatch.setattr(parallel.Dealer, "hear", off)
+            monkeypatch.setattr(parallel.Dealer, "lost", on)
+            report = run(home, "cable", address)
+    except PermissionError as error:
+        pytest.skip(f"no network of our own here: {error}")
+    finally:
+        for process in there:
+            process.kill()
+            process.join()
+    assert cut
+    assert "gives no sign of life" in capfd.readouterr().err
+    assert without_times(report) == alone.text
+    assert whole(home / "cable") == whole(home / "alone")
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
 
 
 def test_a_worker_with_a_full_disk_gets_no_more_units(home, alone, address, workers, capfd):

@@ -2,9 +2,10 @@
 
 import json
 
+import pytest
 import torch
 
-from ffbench_eval.engine.determinism import deterministic
+from ffbench_eval.engine.determinism import ask_for_determinism, deterministic
 from ffbench_eval.report import Environment
 from ffbench_eval.run.environment import environment
 
@@ -23,3 +24,9 @@ def test_a_report_says_whether_a_rerun_is_the_same_and_an_older_one_says_nothing
     old = {k: v for k, v in json.loads(here.model_dump_json()).items() if k != "deterministic"}
     assert Environment.model_validate(old).deterministic is None
     assert json.loads(Environment.model_validate(old).model_dump_json()) == old  # its hash still fits
+
+
+def test_what_is_so_already_is_not_asked_for(monkeypatch):
+    """torch imports its whole compiler to be told: three seconds of every worker and every isolated model."""
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda wanted: pytest.fail("asked"))
+    ask_for_determinism(torch.are_deterministic_algorithms_enabled())

@@ -8,7 +8,8 @@ import torch
 
 from ffbench_data.contract import ForceField
 from ffbench_eval.engine import run as engine_run
-from ffbench_eval.engine.bias import Restraint
+from ffbench_eval.engine.bias import MetadynamicsRule, Restraint
+from ffbench_eval.engine.monitors import RdfPair, RdfWatch
 from ffbench_eval.engine.run import OtherSimulation, Protocol, Start, simulate
 from ffbench_eval.engine.trajectory import read_failures, read_trajectories
 from tests.eval.engine_systems import F64, cluster
@@ -191,3 +192,53 @@ def test_a_failure_just_before_a_checkpoint_leaves_its_steps_also_in_a_resumed_r
 def test_lengths_must_be_positive(name):
     with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
         replace(PROTOCOL, **{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("temperature_K", np.nan),
+        ("time_step_fs", (0.5, np.inf)),
+        ("length_ps", np.inf),
+        ("relaxation_fs", 0.0),
+        ("friction_per_ps", -1.0),
+        ("equilibrate_ps", np.nan),
+        ("bond_tolerance", np.nan),
+        ("drift_limit_eV_per_atom", np.nan),
+        ("displacement_limit_A", np.inf),
+        ("step_limit_A", 0.0),
+        ("pressure_bar", np.nan),
+        ("bonds", ((0, 1, np.nan),)),
+    ],
+)
+def test_a_limit_that_nothing_can_fail_is_refused(name, bad):
+    with pytest.raises(ValueError, match=name):
+        replace(PROTOCOL, **{name: bad})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Restraint((0, 1), np.nan, 1.0),
+        lambda: Restraint((0, 1), 1.0, np.nan),
+        lambda: MetadynamicsRule((), np.nan, 0.3, 6.0, 10, distances=((0, 1),)),
+        lambda: MetadynamicsRule((), 0.1, np.nan, 6.0, 10, distances=((0, 1),)),
+        lambda: MetadynamicsRule((), 0.1, 0.3, 6.0, 0, distances=((0, 1),)),
+        lambda: RdfWatch((RdfPair((0,), (1,), (1.0, 1.0)),), np.nan),
+        lambda: RdfWatch((RdfPair((0,), (1,), (1.0, np.nan)),), 1.0),
+        lambda: RdfWatch((RdfPair((0,), (1,), (1.0,)), RdfPair((0,), (1,), (1.0, 1.0))), 1.0),
+        lambda: RdfWatch((), 1.0),
+    ],
+)
+def test_a_bias_or_a_criterion_of_no_numbers_is_refused(make):
+    with pytest.raises(ValueError, match=r"restraint|hills|sigma|rdf"):
+        make()
+
+
+@pytest.mark.parametrize("other", [{"charge": 1}, {"spin_multiplicity": 3}])
+def test_an_ion_does_not_go_on_as_the_molecule_that_began(tmp_path, other):
+    """Also where the caller names the model, whose answers are then not compared."""
+    model = replace(tether(), uses_charge=True, uses_spin=True)
+    simulate(model, cluster(), PROTOCOL, tmp_path, seed=0, identity="a")
+    with pytest.raises(OtherSimulation, match=r"start (charge|spin multiplicity) nothing, not [13]"):
+        simulate(model, replace(cluster(), **other), PROTOCOL, tmp_path, seed=0, identity="a")

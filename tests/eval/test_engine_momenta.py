@@ -6,9 +6,17 @@ import torch
 
 from ffbench_data.contract import ForceField
 from ffbench_eval.engine.integrators import INTEGRATORS
+from ffbench_eval.engine.internal import internal_temperature
 from ffbench_eval.engine.noise import draw_rescaling
-from ffbench_eval.engine.run import Protocol, Run, Start, simulate
-from ffbench_eval.engine.system import conserved_rotations, is_straight, without_momentum
+from ffbench_eval.engine.run import Protocol, Run, Start, make_system, simulate
+from ffbench_eval.engine.system import (
+    State,
+    conserved_rotations,
+    draw_velocities,
+    is_straight,
+    kinetic_temperature,
+    without_momentum,
+)
 from ffbench_eval.engine.trajectory import read_trajectories
 from ffbench_eval.engine.units import BOLTZMANN
 from tests.eval.engine_systems import F64
@@ -146,3 +154,18 @@ def test_a_straight_start_is_bent_once_and_the_same_in_every_run():
     reversed_order = Run(model, start.part(slice(1, 3)), protocol, 3)
     part = reversed_order.bent(reversed_order.first_state())
     torch.testing.assert_close(part.positions, a.positions[1:])
+
+
+@pytest.mark.parametrize("pbc", [(0, 0, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1)], ids=str)
+@pytest.mark.parametrize("straight", [False, True])
+def test_the_temperature_of_internal_motion_counts_what_is_conserved(pbc, straight):
+    """Velocities without the conserved momenta, at exactly 300 K: both temperatures are 300 K, also in a wire."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 4, 3)) * [0 if straight else 1, 0 if straight else 1, 1]
+    pbc = np.array(pbc, bool)
+    start = Start(x, np.full(4, 6), np.full(4, 12.0), 8 * np.diag(pbc.astype(float)), pbc)
+    system = make_system(start, Protocol("nve", 300.0, 1.0, 1.0, 1.0), INTEGRATORS["nve"], "cpu")
+    v = draw_velocities(torch.tensor(x), system, [[1, b] for b in range(2)], momentum_free=True)
+    state = State(torch.tensor(x), v, torch.zeros_like(v), v.new_zeros(2), v.new_zeros(2, 0))
+    for found in (kinetic_temperature(state, system), internal_temperature(state, system)):
+        np.testing.assert_allclose(found.numpy(), 300.0, rtol=1e-9)

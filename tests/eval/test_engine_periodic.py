@@ -16,7 +16,7 @@ from ffbench_eval.engine.monitors import FrameLimits, FrameMonitors, RdfPair, Rd
 from ffbench_eval.engine.run import Protocol, Start, simulate
 from ffbench_eval.engine.trajectory import read_trajectories
 from ffbench_eval.engine.watch import new_watch
-from ffbench_metrics import unwrap
+from ffbench_metrics import pair_distance_counts, rdf_from_counts, unwrap
 from tests.eval.engine_systems import F64, crystal, morse, system_of
 
 SKEWED = np.array([[20, 0, 0], [19.0720403, 6.0214, 0], [11.07, 14.64, 7.94]]) / 4
@@ -99,6 +99,17 @@ def test_a_float32_model_does_not_depend_on_where_a_structure_sits(pbc):
     assert (there.forces - here.forces).abs().max() < 2e-5 * scale
     assert (here.forces - exact.forces).abs().max() < 2e-5 * scale
     torch.testing.assert_close(morse()(near_origin(batch_of(x, cell, pbc))).forces, exact.forces)
+
+
+def test_open_systems_near_the_origin_are_relative_to_their_centroids():
+    rng = np.random.default_rng(5)
+    sizes = [9, 1, 4]
+    x = rng.normal(scale=5, size=(14, 3)) + 1e4
+    owner = np.repeat([0, 1, 2], sizes)
+    got = near_origin(AtomsBatch(*map(torch.as_tensor, (x, np.ones(14, int), owner, np.zeros((3, 3, 3)),
+                                                         np.zeros((3, 3), bool)))))  # fmt: skip
+    centred = np.concatenate([part - part.mean(0) for part in np.split(x, np.cumsum(sizes)[:-1])])
+    np.testing.assert_allclose(got.positions.numpy(), centred, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(("pbc", "row"), [((1, 1, 0), 0.0), ((1, 1, 0), 30.0), ((1, 0, 0), 0.0)], ids=str)
@@ -268,3 +279,20 @@ def test_a_stored_npt_trajectory_names_its_cells(tmp_path):
     np.testing.assert_allclose(t.cells[:, 0, 0], 3.6 * t.cell_scale)
     still = unwrap(t.positions, t.cells)
     assert np.abs(still - t.positions).max() < 0.3
+
+
+def test_the_engines_g_of_r_is_that_of_the_metrics_also_in_a_cell_smaller_than_its_reach():
+    """Copper's cubic cell of 3.6 Å: an atom has 6 images of its own at 3.6 and 12 at 5.09 Å, which are no pairs, and
+    distances that lie on the edges of bins."""
+    cell = 3.6 * np.eye(3)
+    x = 1.8 * np.array([[[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1.0]]])
+    start = Start(x, np.full(4, 29), np.full(4, 63.5), cell, np.ones(3, bool))
+    bins, r_max = 20, 3.6 * np.sqrt(2)
+    for a, b in (((0, 1, 2, 3), (0, 1, 2, 3)), ((0, 1), (2, 3))):
+        same = a == b
+        counts = pair_distance_counts(x, cell, index_a=a, index_b=None if same else b, r_max=r_max, bins=bins)
+        _, g = rdf_from_counts(counts[0], 1, volume=3.6**3, pairs=6 if same else 4, r_max=r_max)
+        assert g.sum() > 0
+        watch = RdfWatch((RdfPair(a, b, tuple(g.tolist())),), 1.0, 0.01, r_max)
+        error = SlidingRdf(watch, system_of(start), 1, 0.01).add(torch.tensor(x), torch.ones(1, dtype=torch.bool))
+        assert float(error) == pytest.approx(0, abs=1e-9)

@@ -14,7 +14,10 @@ import reference_models
 from ffbench_data import collate, load_frames
 from ffbench_eval import evaluate, load_suite
 from ffbench_eval.engine.trajectory import read_trajectories
+from ffbench_eval.kinds.asking import in_double
 from ffbench_eval.models import isolated as isolated_module
+from ffbench_eval.models.embedding import bare, members_of, with_embedding
+from ffbench_eval.models.guard import guarded
 from ffbench_eval.models.isolated import LIMIT, ProcessLost, isolated, provider_of
 from ffbench_eval.models.resolve import card, resolve
 from ffbench_eval.run import parallel
@@ -215,3 +218,49 @@ def test_a_published_model_is_not_imported_here():
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["-4217", "False"]
+
+
+ENSEMBLE = """
+import torch
+from ffbench_eval import ForceField
+
+class Springs(torch.nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.k, self.body = torch.nn.Parameter(torch.tensor(k)), torch.nn.Identity()
+    def forward(self, batch):
+        i, j = batch.edge_index
+        per_edge = self.k * (batch.edge_vectors().norm(dim=-1) - 1.5) ** 2
+        per_atom = self.body(per_edge.new_zeros(len(batch.positions), 1).index_add(0, i, per_edge[:, None]))
+        return per_atom.new_zeros(batch.n_systems).index_add(0, batch.system_index, per_atom[:, 0])
+
+class Both(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.members = torch.nn.ModuleList([ForceField.from_energy(Springs(k), cutoff=8.0).fn for k in (0.1, 0.2)])
+    def forward(self, batch):
+        both = [m(batch) for m in self.members]
+        return {name: (getattr(both[0], name) + getattr(both[1], name)) / 2 for name in ("energy", "forces")}
+
+def load():
+    card = {"name": "springs", "theory": "none", "embedding": "members.0.energy_fn.body"}
+    return ForceField(Both(), cutoff=8.0, dtype=torch.float32, card=card)
+"""
+
+
+def found_inside(model, progress):
+    """What kinds look for in a model: its members, itself in float64, an embedding."""
+    model, frame = guarded(model), load_frames("ethanol_gfn2", split="test")[:1]
+    fine, why = in_double(model, frame[0])
+    inside = bare(model)
+    embedding = with_embedding(inside)(collate(frame)).embedding
+    return len(members_of(inside)), str(fine and fine.dtype), why, embedding.shape[1]
+
+
+def test_a_kind_finds_the_same_in_a_model_that_runs_in_its_own_process(tmp_path):
+    """Through every guard around it: published models came without members and in one precision only."""
+    path = tmp_path / "springs.py"
+    path.write_text(ENSEMBLE)
+    here = found_inside(resolve(f"{path}:load", isolate=False)[0], None)
+    there = isolated(f"{path}:load").fn.work(found_inside, progress=lambda _: None)
+    assert there == here == (2, "torch.float64", "", 1)

@@ -239,3 +239,28 @@ def test_a_value_that_reads_back_otherwise_is_said_before_it_is_scored(tmp_path)
         speed.checked({"status": ["ok"], "step_s": "fast"})
     with pytest.raises(ValueError, match=r"'steps_s' is not in ffbench_eval\.kinds\.speed\.work\.Values; is step"):
         speed.checked({"status": ["ok"], "steps_s": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{kind: relative_energy, dataset: ethanol_gfn2}", "dataset ethanol_gfn2 has no reactions; take a config of"),
+        (
+            "{kind: experiment, dataset: ethanol_gfn2, ensemble: langevin, temperature_K: 300, time_step_fs: 1,"
+            " length_ps: 1, save_every_fs: 10, replicas: 1}",
+            "dataset ethanol_gfn2 is no periodic water",
+        ),
+        ("{kind: diatomics, dataset: ethanol_gfn2}", "frames are no bond scans"),
+    ],
+)
+def test_data_without_what_a_kind_measures_is_said_before_anything_runs(row, said, tmp_path):
+    (tmp_path / "own.yaml").write_text(f"name: own\nversion: 1.0.0\ntasks:\n  a: {row}\n")
+    with pytest.raises(ValueError, match=f"task 'a' of suite own: {said}") as error:
+        evaluate("reference_models:zero", str(tmp_path / "own.yaml"), out=tmp_path / "run", quiet=True)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_only_the_guard_knows_where_the_model_is():
+    """A kind asks `bare`, nobody else digs a model out of a function."""
+    places = {p.parent.name for p in (ROOT / "ffbench_eval").rglob("*.py") if "__wrapped__" in p.read_text()}
+    assert places == {"models"}

@@ -117,6 +117,12 @@ def of_dimers(folders):
             both = s.bond_length[near], truth, GRID[on], e
             row["dimer_force_mae"] = fm.dimer_force_mae(s.bond_length[near], s.forces[near], GRID[on], f)
             row["dimer_energy_mae"] = fm.dimer_energy_mae(*both)
+            deep, wall = s.bond_length >= 0.8 * low - 1e-12, 0.8 * low - 1e-12 <= GRID
+            deep &= ~(s.bond_length > 3.1 * vdw_radii[z])
+            wall &= ~(3.1 * vdw_radii[z] < GRID)
+            row["dimer_wall_error"] = fm.dimer_wall_error(
+                s.bond_length[deep], s.energy[deep], GRID[wall], kept[f"{name} 0"][wall, 0]
+            )
             row["dimer_well_error"] = fm.dimer_well_error(truth, e)
             row["dimer_bond_length_error"] = fm.dimer_bond_length_error(*both)
             row["dimer_frequency_error"] = fm.dimer_frequency_error(*both, float(atomic_masses[z]))

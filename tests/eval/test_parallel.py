@@ -34,15 +34,21 @@ class Future:
 
 
 class Cluster:
-    """Plays the workers: ``act(worker, units)`` says how a job ends (None: well; "die", or an error)."""
+    """Plays the workers: ``act(worker, units)`` says how a job ends (None: well; "later", "die", "silent", "hang", or
+    an error)."""
 
     def __init__(self, run, names, act):
         self.run, self.names, self.act, self.jobs, self.last_seen = run, list(names), act, [], 0.0
 
     def subscribe_topic(self, topic, handler):
-        pass
+        self.heard, self.told, self.ended = handler, [], []
 
     def nthreads(self):
+        for said in self.told:
+            self.heard((0.0, said))
+        for future in self.ended:
+            future.status = "finished"
+        self.told.clear(), self.ended.clear()
         return dict.fromkeys(self.names, 1)
 
     def scheduler_info(self, n_workers):
@@ -56,13 +62,17 @@ class Cluster:
         if end == "die":
             self.names.remove(name)
             self.names.append(f"{name}+")
-        elif end is None:
+        elif end in (None, "later"):
             for unit, attempt, _ in units:
                 part = unit.part(self.run, attempt)
                 part.mkdir(parents=True)
                 save_result(Result(part, ["ok"], [], 1.0, 1, {}, address=unit.address), part)
                 part.rename(unit.folder(self.run))
-        if end not in ("die", "silent"):
+        if end == "hang":  # in the first of its units
+            self.told.append({"attempt": units[0][1], "done": 0.0, "hangs": True})
+        if end == "later":  # while nobody looks
+            self.ended.append(future)
+        if end not in ("die", "silent", "hang", "later"):
             future.status, future.error = ("finished", None) if end is None else ("error", end)
         return future
 
@@ -120,6 +130,25 @@ def test_a_unit_that_kills_its_workers_is_given_up_and_no_other(tmp_path):
     assert set(map(tuple, states.values())) == {("ok",)}
     assert sum(bad in units for _, units, _ in cluster.jobs) <= parallel.DEATHS + 1
     assert "5 times" in results[bad].detail[0]
+
+
+def test_a_call_that_never_ends_costs_its_unit_and_not_those_that_were_given_with_it(tmp_path):
+    hanging = f"{0:064x}"
+    cluster, results = dealt(
+        tmp_path, [0.05] * 20, ["a"], lambda name, units: "hang" if units[0][0].address == hanging else None
+    )
+    assert len(cluster.jobs[0][1]) > 1  # it went out with others
+    assert "a call did not come back within 600 s" in results[hanging].detail[0]
+    assert {s for address, r in results.items() if address != hanging for s in r.status} == {"ok"}
+
+
+def test_who_is_done_gets_more_before_its_results_are_read(tmp_path, monkeypatch):
+    order = []
+    give, arrived = parallel.Dealer.give, parallel.Dealer.arrived
+    monkeypatch.setattr(parallel.Dealer, "give", lambda self, *a: order.append("give") or give(self, *a))
+    monkeypatch.setattr(parallel.Dealer, "arrived", lambda self, *a: order.append("read") or arrived(self, *a))
+    dealt(tmp_path, [5.0, 5.0, 5.0], ["a"], lambda name, units: "later")
+    assert order == ["give", "give", "read", "give", "read", "read"]
 
 
 def test_a_unit_that_gets_further_each_time_is_not_given_up(tmp_path, monkeypatch):

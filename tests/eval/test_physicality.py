@@ -106,6 +106,30 @@ def test_lennard_jones_passes_everything(frames):
         assert value >= 1.0 if name.startswith("pair_") else value <= LIMITS[name], (name, value)
 
 
+def stiff(batch):
+    """Every pair within a Gaussian well 30 eV deep and 0.6 Å wide around 1.2 Å: as stiff as a bond, gone at 10 Å."""
+    i, j = batch.edge_index
+    r = (batch.positions[j] - batch.positions[i]).norm(dim=-1)
+    per_edge = -15.0 * torch.exp(-(((r - 1.2) / 0.6) ** 2))
+    return per_edge.new_zeros(batch.n_systems).index_add(0, batch.system_index[i], per_edge)
+
+
+def test_rounding_of_a_network_in_float32_behind_a_calculator_is_no_fault(frames):
+    """It takes float64 and says so; 100 Å away its coordinates are rounded to 4e-6 Å, which moves stiff bonds."""
+    exact = ForceField.from_energy(stiff, 10.0, dtype=torch.float64, card={"name": "stiff"})
+    single = ForceField.from_energy(stiff, 10.0, dtype=torch.float32)
+
+    def inside(batch):
+        out = single.fn(batch.to(dtype=torch.float32))
+        return {"energy": out.energy.double(), "forces": out.forces.double()}
+
+    behind = asked(ForceField(inside, 10.0, None, torch.float64, True, {"name": "behind"}), frames)
+    for name, value in behind["checks"].items():
+        assert name.startswith("pair_") or value <= LIMITS[name], (name, value)
+    assert "rounding" in behind["skipped"]["far_molecule_force_change"]
+    assert asked(exact, frames)["checks"]["far_molecule_force_change"] == 0.0
+
+
 @pytest.mark.parametrize(
     ("family", "fails", "passes"),
     [

@@ -11,24 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from ffbench_eval.report import Metric, Report, TaskReport
+from leaderboard.check.against_lock import _anchors, _physics, _typed, check_zero_of_energy, elements_of
 from leaderboard.check.bounds import bound
-from leaderboard.check.check import (
-    CARD,
-    GRAMMAR,
-    _anchors,
-    _machine,
-    _physics,
-    _sizes,
-    _typed,
-    _zero_of_energy,
-    check,
-    compare_with_base,
-    elements_of,
-    errors,
-    known_entries,
-)
+from leaderboard.check.check import CARD, GRAMMAR, check, compare_with_base, errors, known_entries
 from leaderboard.check.lock import TaskLock, all_locks
 from leaderboard.check.recompute import LOOSE, expected_score
+from leaderboard.check.statements import check_machine, check_sizes
 from leaderboard.entry.schema import SCHEMA, Entry, schema_text
 from tests.conftest import ROOT
 from tests.leaderboard.board import FIXTURE, command, put, real_entry, seal, varied, with_command
@@ -259,8 +247,8 @@ def test_only_large_errors_that_are_nearly_one_constant_are_another_zero(values,
     task = TaskReport(
         kind="accuracy", version="1", title="t", dataset=USED, parameters={}, metrics={"energy_mae_per_atom": m}
     )
-    assert bool(list(_zero_of_energy("$", task, True))) == seen
-    assert not list(_zero_of_energy("$", task, False))  # of another theory nothing else is expected
+    assert bool(list(check_zero_of_energy("$", task, True))) == seen
+    assert not list(check_zero_of_energy("$", task, False))  # of another theory nothing else is expected
 
 
 def test_text_that_is_no_smiles_has_no_elements():
@@ -273,7 +261,7 @@ def test_limits_of_a_report_are_where_they_say():
 
     def found(change):
         entry = Entry.model_validate(real_entry())
-        return [f.path for f in (*_machine(change(entry)), *_sizes(change(entry)))]
+        return [f.path for f in (*check_machine(change(entry)), *check_sizes(change(entry)))]
 
     def seeded(seed):
         return lambda e: e.model_copy(update={"report": e.report.model_copy(update={"seed": seed})})
@@ -355,7 +343,7 @@ def test_scans_are_unsupported_for_their_elements_alone(tmp_path):
     """ANI-1x on BSCT-SPICE says the truth; a scan that was only bad cannot be called unsupported."""
     from ase.data import chemical_symbols
 
-    from leaderboard.check.check import _covered
+    from leaderboard.check.against_lock import _covered
     from leaderboard.check.elements import NUMBERS
 
     assert all(chemical_symbols[n] == s for s, n in NUMBERS.items())

@@ -1,5 +1,6 @@
 """The front page: columns from the suites that entries have, for kinds that nobody here has heard of."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from ffbench_eval.kinds import FROM_FILES, Kind, MetricSpec
 from ffbench_eval.report import Interval, Metric
 from leaderboard.check.lock import load_lock
 from leaderboard.entry.schema import Entry
+from leaderboard.site import front as front_page
 from leaderboard.site.data import Row, SuiteBoard, load_board
 from leaderboard.site.front import Model, front, headings, key_of, unscored
 from leaderboard.site.scoring import Rank, Score
@@ -89,7 +91,7 @@ def rows_of(scores: list[float], levels: list[int]) -> list[Row]:
     [
         ([1] * 7, ["its one task, none surely better"]),
         ([1, 1, 1, 2, 2, 2, 3], [f"its one task, level {k} of 3" for k in (1, 2, 3)]),
-        ([1, 2, 3], ["its one task, 3 levels apart"]),
+        ([1, 2, 3], ["its one task, 3 levels"]),
         ([1], ["its one task"]),
     ],
 )
@@ -113,3 +115,17 @@ def test_a_model_is_one_line_whatever_suites_it_ran():
     assert model.done == 2 * sum(
         any(m.value is not None for m in t.metrics.values()) for t in entry.report.tasks.values()
     )
+
+
+def test_further_right_is_better_whatever_the_metric():
+    """The best of a column stands rightmost: 1 of 1, 2, 10 where lower is better, 10 where higher is."""
+    axis = front_page._axis([1.0, 2.0, 10.0])
+
+    def at(value, better):
+        drawn = str(front_page._drawn(value, (0.9 * value, 1.1 * value), axis, better))
+        return [int(part) for part in re.findall(r"--[xlw]:(-?\d+)", drawn)]
+
+    for better, order in (("lower", (10.0, 2.0, 1.0)), ("higher", (1.0, 2.0, 10.0))):
+        placed = [at(v, better) for v in order]
+        assert placed == sorted(placed, key=lambda p: p[0])
+        assert all(width >= 0 and left <= x <= left + width + 1 for x, left, width in placed)

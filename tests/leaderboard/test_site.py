@@ -358,12 +358,14 @@ def test_task_pages_are_ordered_by_value_and_say_what_is_asked(open_page):
     scores = column(page, ".free", "Score")
     assert len(scores) == MODELS - UNIVERSAL
     assert scores == sorted(scores, reverse=True)
-    errors = column(page, ".free", "force MAE (eV/Å)")[len(scores) :]
+    errors = column(page, ".free", "force MAE (meV/Å)")[len(scores) :]
     assert errors == sorted(errors)  # of those without a score too
     text = page.locator("main").inner_text()
     assert "predicting no forces" in text or "no forces" in text  # the trivial baseline
     assert "doi" in text  # literature of the data
     assert page.locator(".data img").evaluate("e => e.naturalWidth") > 0
+    cells = page.locator(".free tbody td[data-h='force MAE (meV/Å)']").all_inner_texts()
+    assert all(5 < float(re.match(r"[0-9.]+", text)[0]) < 2000 for text in cells if text[0].isdigit())  # one unit
     page = open_page("tasks/mini-1.0.0__ethanol_md.html")
     assert page.locator("svg.k .r").count() == 1  # the truth alone
     assert "floor, median" in page.locator("main").inner_text()
@@ -442,7 +444,7 @@ def test_curves_have_axes_units_and_a_legend(open_page):
     assert len(figures) > 4
     for figure in figures:
         text = figure.inner_text()
-        assert re.search(r" to .*: ", text), text  # the ends of the axis and its quantity
+        assert re.search(r", −?[0-9.e−]+ to ", text), text  # the quantity and the ends of its axis
         assert figure.locator(".lg i").count() >= 1
     assert any("reference" in f.inner_text() and "(Å)" in f.inner_text() for f in figures)
 

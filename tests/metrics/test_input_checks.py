@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import ffbench_metrics as m
 from ffbench_metrics import _check
 
 
@@ -92,3 +93,102 @@ def test_atoms_that_are():
     assert _check.index("index_a", None, 3).tolist() == [0, 1, 2]
     assert _check.index("index_a", [3, 0], 4).tolist() == [3, 0]
     assert _check.index("index_a", [False, True, True, False], 4).tolist() == [1, 2]
+
+
+VALUES = {  # of every door: what it takes in place of the one argument
+    "force_mae": lambda x: m.force_mae(x, np.zeros((4, 3))),
+    "energy_mae": lambda x: m.energy_mae(np.ravel(x), np.zeros(12)),
+    "block_bootstrap": lambda x: m.block_bootstrap(x),
+    "replica_interval": lambda x: m.replica_interval(np.ravel(x)),
+    "why_no_interval": lambda x: m.why_no_interval(x),
+    "error_quantiles": lambda x: m.error_quantiles(x),
+    "free_energy_from_counts": lambda x: m.free_energy_from_counts(x, temperature=300.0),
+    "free_energy_error": lambda x: m.free_energy_error(x, np.zeros((4, 3))),
+    "free_energy_from_hills": lambda x: m.free_energy_from_hills(x[:, [0, 1, 2, 0, 1]], temperature=300, bias_factor=6),
+    "rdf_from_counts": lambda x: m.rdf_from_counts(x, 1, volume=10.0, pairs=3),
+    "noise_floor": lambda x: m.noise_floor([x, x], 1, lambda a, b: 0.0, resamples=2),
+    "replica_floor": lambda x: m.replica_floor(x, lambda a, b: 0.0),
+    "floor_at": lambda x: m.floor_at([1.0, 2.0, 3.0, 4.0], x, 2.5),
+    "excess_augrc": lambda x: m.excess_augrc(np.ravel(x), np.ravel(x)),
+    "net_torque": lambda x: m.net_torque(np.ones((4, 3)), np.ones((4, 3)), masses=x[:, 0]),
+}
+
+
+@pytest.mark.parametrize("door", VALUES)
+def test_numbers_that_are_not_real_or_not_there_are_refused_and_not_cut_to_what_fits(door):
+    """numpy drops an imaginary part with a warning and what a mask hides without one; text it reads as numbers."""
+    good = np.linspace(0.5, 1.5, 12).reshape(4, 3)
+    VALUES[door](good)
+    for bad in (good + 1j, np.ma.masked_array(good, good > 1.1), good.astype(str)):
+        with pytest.raises(ValueError, match=r"must be an array of numbers|has masked entries"):
+            VALUES[door](bad)
+
+
+@pytest.mark.parametrize("bad", [["False", "False"], [np.nan, 0.0], [0.5, 0.0], [False]])
+def test_failures_are_flags(bad):
+    assert m.restricted_mean([1.0, 2.0], [0, 1], limit=3.0).failures == 1
+    for door in (m.survival_curve, lambda *a: m.restricted_mean(*a, limit=3.0)):
+        with pytest.raises(ValueError, match=r"^failed must"):
+            door([1.0, 2.0], bad)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_a_sample_of_no_known_group_is_named(missing):
+    labels = [missing, missing, *range(10)]
+    with pytest.raises(ValueError, match=r"^groups holds None or NaN"):
+        m.group_bootstrap(lambda rows: 0.0, labels)
+    with pytest.raises(ValueError, match=r"^groups holds None or NaN"):
+        m.align_energies(np.zeros(12), np.zeros(12), labels)
+
+
+@pytest.mark.parametrize("bad", [0.0, -0.5, np.nan])
+def test_widths_and_caps_are_positive(bad):
+    h = [1.0, 2.0]
+    for door in (
+        lambda: m.histogram_error(h, h[::-1], width=bad),
+        lambda: m.rdf_error(h, h[::-1], r_max=bad),
+        lambda: m.wasserstein(h, h[::-1], width=bad),
+        lambda: m.free_energy_integral_error(h, h[::-1], cap=bad),
+        lambda: m.dimer_frequency_error([1, 2, 3.0], [1, 0, 1.0], [1, 2, 3.0], [2, 0, 2.0], bad),
+    ):
+        with pytest.raises(ValueError, match="must be a positive finite number"):
+            door()
+
+
+def test_hills_in_degrees_are_no_radians():
+    row = [-1.2, 2.4, 0.35, 0.35, 1.2]
+    good = m.free_energy_from_hills([row], temperature=300.0, bias_factor=6.0)
+    assert good.max() == pytest.approx(1.2 * 6 / 5, rel=0.02)  # the centre is off the grid
+    for bad in (np.degrees(row[:4]).tolist() + [1.2], [*row[:2], 20.0, 20.0, 1.2]):
+        with pytest.raises(ValueError, match="due in rad"):
+            m.free_energy_from_hills([bad], temperature=300.0, bias_factor=6.0)
+
+
+def test_a_direction_is_one_whatever_the_size_of_the_force():
+    f = np.array([[3.0, 4.0, 0.0]])
+    for size in (1e-3, 1.0, 1e160, 1e300):
+        assert m.force_cosine(size * f, f) == pytest.approx(1.0, abs=1e-15)
+        assert m.force_cosine(-size * f, size * f) == pytest.approx(-1.0, abs=1e-15)
+    assert m.force_cosine(1e-200 * f, 1e-200 * f) == 1.0  # both at rest
+
+
+def test_offsets_of_energies_in_single_precision_are_found_in_double():
+    counts = np.array([[2, 1], [1, 2], [3, 3]])
+    e = (counts @ [-13871.25, -1029.5]).astype(np.float32)
+    reference = np.zeros(3, np.float32)
+    offsets = m.element_offsets(counts.astype(np.float32), e, reference)
+    np.testing.assert_allclose(offsets, [-13871.25, -1029.5], rtol=1e-12)
+    assert m.stress_mae(np.full((1, 3, 3), 1e-3, np.float32), np.zeros((1, 3, 3), np.float32)) == np.float32(1e-3)
+
+
+def test_a_temperature_that_never_changes_is_no_canonical_one():
+    for t in (np.full(1000, 300.0), 300 + np.linspace(-1, 1, 1000)):
+        found = m.maxwell_boltzmann_test(t, 300.0, degrees_of_freedom=30)
+        assert found.samples < 10
+        assert np.isnan(found.p_value)
+        assert found.variance_ratio < 1e-3
+
+
+def test_elements_are_whole_numbers():
+    with pytest.raises(ValueError, match="atomic_numbers must be whole numbers"):
+        m.force_mae_per_element(np.zeros((2, 3)), np.zeros((2, 3)), [8, 1.5])

@@ -4,7 +4,14 @@ from ..base import Kind, MetricSpec
 
 METRICS = (
     MetricSpec(
-        "force_mae", "force MAE", "eV/Å", usual=(1e-9, 1e4), columns={"": 0}, nothing="no forces", curve="force_parity"
+        "force_mae",
+        "force MAE",
+        "eV/Å",
+        usual=(1e-9, 1e4),
+        columns={"": 0},
+        nothing="no forces",
+        share="force error {}",
+        curve="force_parity",
     ),
     MetricSpec("energy_mae", "energy MAE", "eV", usual=(1e-12, 1e7)),
     MetricSpec(

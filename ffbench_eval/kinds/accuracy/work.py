@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -24,10 +27,18 @@ from ffbench_metrics import (
 
 from ...models.batching import batch_atoms, in_parts
 from ...models.finite import usable
+from ...models.guard import ModelFailure
 from ...report import Curve, Metric, axis, rounded
-from ..base import UnitValues
+from ..base import MetricsAndCurves, Progress, UnitValues
 from ..statistics import over_frames
 from . import alignment
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
 
 CHUNK = 250  # frames per unit
 FILE = "predictions.npz"
@@ -43,7 +54,7 @@ class Parameters(BaseModel):
     max_frames: int | None = None
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     frames = len(data.frames)
     rows = np.arange(frames)
     wanted = task.parameters.max_frames
@@ -52,12 +63,12 @@ def plan(task, data, seed: int) -> list[dict]:
     return [{"rows": rows[i : i + CHUNK].tolist()} for i in range(0, len(rows), CHUNK)]
 
 
-def plan_for_model(task, model) -> list[dict]:
+def plan_for_model(task: Task, model: ForceField) -> list[dict]:
     """One more unit for a model that does not state the data's theory: its energies have another zero."""
     return alignment.plan(task, model)
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     """(systems per call, number of calls)."""
     per_call = max(1, batch_atoms(model) // int(data.frames.n_atoms[0]))
     return per_call, len(inputs["rows"]) / per_call
@@ -67,7 +78,15 @@ class Values(UnitValues, total=False):
     pass  # the answers lie in a file
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> UnitValues:
     rows = np.array(inputs["rows"])
     split = inputs.get("fit_offsets_on")
     frames = data.frames if split is None else load_frames(task.dataset, task.config, split)
@@ -100,24 +119,26 @@ def _named(raised: dict[int, str]) -> list[str]:
     )
 
 
-def _predict(model, frames, rows, progress) -> tuple[np.ndarray, np.ndarray, int, dict[int, str]]:
+def _predict(
+    model: ForceField, frames: Frames, rows: np.ndarray, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, int, dict[int, str]]:
     """Energies [T] and forces [A, 3], NaN where the model raised, how many calls that took, {row: what it raised}."""
     done = made = 0
     raised: dict[int, str] = {}
 
-    def moved(count):
+    def moved(count: int):
         nonlocal done
         done += count
         progress(done / len(rows))
 
-    def ask(part):
+    def ask(part: np.ndarray):
         nonlocal made
         out = model(collate(frames, indices=part))
         made += 1
         moved(len(part))
         return out.energy.detach().cpu().double().numpy().copy(), out.forces.detach().cpu().double().numpy().copy()
 
-    def failed(row, error):
+    def failed(row: int, error: ModelFailure):
         raised[row] = str(error)
         moved(1)
         return np.full(1, np.nan), np.full((int(frames.n_atoms[row]), 3), np.nan)
@@ -143,7 +164,7 @@ class Answers:
     answered: np.ndarray
 
 
-def answers_of(results, frames: Frames) -> Answers | None:
+def answers_of(results: Sequence[Result], frames: Frames) -> Answers | None:
     """Every frame that a finished unit asked about; ``None`` if there is none."""
     rows, energy, forces, answered = [], [], [], []
     for result in results:
@@ -163,7 +184,7 @@ def answers_of(results, frames: Frames) -> Answers | None:
     )
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Metrics over the frames that have the label, each by the function of `ffbench_metrics` of its name; intervals
     over blocks of 20 neighbouring frames.
 
@@ -187,7 +208,7 @@ def _force_metrics(got: Answers) -> dict[str, Metric]:
     lost = int((~got.answered[labelled]).sum())
     note = f"{lost} of {len(labelled)} frames without an answer count as zero forces" if lost else ""
 
-    def metric(function, unit: str, **how) -> Metric:
+    def metric(function: Callable[..., float], unit: str, **how: Any) -> Metric:
         square = 2 if how.get("root") else 1
         return over_frames(
             [function(f, t) ** square for f, t in zip(mine, truth)],
@@ -237,7 +258,7 @@ def _step(energy: np.ndarray) -> float:
     return float(np.spacing(np.abs(single).max()))
 
 
-def _aligned(got: Answers, results) -> dict[str, Metric]:
+def _aligned(got: Answers, results: Sequence[Result]) -> dict[str, Metric]:
     """The energy errors without the offsets that one unit was fitted for; none for a model of the data's theory."""
     paths = [r.folder / alignment.FILE for r in results if (r.folder / alignment.FILE).exists()]
     offsets = alignment.read(paths[0]) if paths else None

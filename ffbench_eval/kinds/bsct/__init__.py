@@ -21,6 +21,8 @@ METRICS = (
         "spurious_extrema",
         "spurious extrema",
         "1",
+        gloss=("{} false extrema a scan", 1),
+        curve="scan_energy_",
         usual=(0, 1e4),
         continuous=False,
         columns={"": 2},
@@ -49,6 +51,7 @@ METRICS = (
         ranked=True,
         theory="another theory than the data's",  # it feels another bond length as much as a bump
         nothing="no forces",
+        beaten="rougher than no forces",
         curve="scan_force_",
         function="force_smoothness_deviation",
     ),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from ffbench_data.scans import Scan, find_bonds, fragments, scan_bond
 from . import pictures, scores
 from .predict import predict
 from .scans import LabelledScan
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import AtomsBatch
+
+    from .predict import Answers
 
 FLAT = 0.1  # eV: from half to twice a bond length any bond changes by electronvolts
 LITE = {"spurious_extrema": "1", "energy_roughness": "eV", "conservativeness": "eV", "sign_flips": "1"}
@@ -79,7 +85,7 @@ def make_scans(molecule: Molecule, bonds: str = "auto") -> dict[str, Scan]:
     return {_label(numbers, b): scan_bond(numbers, x, b, bridges[b]) for b in chosen}
 
 
-def _pair(text: str, known, bridges) -> tuple[int, int]:
+def _pair(text: str, known: Collection[tuple[int, int]], bridges: Collection[tuple[int, int]]) -> tuple[int, int]:
     try:
         i, j = sorted(int(part) for part in text.strip().split("-"))
     except ValueError:
@@ -129,7 +135,7 @@ def _tolerant(reference: ForceField) -> ForceField:
 
     from ffbench_data.contract import Prediction
 
-    def call(batch):
+    def call(batch: AtomsBatch):
         try:
             return reference.fn(batch)
         except Exception:
@@ -143,7 +149,7 @@ def _tolerant(reference: ForceField) -> ForceField:
     return replace(reference, fn=call)
 
 
-def _singly(batch):
+def _singly(batch: AtomsBatch):
     """The systems of a batch, one by one, with their own edges."""
     from dataclasses import replace
 
@@ -222,7 +228,15 @@ def scan_molecule(
     return rows
 
 
-def _page(path: Path, molecule: Molecule, scans, labelled, rows, answers, model: ForceField) -> None:
+def _page(
+    path: Path,
+    molecule: Molecule,
+    scans: dict[str, Scan],
+    labelled: dict[str, LabelledScan],
+    rows: Any,
+    answers: Answers,
+    model: ForceField,
+) -> None:
     at = {name: k for k, name in enumerate(scans)}
     good = [name for name, row in rows.items() if row["state"] == "ok"]
     title = f"{model.name}: bond scans of {molecule.name}"

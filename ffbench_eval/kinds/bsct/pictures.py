@@ -41,7 +41,7 @@ def curves(scan: LabelledScan, energy: Any, forces: Any) -> dict[str, Curve]:
     shown = np.unique([*range(0, len(energy), step), *at])
     x, kept = axis(scan.bond_length[shown]), scan.labelled[shown]
 
-    def series(mine, theirs):
+    def series(mine: Any, theirs: Any):
         here = np.full(len(mine), np.nan)
         here[list(at)] = mine[list(at)]
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from ...engine.memory import OutOfMemory
 from ...models.batching import batch_atoms
 from ...models.finite import usable
 from ...models.guard import ModelFailure
+from ..base import Progress
 
 Structures = tuple[np.ndarray, np.ndarray]  # atomic numbers [N], positions [K, N, 3]
 Piece = tuple[int, int, int]  # structures, first frame, last frame + 1
@@ -40,7 +41,7 @@ def predict(
     *,
     states: Sequence[tuple[int, int]] | None = None,
     at_most: int | None = None,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: Progress = lambda _: None,
 ) -> Answers:
     """Ask ``model`` for every frame of every set, ``at_most`` atoms at a time (default: `batching.batch_atoms`).
     ``states`` are charge and spin multiplicity of each set (default: neutral singlets).

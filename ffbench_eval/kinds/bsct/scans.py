@@ -124,7 +124,7 @@ def _one(values: np.ndarray, what: str) -> int:
     return int(values[0])
 
 
-def _precise_forces(table) -> np.ndarray | None:
+def _precise_forces(table: Any) -> np.ndarray | None:
     if "reference_forces" not in table.column_names:
         return None
     values = table["reference_forces"].combine_chunks().flatten().flatten()

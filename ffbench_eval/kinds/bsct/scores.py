@@ -30,17 +30,6 @@ UNITS = {
     "conservativeness_on_frames": "eV",
     "conservativeness_of_reference": "eV",
 }
-PUBLISHED = {  # the nine keys of the public implementation
-    "full_smoothness": "fsd",
-    "full_energy_mae": "scan_energy_mae",
-    "full_forces_mae": "scan_force_mae",
-    "compress_smoothness": "fsd_compress",
-    "compress_energy_mae": "scan_energy_mae_compress",
-    "compress_forces_mae": "scan_force_mae_compress",
-    "stretch_smoothness": "fsd_stretch",
-    "stretch_energy_mae": "scan_energy_mae_stretch",
-    "stretch_forces_mae": "scan_force_mae_stretch",
-}
 BY_BOND_TYPE = ("fsd", "scan_force_mae")
 QUANTILES = ("fsd", "scan_force_mae", "scan_energy_mae_aligned")  # also as median and 90th percentile
 MANY = 20  # scans from which on medians and force errors per bond type are given

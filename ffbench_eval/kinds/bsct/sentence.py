@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...report import Metric, TaskReport
-from ...words import known, many, number, quantity
+from ...words import in_small_units, known, many, number, quantity
 
 
 def numbers(task: TaskReport) -> list[str]:
@@ -13,7 +13,7 @@ def numbers(task: TaskReport) -> list[str]:
         return []
     text = f"FSD {quantity(fsd)} over {many(fsd.n, 'scan')}"
     if known(force):
-        text += f" with a force MAE of {quantity(force)}"
+        text += f" with a force MAE of {quantity(in_small_units(force))}"
     return [text, *_no_better_than_none(force)]
 
 

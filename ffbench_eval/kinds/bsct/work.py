@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...models.batching import batch_atoms
 from ...report import Curve, Metric
-from ..base import UnitValues
+from ..base import MetricsAndCurves, Progress, UnitValues
 from . import pictures, scores
 from .predict import predict
 from .scans import LabelledScan, find_scans, refined, supported
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
+    from .predict import Answers
 
 SCANS = 50  # per unit
 DRAWN = 20  # the worst scans, whose curves go into the report
@@ -28,12 +40,12 @@ class Parameters(BaseModel):
     batch_atoms: int | None = Field(default=None, gt=0)
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     names = list(find_scans(data.frames))
     return [{"scans": names[i : i + SCANS]} for i in range(0, len(names), SCANS)]
 
 
-def sample_rows(data, model, count: int) -> np.ndarray:
+def sample_rows(data: TaskData, model: ForceField, count: int) -> np.ndarray:
     """``count`` frames near equilibrium of scans that the model covers, to ask it once and to time it; none if it
     covers no scan."""
     found = [s for s in find_scans(data.frames).values() if supported(s, model) and s.labelled.any()]
@@ -41,7 +53,7 @@ def sample_rows(data, model, count: int) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)] if len(rows) else rows
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     found = find_scans(data.frames)
     chosen = [found[name] for name in inputs["scans"]]
     fine = _fine(task, found)
@@ -56,7 +68,15 @@ class Values(UnitValues, total=False):
     scans: list[str]  # in the order of the states
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     """Predictions on all frames, and on the finer grid where it is asked for."""
     found = find_scans(data.frames)
     fine, factor = _fine(task, found), task.parameters.fine_grid
@@ -116,7 +136,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
     return {"status": list(state.values()), "detail": detail, "force_calls": answers.calls, "scans": inputs["scans"]}
 
 
-def _fine(task, found: dict[str, LabelledScan]) -> set[str]:
+def _fine(task: Task, found: dict[str, LabelledScan]) -> set[str]:
     """The scans that get the finer grid."""
     names, count = list(found), task.parameters.fine_scans
     if task.parameters.fine_grid == 1:
@@ -126,7 +146,7 @@ def _fine(task, found: dict[str, LabelledScan]) -> set[str]:
     return {names[k] for k in (np.arange(count) * len(names) // max(1, count)).tolist()}
 
 
-def _conservativeness(scan: LabelledScan, answers, coarse: int, fine: int, factor: int) -> float:
+def _conservativeness(scan: LabelledScan, answers: Answers, coarse: int, fine: int, factor: int) -> float:
     from ffbench_metrics import conservativeness
 
     x = refined(scan.positions, factor)
@@ -139,7 +159,7 @@ def _conservativeness(scan: LabelledScan, answers, coarse: int, fine: int, facto
     return conservativeness(energy, forces, x, start=scan.equilibrium * factor)
 
 
-def predictions(results, data) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
+def predictions(results: Sequence[Result], data: TaskData) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
     """(energy [K], forces [K, N, 3], conservativeness) of every scan that ended ``ok``."""
     found = find_scans(data.frames)
     out = {}
@@ -161,7 +181,7 @@ def predictions(results, data) -> dict[str, tuple[np.ndarray, np.ndarray, float]
     return out
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Every number per scan and over scans; curves of the worst scans by FSD."""
     found = find_scans(data.frames)
     got = predictions(results, data)
@@ -181,13 +201,15 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, curves
 
 
-def anchors(task, data) -> dict[str, Metric]:
+def anchors(task: Task, data: TaskData) -> dict[str, Metric]:
     """What no forces score on all scans."""
     found = scores.without_forces(list(find_scans(data.frames).values()))
     return {name: Metric(value=None, unit=scores.UNITS[name], trivial=v, not_scored="-") for name, v in found.items()}
 
 
-def per_scan(found, got) -> dict[str, dict[str, float | None] | None]:
+def per_scan(
+    found: dict[str, LabelledScan], got: dict[str, tuple[np.ndarray, np.ndarray, float]]
+) -> dict[str, dict[str, float | None] | None]:
     """{scan: its numbers, or ``None`` without predictions}, in the data set's order."""
     rows: dict[str, dict[str, float | None] | None] = {}
     for name, scan in found.items():
@@ -199,13 +221,13 @@ def per_scan(found, got) -> dict[str, dict[str, float | None] | None]:
     return rows
 
 
-def worst(rows) -> list[str]:
+def worst(rows: dict[str, dict[str, float | None] | None]) -> list[str]:
     """Names of scans by falling FSD."""
     known = {name: row["fsd"] for name, row in rows.items() if row is not None and row["fsd"] is not None}
     return sorted(known, key=lambda name: -known[name])
 
 
-def write_files(task, results, data, run, title: str) -> None:
+def write_files(task: Task, results: Sequence[Result], data: TaskData, run: Path, title: str) -> None:
     """``<task>.html`` (the index of the worst scans) and ``<task>.csv`` (every number of every scan)."""
     found = find_scans(data.frames)
     got = predictions(results, data)

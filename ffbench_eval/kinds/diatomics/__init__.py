@@ -1,9 +1,15 @@
 """Curves of two equal atoms, from the repulsive wall to free atoms: wiggles, and errors against the data's theory."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..base import Kind, MetricSpec
+
+if TYPE_CHECKING:
+    from ...report import TaskReport
 
 _alone: Callable[..., MetricSpec] = partial(MetricSpec, usual=(0, 1e9), zero=True, continuous=False, ranked=True)
 _against: Callable[..., MetricSpec] = partial(
@@ -11,13 +17,30 @@ _against: Callable[..., MetricSpec] = partial(
 )
 
 METRICS = (
-    _alone("dimer_tortuosity", "tortuosity", "1", low=1, usual=(1, 1e8), columns={"": 2}),
+    _alone(
+        "dimer_tortuosity",
+        "tortuosity",
+        "1",
+        low=1,
+        usual=(1, 1e8),
+        columns={"": 2},
+        gloss=("tortuosity {}, smooth is 1", 1),
+        curve="energy ",
+    ),
     _alone("dimer_energy_flips", "turns of the energy", "1", "neither"),
     _alone("dimer_energy_jump", "energy jump at turns", "eV", columns={"": 3}),
     _alone("dimer_force_flips", "sign changes of the force", "1", "neither"),
     _alone("dimer_force_variation", "total variation of the force", "eV/Å", "neither"),
     _alone("dimer_force_jump", "force jump at turns", "eV/Å", columns={"": 4}),
-    _against("dimer_force_mae", "force MAE of dimers", "eV/Å", columns={"": 0}, nothing="no forces", curve="energy "),
+    _against(
+        "dimer_force_mae",
+        "force MAE of dimers",
+        "eV/Å",
+        columns={"": 0},
+        nothing="no forces",
+        share="force error {}",
+        curve="energy ",
+    ),
     _against("dimer_energy_mae", "energy MAE of dimers", "eV", nothing="equal energies"),
     _against("dimer_wall_error", "error of the wall", "Å"),
     _against("dimer_well_error", "error of the well's depth", "eV"),
@@ -29,7 +52,7 @@ METRICS = (
 )
 
 
-def numbers(task) -> list[str]:
+def numbers(task: TaskReport) -> list[str]:
     """The errors against the data's theory, and how much the force jumps."""
     from ...words import known, many, number, quantity
 

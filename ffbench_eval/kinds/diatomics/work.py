@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import atomic_masses, covalent_radii
@@ -13,11 +15,19 @@ import ffbench_metrics as m
 
 from ...models.batching import batch_atoms
 from ...report import Curve, Metric, axis, rounded
-from ..base import UnitValues
+from ..base import MetricsAndCurves, Progress, UnitValues
 from ..bsct.predict import predict
 from ..bsct.scans import find_scans, supported
 from ..statistics import over_replicas
 from . import METRICS
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
+    from ..bsct.scans import LabelledScan
 
 GRID = np.geomspace(0.1, 6.0, 119)  # Angstrom
 LEFT_OUT = ("Po-Po", "At-At", "Rn-Rn", "Fr-Fr", "Ra-Ra")  # of the published means: not in the Materials Project
@@ -32,16 +42,16 @@ class Parameters(BaseModel):
     split: str = "test"
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     names = [n for n in find_scans(data.frames) if n not in LEFT_OUT]
     return [{"dimers": names[i : i + UNIT]} for i in range(0, len(names), UNIT)]
 
 
-def sample_rows(data, model, count: int) -> np.ndarray:
+def sample_rows(data: TaskData, model: ForceField, count: int) -> np.ndarray:
     return np.array([s.rows[s.equilibrium] for s in find_scans(data.frames).values() if supported(s, model)], int)
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     per_call = batch_atoms(model) // 2 if model.batched else 1
     return per_call, len(inputs["dimers"]) * (len(GRID) + 50) / per_call
 
@@ -50,7 +60,15 @@ class Values(UnitValues, total=False):
     dimers: list[str]  # in the order of the states
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     """Energy and forces on the common grid, and at the distances of the reference."""
     chosen = [s for n, s in find_scans(data.frames).items() if n in inputs["dimers"] and supported(s, model)]
     x = np.zeros((len(GRID), 2, 3))
@@ -69,13 +87,15 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
     return {"status": list(state.values()), "detail": told, "force_calls": out.calls, "dimers": inputs["dimers"]}
 
 
-def inside(scan, r: np.ndarray, first: float = 0.9) -> np.ndarray:
+def inside(scan: LabelledScan, r: np.ndarray, first: float = 0.9) -> np.ndarray:
     """[K]: from ``first`` covalent radii (to rounding) to 3.1 van der Waals radii."""
     z = int(scan.numbers[0])
     return (r >= first * covalent_radii[z] - 1e-12) & ~(r > 3.1 * vdw_radii[z])  # some have no such radius
 
 
-def score_dimer(scan, energy, forces, forces_there) -> dict[str, float]:
+def score_dimer(
+    scan: LabelledScan, energy: np.ndarray, forces: np.ndarray, forces_there: np.ndarray
+) -> dict[str, float]:
     """Every number of one dimer: ``energy``, ``forces`` on the grid, ``forces_there`` at the reference's distances."""
     window, wall, near, deep = (inside(scan, r, k) for r in (GRID, scan.bond_length) for k in (0.9, WALL))
     e, f, truth, a = energy[window], forces[window], scan.energy[near], scan.bond_length
@@ -101,7 +121,7 @@ def score_dimer(scan, energy, forces, forces_there) -> dict[str, float]:
     }
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Plain means over dimers, as published; what a dimer does not have is left out. The worst by force are drawn."""
     found, curves = find_scans(data.frames), {}
     rows: dict[str, dict[str, float]] = {}
@@ -129,7 +149,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, {f"energy {n}": curves[n] for n in worst[:DRAWN]}
 
 
-def anchors(task, data) -> dict[str, Metric]:
+def anchors(task: Task, data: TaskData) -> dict[str, Metric]:
     """What no forces and equal energies score."""
     scans, none = (s for n, s in find_scans(data.frames).items() if n not in LEFT_OUT), np.zeros((len(GRID), 2, 3))
     rows = [score_dimer(s, 0 * GRID, none, 0 * s.forces) for s in scans]
@@ -139,7 +159,7 @@ def anchors(task, data) -> dict[str, Metric]:
     return {k: Metric(value=None, unit="", trivial=v, not_scored="-") for k, v in means.items()}
 
 
-def _curve(scan, energy: np.ndarray) -> Curve:
+def _curve(scan: LabelledScan, energy: np.ndarray) -> Curve:
     r, shown = scan.bond_length, inside(scan, scan.bond_length)
     series = {k: rounded((e - e[-1])[shown]) for k, e in (("model", energy), ("reference", scan.energy))}
     return Curve(x_label="distance (Å)", y_label="energy (eV)", x=axis(r[shown]), series=series)

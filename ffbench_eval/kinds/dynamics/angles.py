@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...report import Curve, Metric
+from ..base import MetricsAndCurves
 from ..statistics import over_replicas
 from .criteria import lasting_bonds
 from .observables import MIN_FRAMES, density_curve, without
 from .systems import System, systems_of
 
+if TYPE_CHECKING:
+    from ...engine.trajectory import Trajectory
+    from ...run.data import TaskData
+    from .observables import Hills
+    from .work import Parameters
+
 BINS = 60  # of three degrees
 
 
-def angle_histogram(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def angle_histogram(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
     """Error of the distribution of the angles at every kind of bonded triple, integral of |p - p_ref| in [0, 2]."""
     from ffbench_metrics import angle_histogram as of
     from ffbench_metrics import histogram_error

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...report import Floor
+
+if TYPE_CHECKING:
+    from ffbench_data.observables import Blocks
+
+    from .systems import System
 
 RESAMPLES = 200  # windows drawn for a noise floor
 ENOUGH = 20  # windows that do not overlap, from which a 95th percentile means something
@@ -16,7 +21,7 @@ EXACT = 1e-6  # of a block
 Error = Callable[[np.ndarray, np.ndarray], float]
 
 
-def levels(system, observable: str) -> list[Any]:
+def levels(system: System, observable: str) -> list[Blocks]:
     """The stored blocks of ``observable`` at every length of block, the longest first; none without a reference."""
     if system.reference is None:
         return []
@@ -26,7 +31,7 @@ def levels(system, observable: str) -> list[Any]:
         return []
 
 
-def draws(stored: Sequence[Any], length_ps: float, error: Error) -> tuple[np.ndarray, Any, int] | None:
+def draws(stored: Sequence[Blocks], length_ps: float, error: Error) -> tuple[np.ndarray, Blocks, int] | None:
     """(errors of windows of the truth at this length against the other runs pooled, the blocks taken, how many
     windows of this length that do not overlap there are); ``None`` without two runs or two halves.
 
@@ -40,11 +45,11 @@ def draws(stored: Sequence[Any], length_ps: float, error: Error) -> tuple[np.nda
     if not usable:
         return None
 
-    def whole(blocks) -> bool:
+    def whole(blocks: Blocks) -> bool:
         n = length_ps / blocks.block_ps
         return round(n) >= 1 and abs(n - round(n)) <= EXACT * max(1.0, n)
 
-    def rank(blocks):
+    def rank(blocks: Blocks):
         count = _windows(blocks, length_ps)
         if count >= ENOUGH:
             return (2, blocks.block_ps) if whole(blocks) else (1, -blocks.block_ps)
@@ -56,13 +61,13 @@ def draws(stored: Sequence[Any], length_ps: float, error: Error) -> tuple[np.nda
     # counts of one frame, so that the error need not know how many frames a block has
     runs = [c / best.frames for c in _runs(best)]
 
-    def at(counts, pooled):
+    def at(counts: np.ndarray, pooled: np.ndarray):
         return error(counts, pooled, best.r_max)  # type: ignore[call-arg]
 
     return noise_floor(runs, length, at, resamples=RESAMPLES, seed=0), best, _windows(best, length_ps)
 
 
-def floor(stored: Sequence[Any], length_ps: float, error: Error) -> Floor | None:
+def floor(stored: Sequence[Blocks], length_ps: float, error: Error) -> Floor | None:
     """The `Floor` at ``length_ps``, and in its note where it is interpolated or rests on few windows."""
     found = draws(stored, length_ps, error)
     if found is None:
@@ -85,11 +90,11 @@ def floor(stored: Sequence[Any], length_ps: float, error: Error) -> Floor | None
     )
 
 
-def _runs(blocks) -> list[np.ndarray]:
+def _runs(blocks: Blocks) -> list[np.ndarray]:
     return np.array_split(blocks.counts[0], 2) if len(blocks.counts) == 1 else blocks.counts
 
 
-def _windows(blocks, length_ps: float) -> int:
+def _windows(blocks: Blocks, length_ps: float) -> int:
     """How many windows of at least ``length_ps`` the runs hold side by side; one per run that is shorter."""
     per_window = max(1, int(np.ceil(length_ps / blocks.block_ps * (1 - EXACT))))
     return sum(max(1, len(c) // per_window) for c in _runs(blocks))

@@ -6,16 +6,22 @@ the data set. One whose stable part is too short gives ``None`` for its value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...engine.units import KJ_PER_MOL
 from ...report import Curve, Floor, Metric, axis, rounded
+from ..base import MetricsAndCurves
 from ..statistics import over_replicas
 from .floors import floor, levels
 from .systems import System, systems_of
+
+if TYPE_CHECKING:
+    from ...engine.trajectory import Trajectory
+    from ...run.data import TaskData
+    from .work import Parameters
 
 MIN_FRAMES = 10  # of a stable part, below which it has no histogram
 SHOWN = 200  # points of a curve
@@ -23,9 +29,10 @@ D_NEEDS_PS = 100.0  # water; a data set may state another
 FIT_WINDOW_PS = (5.0, 50.0)
 R_MAX = 6.0  # of g(r)
 H_MAX, BINS = 10.0, 500  # of h(r); bins of both
+Hills = Sequence[np.ndarray | None]  # [H, 3] of every replica: phi, psi (rad), height (eV)
 
 
-def distance_histogram(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def distance_histogram(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
     """Error of h(r), the distribution of all distances: integral of |h - h_ref|, in [0, 2].
 
     Its trivial baseline is the data set's frozen starting frames, whatever the model did (PROTOCOLS 8.9).
@@ -38,20 +45,20 @@ def distance_histogram(stable, data, p, hills) -> tuple[dict[str, Metric], dict[
     if any(len(s.numbers) < 2 for s in systems):
         return without("distance_histogram_error", "1", "a single atom has no distances")
 
-    def density(counts, r_max=H_MAX):
+    def density(counts: np.ndarray, r_max: float = H_MAX):
         return distance_histogram_from_counts(counts, r_max=r_max)
 
     reference = {id(s): _reference_distances(s) for s in [*systems, *(s for _, s in starts)]}
 
-    def error(counts, pooled, r_max=H_MAX):
+    def error(counts: np.ndarray, pooled: np.ndarray, r_max: float = H_MAX):
         mine, theirs = density(counts, r_max)[1], density(pooled, r_max)[1]
         return histogram_error(mine, theirs, width=r_max / len(mine))
 
-    def count(x, like):
+    def count(x: np.ndarray, like: System):
         pooled, r_max = reference[id(like)]
         return distance_counts(x.astype(float), r_max=r_max, bins=len(pooled)).sum(0)
 
-    counts = [_counts(t, lambda x, s=s: count(x, s)) for t, s in zip(stable, systems)]
+    counts = [_counts(t, count, s) for t, s in zip(stable, systems)]
     values = [None if c is None else error(c, *reference[id(s)]) for c, s in zip(counts, systems)]
     frozen = [error(count(x[None], s), *reference[id(s)]) for x, s in starts]
     one = systems[0] if len(reference) == 1 else None
@@ -83,7 +90,9 @@ def _reference_distances(system: System) -> tuple[np.ndarray, float]:
     return distance_counts(system.positions(), r_max=H_MAX, bins=BINS).sum(0), H_MAX
 
 
-def _with_starts(stable, data, p) -> tuple[list[System], list[tuple[np.ndarray, System]]]:
+def _with_starts(
+    stable: list[Trajectory], data: TaskData, p: Parameters
+) -> tuple[list[System], list[tuple[np.ndarray, System]]]:
     """The system of every replica, and (positions [N, 3], system) of the frames that the task starts from: these are
     the data set's, also where a replica was lost."""
     from .work import starting_rows
@@ -93,7 +102,7 @@ def _with_starts(stable, data, p) -> tuple[list[System], list[tuple[np.ndarray, 
     return systems[: len(stable)], [(np.asarray(f.positions), s) for f, s in zip(frames, systems[len(stable) :])]
 
 
-def rdf(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def rdf(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
     """Error of g(r) per element pair (or of all atoms): integral of |g - g_ref| from 0 to r_max, in Å."""
     from ffbench_metrics import pair_distance_counts, rdf_error, rdf_from_counts
 
@@ -107,20 +116,20 @@ def rdf(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     for name in dict.fromkeys(name for found in pairs.values() for name in found):
         reference = {key: reference_rdf(s, name) for key, s in own.items() if name in pairs[key]}
 
-        def shape(s, name=name):
+        def shape(s: System, name: str = name):
             return {"volume": abs(np.linalg.det(s.cell)), "pairs": _n_pairs(*pairs[id(s)][name]), "r_max": R_MAX}
 
-        def count(x, s, name=name):
+        def count(x: np.ndarray, s: System, name: str = name):
             a, b = pairs[id(s)][name]
             return pair_distance_counts(
                 x, s.cell, index_a=a, index_b=None if a is b else b, r_max=R_MAX, bins=BINS
             ).sum(0)
 
-        def gap(g, s, reference=reference):
+        def gap(g: np.ndarray, s: System, reference: dict[int, tuple[np.ndarray, np.ndarray]] = reference):
             return rdf_error(g, reference[id(s)][1], r_max=R_MAX)
 
         mine = [id(s) in reference for s in systems]
-        counts = [_counts(t, lambda x, s=s: count(x, s)) if m else None for t, s, m in zip(stable, systems, mine)]
+        counts = [_counts(t, count, s) if m else None for t, s, m in zip(stable, systems, mine)]
         values = [
             None if c is None else gap(rdf_from_counts(c, len(t), **shape(s))[1], s)
             for c, t, s in zip(counts, stable, systems)
@@ -145,7 +154,9 @@ def rdf(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, curves
 
 
-def pair_distributions(stable, data, p) -> dict[str, list[tuple[np.ndarray | None, np.ndarray, np.ndarray]]] | None:
+def pair_distributions(
+    stable: list[Trajectory], data: TaskData, p: Parameters
+) -> dict[str, list[tuple[np.ndarray | None, np.ndarray, np.ndarray]]] | None:
     """{pair: (g of a replica or ``None``, g of its reference, r [bins] Å) per replica that has the pair}; ``None`` for
     systems that are not periodic in all directions."""
     from ffbench_metrics import pair_distance_counts, rdf_from_counts
@@ -170,7 +181,7 @@ def pair_distributions(stable, data, p) -> dict[str, list[tuple[np.ndarray | Non
     return out
 
 
-def element_pairs(numbers) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def element_pairs(numbers: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name -> atoms of both groups, for every pair of elements; the same array twice within one element.
 
     >>> sorted(element_pairs([8, 1, 1]))
@@ -185,7 +196,7 @@ def element_pairs(numbers) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: pair for name, pair in pairs.items() if _n_pairs(*pair) > 0}
 
 
-def rdf_pairs(system) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def rdf_pairs(system: System) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The pairs of groups whose g(r) counts for a system: all pairs of elements, or ``total`` where its reference says
     so (LiPS: Fu et al. 2023)."""
     if system.facts.get("rdf") == "total":
@@ -194,7 +205,7 @@ def rdf_pairs(system) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return element_pairs(system.numbers)
 
 
-def reference_rdf(system, name: str) -> tuple[np.ndarray, np.ndarray]:
+def reference_rdf(system: System, name: str) -> tuple[np.ndarray, np.ndarray]:
     """(r, g) of the reference for an element pair: stored counts, or the system's own frames, each in its own cell."""
     from ffbench_metrics import rdf as rdf_of
     from ffbench_metrics import rdf_from_counts
@@ -210,13 +221,13 @@ def reference_rdf(system, name: str) -> tuple[np.ndarray, np.ndarray]:
     return rdf_from_counts(blocks.total, blocks.n_frames, volume=volume, pairs=_n_pairs(a, b), r_max=blocks.r_max)
 
 
-def rdf_floor(system, name: str, length_ps: float) -> Floor | None:
+def rdf_floor(system: System, name: str, length_ps: float) -> Floor | None:
     """The `Floor` of the error of g(r) that the truth makes in ``length_ps``; ``None`` without stored runs."""
     stored = levels(system, f"rdf_{name}")
     return floor(stored, length_ps, _rdf_error(system, name))
 
 
-def rdf_draws(system, name: str, length_ps: float) -> np.ndarray | None:
+def rdf_draws(system: System, name: str, length_ps: float) -> np.ndarray | None:
     """The draws [n] behind `rdf_floor`."""
     from .floors import draws
 
@@ -225,21 +236,21 @@ def rdf_draws(system, name: str, length_ps: float) -> np.ndarray | None:
     return None if found is None else found[0]
 
 
-def _rdf_error(system, name: str) -> Callable[[np.ndarray, np.ndarray], float]:
+def _rdf_error(system: System, name: str) -> Callable[[np.ndarray, np.ndarray], float]:
     """Error of g(r) of counts against pooled ones, both of one frame on average."""
     from ffbench_metrics import rdf_error, rdf_from_counts
 
     a, b = rdf_pairs(system)[name]
     shape = {"volume": abs(np.linalg.det(system.cell)), "pairs": _n_pairs(a, b)}
 
-    def error(counts, pooled, r_max=R_MAX):
+    def error(counts: np.ndarray, pooled: np.ndarray, r_max: float = R_MAX):
         g, reference = (rdf_from_counts(c, 1, **shape, r_max=r_max)[1] for c in (counts, pooled))
         return rdf_error(g, reference, r_max=r_max)
 
     return error
 
 
-def temperature(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def temperature(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
     """Mean kinetic temperature minus the target: of all motion, and of the atoms against one another.
 
     A model whose forces do not sum to zero heats the motion of the whole while a thermostat holds the total: the two
@@ -257,7 +268,7 @@ def temperature(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Cu
     }, {}
 
 
-def energy_drift(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def energy_drift(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
     """Slope of the total energy per atom in NVE, and its root-mean-square fluctuation about the line."""
     from ffbench_metrics import nve_drift
 
@@ -295,7 +306,7 @@ def energy_drift(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, C
     }
 
 
-def diffusivity(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def diffusivity(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
     """Self-diffusion of the species the reference names, else of the heaviest (water's oxygen); needs runs of 100 ps
     (``needs_ps``)."""
     from ase.data import atomic_masses, atomic_numbers
@@ -329,7 +340,7 @@ def diffusivity(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Cu
     return {"diffusivity": metric}, {}
 
 
-def free_energy(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def free_energy(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
     """F(phi, psi) from the hills before failure: mean |F - F_ref| where F_ref < 20 kJ/mol, per replica and marginal."""
     from ffbench_metrics import (
         free_energy_error,
@@ -338,12 +349,16 @@ def free_energy(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Cu
         free_energy_marginal,
     )
 
-    reference = data.reference.free_energy
-    settings = {"temperature": p.temperature_K, "bias_factor": p.metadynamics.bias_factor}
+    bias, truth = p.metadynamics, data.reference
+    assert bias is not None  # `Parameters` asks for it
+    assert truth is not None  # `plan` does
+    reference = truth.free_energy
 
-    def surface(rows):
-        width = np.full((len(rows), 2), p.metadynamics.sigma_rad)
-        return free_energy_from_hills(np.column_stack([rows[:, :2], width, rows[:, 2]]), **settings)
+    def surface(rows: np.ndarray):
+        width = np.full((len(rows), 2), bias.sigma_rad)
+        return free_energy_from_hills(
+            np.column_stack([rows[:, :2], width, rows[:, 2]]), temperature=p.temperature_K, bias_factor=bias.bias_factor
+        )
 
     surfaces: list[np.ndarray | None] = []
     for t, rows in zip(stable, hills):
@@ -351,13 +366,13 @@ def free_energy(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Cu
             surfaces.append(None)
             continue
         end = t.time_ps[-1] if len(t) else 0.0
-        before = rows[: int(end / p.metadynamics.every_ps + 1e-9)]
+        before = rows[: int(end / bias.every_ps + 1e-9)]
         scaled = np.column_stack([before[:, :2], before[:, 2] / KJ_PER_MOL])
         surfaces.append(surface(scaled) if len(before) else None)
     errors = [None if s is None else float(free_energy_error(s, reference)) for s in surfaces]
-    count = int(p.length_ps / p.metadynamics.every_ps + 1e-9)
+    count = int(p.length_ps / bias.every_ps + 1e-9)
     try:
-        runs = [h[:count] for h in data.reference.hills if len(h) >= count]
+        runs = [h[:count] for h in truth.hills if len(h) >= count]
     except FileNotFoundError:
         runs = []
     limits = None
@@ -383,7 +398,7 @@ def free_energy(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Cu
         curves["free_energy_surface"] = _surface(grid, mean)
     for kept, name in enumerate(("phi", "psi")):
 
-        def marginal(f, kept=kept):
+        def marginal(f: np.ndarray, kept: int = kept):
             return free_energy_marginal(f, axis=kept, temperature=p.temperature_K)
 
         series = {"reference": marginal(reference)}
@@ -400,7 +415,7 @@ def free_energy(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Cu
 def _in_room(module: str, name: str) -> Callable:
     """An observable of a file of its own, which builds on this one."""
 
-    def observable(stable, data, p, hills):
+    def observable(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills):
         from importlib import import_module
 
         return getattr(import_module(f".{module}", __package__), name)(stable, data, p, hills)
@@ -423,11 +438,11 @@ OBSERVABLES: dict[str, Callable] = {
 FIXED_CELL = {"rdf", "wright_factor", "jensen_shannon", "diffusivity"}  # what a cell that breathes has no number for
 
 
-def without(name: str, unit: str, why: str) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def without(name: str, unit: str, why: str) -> MetricsAndCurves:
     return {name: Metric(value=None, unit=unit, not_scored=why)}, {}
 
 
-def _by_system(systems, values) -> list[tuple[System, list]]:
+def _by_system(systems: Sequence[System], values: Sequence[Any]) -> list[tuple[System, list]]:
     """Every system with the values of its replicas that have one."""
     grouped: dict[int, tuple[System, list]] = {}
     for s, v in zip(systems, values):
@@ -437,22 +452,24 @@ def _by_system(systems, values) -> list[tuple[System, list]]:
     return list(grouped.values())
 
 
-def _counts(trajectory, count):
+def _counts(
+    trajectory: Trajectory, count: Callable[[np.ndarray, System], np.ndarray], system: System
+) -> np.ndarray | None:
     if len(trajectory) < MIN_FRAMES:
         return None
-    return count(trajectory.positions.astype(float))
+    return count(trajectory.positions.astype(float), system)
 
 
 def _n_pairs(a: np.ndarray, b: np.ndarray) -> int:
     return len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b)
 
 
-def density_curve(x, series: dict, x_label: str, y_label: str) -> Curve:
+def density_curve(x: np.ndarray, series: dict, x_label: str, y_label: str) -> Curve:
     """At most `SHOWN` points: neighbouring bins are averaged."""
     step = int(np.ceil(len(x) / SHOWN))
     cut = len(x) // step * step
 
-    def thin(v):
+    def thin(v: Any):
         return rounded(np.asarray(v)[:cut].reshape(-1, step).mean(1))
 
     return Curve(
@@ -463,7 +480,7 @@ def density_curve(x, series: dict, x_label: str, y_label: str) -> Curve:
     )
 
 
-def _surface(grid, values) -> Curve:
+def _surface(grid: np.ndarray, values: np.ndarray) -> Curve:
     """Every other grid point, one series per psi."""
     return Curve(
         kind="surface",

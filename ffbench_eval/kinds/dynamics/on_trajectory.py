@@ -6,19 +6,36 @@ itself goes. Its growth before a failure shows when trust was lost (PROTOCOLS: t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...report import Curve, Metric, axis, rounded
+from ..base import MetricsAndCurves
 from ..statistics import over_replicas, stable_time
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+    from ffbench_data.frames import Frames
+
+    from ...engine.trajectory import Trajectory
+    from ...models.guard import ModelFailure
 
 FILE = "on_trajectory.npz"
 
 
 def label_sample(
-    dataset: str, model, trajectories, frames: int, folder: Path, *, charge: int = 0, spin: int = 1, known=None
+    dataset: str,
+    model: ForceField,
+    trajectories: Sequence[Trajectory],
+    frames: int,
+    folder: Path,
+    *,
+    charge: int = 0,
+    spin: int = 1,
+    known: Frames | None = None,
 ) -> tuple[str, list[str]]:
     """Label ``frames`` saved frames of every replica, evenly spaced and always the last one, with model and truth.
 
@@ -71,7 +88,9 @@ def label_sample(
     return "", [notes[b] for b in sorted(notes)]
 
 
-def _asked(model, t, x: np.ndarray, charge: int, spin: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+def _asked(
+    model: ForceField, t: Trajectory, x: np.ndarray, charge: int, spin: int
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """The model's energies [T] and forces [T, N, 3] of positions [T, N, 3]; NaN and the message where it raises."""
     import torch
 
@@ -81,7 +100,7 @@ def _asked(model, t, x: np.ndarray, charge: int, spin: int) -> tuple[np.ndarray,
 
     n, said = x.shape[1], dict[int, str]()
 
-    def ask(rows):
+    def ask(rows: np.ndarray):
         count = len(rows)
         batch = AtomsBatch(
             positions=torch.from_numpy(x[rows].reshape(-1, 3)),
@@ -96,7 +115,7 @@ def _asked(model, t, x: np.ndarray, charge: int, spin: int) -> tuple[np.ndarray,
         energy, forces = (part.detach().cpu().double().numpy() for part in (out.energy, out.forces))
         return energy, forces.reshape(count, n, 3)
 
-    def failed(row, error):
+    def failed(row: int, error: ModelFailure):
         said[row] = error.line
         return np.full(1, np.nan), np.full((1, n, 3), np.nan)
 
@@ -105,14 +124,22 @@ def _asked(model, t, x: np.ndarray, charge: int, spin: int) -> tuple[np.ndarray,
     return energy, forces, said
 
 
-def _true(truth, numbers, x, cell, pbc, charge: int, spin: int) -> tuple[float, np.ndarray]:
+def _true(
+    truth: Any,
+    numbers: np.ndarray,
+    x: np.ndarray,
+    cell: np.ndarray | None,
+    pbc: np.ndarray | None,
+    charge: int,
+    spin: int,
+) -> tuple[float, np.ndarray]:
     from ffbench_data.potentials import label
 
     energy, forces = label(truth, numbers, x[None], cell if np.any(pbc) else None, charge=charge, spin=spin)
     return energy[0], forces[0]
 
 
-def _broken(truth, known) -> str:
+def _broken(truth: Any, known: Frames | None) -> str:
     """What the truth raises on the first of the ``known`` frames, which nobody made up; "" if it answers."""
     from ...engine.forces import last_line
 
@@ -126,7 +153,7 @@ def _broken(truth, known) -> str:
     return ""
 
 
-def score_sample(units: list[tuple[Path, float]]) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score_sample(units: list[tuple[Path, float]]) -> MetricsAndCurves:
     """Force MAE, force violation and energy violation on the model's own frames; one value per replica.
 
     ``units``: (folder, spread of the energies of its system in eV)."""
@@ -160,7 +187,7 @@ def score_sample(units: list[tuple[Path, float]]) -> tuple[dict[str, Metric], di
         x_label="time (ps)",
         y_label="force MAE on the model's own frames (eV/Å)",
         x=axis(times[::every]),
-        series={"mean over replicas": rounded([np.mean(by_time[t]) for t in times[::every]])},
+        series={"mean over replicas": rounded([float(np.mean(by_time[t])) for t in times[::every]])},
     )
     return metrics, {"on_trajectory_force_mae": curve}
 
@@ -211,6 +238,6 @@ def _labelled(folder: Path) -> dict[int, dict[str, np.ndarray]]:
     return {int(b): {name: column[replica == b] for name, column in columns.items()} for b in np.unique(replica)}
 
 
-def _or_nan(metric, forces: np.ndarray, reference: np.ndarray) -> float:
+def _or_nan(metric: Callable[[np.ndarray, np.ndarray], float], forces: np.ndarray, reference: np.ndarray) -> float:
     """A metric of one frame, NaN where an array is not finite: metrics refuse these."""
     return float(metric(forces, reference)) if np.isfinite(forces).all() and np.isfinite(reference).all() else np.nan

@@ -3,11 +3,17 @@ nearly the same cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ffbench_data.frames import Frame, Frames
+
+    from ...engine.trajectory import Trajectory
+    from ...run.data import TaskData
 
 CELL_ROOM = 0.05  # of the longest cell vector: fluctuations at constant pressure, not another polymorph
 
@@ -36,7 +42,7 @@ class System:
         return self.frames.stacked()[1]
 
 
-def system_of(data, like) -> System:
+def system_of(data: TaskData, like: Frame | Trajectory) -> System:
     """The system of ``data`` that ``like`` is of: a frame or a trajectory. ValueError when no frame is of it."""
     frames = data.frames
     numbers = np.asarray(like.numbers if hasattr(like, "numbers") else like.atomic_numbers)
@@ -53,7 +59,7 @@ def system_of(data, like) -> System:
     return System(label, numbers, cell, pbc, mine, data.reference if alone else None, *state)
 
 
-def systems_of(data, trajectories: Sequence[Any]) -> list[System]:
+def systems_of(data: TaskData, trajectories: Sequence[Any]) -> list[System]:
     """The system of every trajectory (or frame), one object per system; two of one formula have numbered labels."""
     found: dict[tuple, System] = {}
     out = []
@@ -69,7 +75,7 @@ def systems_of(data, trajectories: Sequence[Any]) -> list[System]:
     return out
 
 
-def alike(frames, rows: Sequence[int]) -> list[list[int]]:
+def alike(frames: Frames, rows: Sequence[int]) -> list[list[int]]:
     """Places in ``rows`` by what one batch of replicas shares: the very same atoms, charge, spin, cell and
     periodicity."""
     groups: list[list[int]] = []
@@ -90,7 +96,7 @@ def alike(frames, rows: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def formula(numbers) -> str:
+def formula(numbers: np.ndarray) -> str:
     """
     >>> formula([8, 1, 1])
     'H2O'
@@ -100,12 +106,12 @@ def formula(numbers) -> str:
     return Symbols(np.asarray(numbers, int)).get_chemical_formula()
 
 
-def _state(like) -> tuple[int, int]:
+def _state(like: Frame | Trajectory | System) -> tuple[int, int]:
     """(charge, spin multiplicity)."""
     return int(like.charge), int(like.spin_multiplicity)
 
 
-def _rows(frames, numbers: np.ndarray, cell: np.ndarray, pbc: np.ndarray, state: tuple[int, int]) -> np.ndarray:
+def _rows(frames: Frames, numbers: np.ndarray, cell: np.ndarray, pbc: np.ndarray, state: tuple[int, int]) -> np.ndarray:
     keep = (frames.n_atoms == len(numbers)) & (frames.pbc == pbc).all(1)
     keep &= (np.asarray(frames.charge) == state[0]) & (np.asarray(frames.spin_multiplicity) == state[1])
     if pbc.any():
@@ -124,7 +130,7 @@ def _same(a: System, b: System) -> bool:
     )
 
 
-def _relabelled(system: System, taken) -> System:
+def _relabelled(system: System, taken: Iterable[str]) -> System:
     from dataclasses import replace
 
     label, count = system.label, 1

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ...report import Curve, Metric
+from ..base import MetricsAndCurves
 from ..statistics import over_replicas
 from .observables import MIN_FRAMES, density_curve
+
+if TYPE_CHECKING:
+    from ...engine.trajectory import Trajectory
+    from ...run.data import TaskData
+    from .observables import Hills
+    from .work import Parameters
 
 LONGEST_PS = 2.0  # of the autocorrelation: a resolution of 8 cm^-1
 DENSEST_FS = 4.0  # between saved frames: up to 4170 cm^-1
 
 
-def vibrational_spectrum(stable, data, p, hills) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def vibrational_spectrum(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
     """Mean wavenumber of the mass-weighted spectrum of every replica; the curve is the mean spectrum. Data sets hold no
     velocities to compare with."""
     from ase.data import atomic_masses

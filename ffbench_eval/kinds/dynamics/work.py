@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import (
@@ -25,12 +27,21 @@ from ...engine.run import Protocol, Start, simulate
 from ...engine.trajectory import Trajectory, read_trajectories
 from ...engine.units import KJ_PER_MOL
 from ...report import Curve, Metric, axis, rounded, same_theory
-from ..base import UnitValues
+from ..base import MetricsAndCurves, Progress, UnitValues
 from ..statistics import stable_fraction, stable_time
 from .criteria import R_MAX, WINDOW_FS, Criterion, criterion, first_failure
 from .observables import FIXED_CELL, OBSERVABLES
 from .systems import alike, system_of, systems_of
 from .vibrations import DENSEST_FS
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+    from ffbench_data.frames import Frame
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
+    from .systems import System
 
 
 class Metadynamics(BaseModel):
@@ -124,7 +135,7 @@ def _divides(name: str, value: float, by: str, fs: float) -> None:
         raise ValueError(f"{name} {value:g} is no whole number of {by} ({fs:g} fs); take {fix}")
 
 
-def starting_rows(p: Parameters, data) -> list[int]:
+def starting_rows(p: Parameters, data: TaskData) -> list[int]:
     """The frames that the replicas start from: the data set's, not the seed's."""
     facts = data.reference.facts if data.reference else {}
     rows = facts.get("minima" if p.metadynamics else "starts")
@@ -133,7 +144,7 @@ def starting_rows(p: Parameters, data) -> list[int]:
     return [int(rows[k % len(rows)]) for k in range(p.replicas)]
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     """One unit per system: replicas of the same atoms in the same cell share a batch, others cannot.
 
     ``ids`` keep the random numbers of a replica the same however the replicas are divided.
@@ -152,12 +163,12 @@ def plan(task, data, seed: int) -> list[dict]:
     return [{"replicas": [rows[k] for k in group], "ids": group} for group in groups]
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     p = task.parameters
     return len(inputs["replicas"]), (p.length_ps + p.equilibrate_ps) * 1000 / p.time_step_fs
 
 
-def protocol(task, data, row: int | None = None) -> Protocol:
+def protocol(task: Task, data: TaskData, row: int | None = None) -> Protocol:
     """The engine's protocol of a task for replicas that start from frame ``row``: units converted, and the bonds that
     the engine watches (its distances are those of open systems)."""
     p, facts = task.parameters, data.reference.facts if data.reference else {}
@@ -186,13 +197,13 @@ def protocol(task, data, row: int | None = None) -> Protocol:
     )
 
 
-def _watch(task, rule: Criterion, n_atoms: int) -> RdfWatch:
+def _watch(task: Task, rule: Criterion, n_atoms: int) -> RdfWatch:
     """The criterion on g(r) as the engine watches it. ValueError for a system that has none."""
     if rule.rdf is None:
         why = f"watch_rdf needs a limit of g(r), and {task.dataset} has none"
         raise ValueError(f"task {task.name!r}: {why}; leave it out")
 
-    def atoms(which) -> tuple[int, ...]:
+    def atoms(which: Any) -> tuple[int, ...]:
         return tuple(np.arange(n_atoms)[np.asarray(which)].tolist())
 
     pairs = tuple(
@@ -202,12 +213,12 @@ def _watch(task, rule: Criterion, n_atoms: int) -> RdfWatch:
     return RdfWatch(pairs, rule.rdf.limit, WINDOW_FS / 1000, R_MAX)
 
 
-def _criterion(data, like, p: Parameters) -> Criterion:
+def _criterion(data: TaskData, like: Frame | Trajectory, p: Parameters) -> Criterion:
     """Of the system of ``like``: a frame or a trajectory."""
     return criterion(system_of(data, like), p.temperature_K, p.length_ps)
 
 
-def start(inputs, data) -> Start:
+def start(inputs: dict[str, Any], data: TaskData) -> Start:
     """The starting structures of a unit, all of one system (`plan`)."""
     from ase.data import atomic_masses
 
@@ -234,7 +245,15 @@ class Values(UnitValues, total=False):
     no_truth: str
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     from ..seeds import task_seed
 
     rules, seed, begin = protocol(task, data, inputs["replicas"][0]), task_seed(task.name), start(inputs, data)
@@ -253,7 +272,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
     }
 
 
-def after(task, data, model, folder, values: Values) -> dict[str, Any] | None:
+def after(task: Task, data: TaskData, model: ForceField, folder: Path, values: Values) -> dict[str, Any] | None:
     """Labels by the truth, once the trajectories are there; ``None`` if there is nothing (more) to do.
 
     A run without the package that holds the truth is made up for by a later one that has it."""
@@ -277,7 +296,7 @@ def after(task, data, model, folder, values: Values) -> dict[str, Any] | None:
     return {"no_truth": why_not, "detail": notes}
 
 
-def lacks(task) -> str:
+def lacks(task: Task) -> str:
     """What is missing on this machine for the numbers that need the reference potential; "" if nothing is."""
     from ffbench_data.potentials import reference
 
@@ -291,7 +310,7 @@ def lacks(task) -> str:
     return ""
 
 
-def _of_another_theory(task, data, model) -> list[str]:
+def _of_another_theory(task: Task, data: TaskData, model: ForceField) -> list[str]:
     """What to know of the stable time where stable means a g(r) like the reference's."""
     from ffbench_data.datacard import card
 
@@ -306,7 +325,7 @@ def _of_another_theory(task, data, model) -> list[str]:
     ]
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Stability of every replica, then each observable on the stable part after the skip.
 
     Every replica is held against its own system: its atoms, its cell, its frames of the data set.
@@ -367,7 +386,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, curves
 
 
-def _hills(folder, replicas: int) -> list[np.ndarray | None]:
+def _hills(folder: Path, replicas: int) -> list[np.ndarray | None]:
     """Hills of every replica of a unit; ``None`` where it has none, so that the lists of several units stay in step."""
     if not (folder / "hills.npz").exists():
         return [None] * replicas
@@ -375,13 +394,13 @@ def _hills(folder, replicas: int) -> list[np.ndarray | None]:
     return [stored[f"arr_{b}"] for b in range(replicas)]
 
 
-def _spread(system) -> float:
+def _spread(system: System) -> float:
     """Standard deviation of the energies of a system's own frames (eV); NaN without labels."""
     energy = system.frames.energy
     return float(np.nanstd(energy)) if np.isfinite(energy).any() else float("nan")
 
 
-def _no_forces(data) -> float:
+def _no_forces(data: TaskData) -> float:
     """What predicting no forces scores (eV/Angstrom) on the labelled frames; NaN without force labels."""
     forces = np.abs(data.frames.forces)
     return float(np.nanmean(forces)) if np.isfinite(forces).any() else float("nan")
@@ -414,7 +433,7 @@ def _padded(trajectory: Trajectory, like: Trajectory) -> np.ndarray:
     return full
 
 
-def stable_until(trajectory: Trajectory, end_ps: float, rule: Criterion, p) -> float:
+def stable_until(trajectory: Trajectory, end_ps: float, rule: Criterion, p: Parameters) -> float:
     """Stable time (ps) of one replica: as long as it ran and no saved frame failed."""
     if not len(trajectory):
         return 0.0
@@ -422,7 +441,7 @@ def stable_until(trajectory: Trajectory, end_ps: float, rule: Criterion, p) -> f
     return end_ps if failure is None else min(end_ps, failure)
 
 
-def anchors(task, data) -> dict[str, Metric]:
+def anchors(task: Task, data: TaskData) -> dict[str, Metric]:
     from .anchors import anchors as of_data
 
     return of_data(task, data)

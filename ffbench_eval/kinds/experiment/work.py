@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.data import atomic_numbers
 from pydantic import Field, model_validator
 
 from ffbench_data.measured import Measured, measured
-from ffbench_metrics import finite_size_correction, pair_distance_counts, rdf_chi
+from ffbench_metrics import finite_size_correction, pair_distance_counts, rdf_chi, rdf_error
 
 from ...engine.run import simulate
 from ...engine.trajectory import read_trajectories
 from ...report import Curve, Metric, axis, rounded
+from ..base import MetricsAndCurves, Progress
 from ..dynamics import work as dynamics
 from ..dynamics.observables import MIN_FRAMES, OBSERVABLES, element_pairs
 from ..statistics import over_replicas
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from ...engine.trajectory import Trajectory
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
 
 SHOWN = 200
 
@@ -36,18 +49,30 @@ class Parameters(dynamics.Parameters):
         return self
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
+    liquid, frames = task.parameters.liquid, data.frames
+    of = {atomic_numbers[s] for pair in measured(liquid).rdf for s in pair.split("-")}
+    if not frames.pbc.all() or not of <= set(frames.atomic_numbers.tolist()):
+        raise ValueError(f"dataset {data.used.name} is no periodic {liquid}, of which g(r) was measured; name one")
     return dynamics.plan(task, data, seed)
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     return dynamics.calls(task, inputs, data, model)
 
 
 Values = dynamics.Values
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     """Nothing is watched but sound numbers: bonds and g(r) of a data set are those of its theory."""
     from ...kinds.seeds import task_seed
 
@@ -77,7 +102,7 @@ def measured_rdf(counts: np.ndarray, frames: float, volume: float, pairs: int, s
     return shells * volume / (frames * pairs * wide)
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Values per replica; one that broke before the end counts as a liquid without structure (g = 1)."""
     p, liquid = task.parameters, measured(task.parameters.liquid)
     found = [
@@ -97,11 +122,11 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, curves
 
 
-def _window(p, liquid: Measured) -> np.ndarray:
+def _window(p: Parameters, liquid: Measured) -> np.ndarray:
     return (liquid.r >= p.r_min - 1e-9) & (liquid.r <= p.r_max + 1e-9)
 
 
-def _structure(kept, sound, p, liquid: Measured):
+def _structure(kept: list[Trajectory], sound: list[bool], p: Parameters, liquid: Measured):
     metrics: dict[str, Metric] = {}
     curves: dict[str, Curve] = {}
     window, spacing = _window(p, liquid), float(liquid.r[1] - liquid.r[0])
@@ -137,12 +162,12 @@ def _structure(kept, sound, p, liquid: Measured):
     return metrics, curves
 
 
-def _gaps(g, g0, error, inside, spacing: float) -> tuple[float, float]:
+def _gaps(g: np.ndarray, g0: np.ndarray, error: np.ndarray, inside: np.ndarray, spacing: float) -> tuple[float, float]:
     chi = float(rdf_chi(g[inside], g0[inside], error[inside]))
-    return chi, float(np.abs(g - g0)[inside].sum() * spacing)
+    return chi, float(rdf_error(g[inside], g0[inside], r_max=inside.sum() * spacing))
 
 
-def _about(p, liquid: Measured, like, sound) -> str:
+def _about(p: Parameters, liquid: Measured, like: Trajectory, sound: list[bool]) -> str:
     box = abs(np.linalg.det(like.cell)) ** (1 / 3)
     said = [f"{p.temperature_K:g} K in a box of {box:.2f} Å against {liquid.temperature_K:g} K measured"]
     broken = len(sound) - sum(sound)
@@ -151,7 +176,9 @@ def _about(p, liquid: Measured, like, sound) -> str:
     return "; ".join(said)
 
 
-def _diffusivity(kept, sound, data, p, liquid: Measured) -> dict[str, Metric]:
+def _diffusivity(
+    kept: list[Trajectory], sound: list[bool], data: TaskData, p: Parameters, liquid: Measured
+) -> dict[str, Metric]:
     """D as the dynamics kind fits it, plus what the box takes off (Yeh and Hummer) with the measured viscosity."""
     made = OBSERVABLES["diffusivity"]([t for t, fine in zip(kept, sound) if fine] or kept, data, p, None)[0]
     plain = made["diffusivity"]
@@ -176,7 +203,7 @@ def _diffusivity(kept, sound, data, p, liquid: Measured) -> dict[str, Metric]:
     }
 
 
-def anchors(task, data) -> dict[str, Metric]:
+def anchors(task: Task, data: TaskData) -> dict[str, Metric]:
     """What a liquid without structure scores: of the measurement alone."""
     p, liquid = task.parameters, measured(task.parameters.liquid)
     inside, spacing = _window(p, liquid), float(liquid.r[1] - liquid.r[0])

@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from ...report import TaskReport
 
 METRICS = (
-    MetricSpec("frequency_mae", "harmonic frequencies, MAE", "cm^-1", usual=(1e-3, 1e4), zero=True, columns={"": 0}),
+    MetricSpec(
+        "frequency_mae",
+        "harmonic frequencies, MAE",
+        "cm^-1",
+        usual=(1e-3, 1e4),
+        zero=True,
+        columns={"": 0},
+        bare="off by {} cm⁻¹",
+    ),
     MetricSpec(
         "zero_point_energy_error",
         "zero-point energy, absolute error",

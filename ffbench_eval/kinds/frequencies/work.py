@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,15 +16,23 @@ from ase.data import atomic_masses
 from ase.optimize import BFGS
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ffbench_data.frames import Frame
 from ffbench_metrics import frequency_mae, harmonic_frequencies, why_no_interval, zero_point_energy
 
 from ...models.ase import from_ase
 from ...models.guard import guarded
 from ...report import Curve, Interval, Metric, axis, rounded
 from ..asking import Ask, in_double
-from ..base import UnitValues
+from ..base import MetricsAndCurves, Progress, UnitValues
 from ..statistics import student
 from . import METRICS
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
 
 STEP = {torch.float64: 0.005, torch.float32: 0.02}  # Å
 SMALL_FORCE = {torch.float64: 1e-4, torch.float32: 2e-3}  # eV/Å, largest of a minimum
@@ -52,22 +62,22 @@ class Parameters(BaseModel):
         return self
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     """One unit per molecule; a number is a row of the data."""
     return [{"molecules": [one]} for one in starts_of(task.parameters, data)]
 
 
-def starts_of(p: Parameters, data) -> list[str | int]:
+def starts_of(p: Parameters, data: TaskData) -> list[str | int]:
     rows = np.sort(np.random.default_rng(0).permutation(len(data.frames))[: p.frames]) if p.frames else np.zeros(0)
     return [*p.molecules, *rows.tolist()]
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     atoms = len(_start(inputs["molecules"][0], data))
     return 1, 60.0 + 6 * atoms
 
 
-def lacks(task) -> str:
+def lacks(task: Task) -> str:
     """What a complete run needs that is missing here."""
     from ffbench_data.potentials import reference
 
@@ -79,7 +89,7 @@ def lacks(task) -> str:
     return ""
 
 
-def _start(which: str | int, data) -> Atoms:
+def _start(which: str | int, data: TaskData) -> Atoms:
     if isinstance(which, str):
         return molecule(which)
     frame = data.frames[which]
@@ -96,7 +106,15 @@ class Values(UnitValues, total=False):
     dtype: str
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     from ffbench_data.potentials import reference
 
     atoms = _start(inputs["molecules"][0], data)
@@ -114,7 +132,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
         else:
             atoms.positions, out["reference"] = made[0], made[1].tolist()
     progress(0.3)
-    fine, _ = in_double(model, _Like(atoms))
+    fine, _ = in_double(model, _frame(atoms))
     ask = Ask(fine or model)
     mine = vibrations(ask, atoms)
     progress(1.0)
@@ -131,7 +149,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
     }
 
 
-def after(task, data, model, folder, values) -> dict[str, Any] | None:
+def after(task: Task, data: TaskData, model: ForceField, folder: Path, values: Values) -> dict[str, Any] | None:
     """The whole of it again, once the package of a reference that was missing is there."""
     if "needs " not in values.get("no_reference", "") or lacks(task):
         return None
@@ -140,12 +158,10 @@ def after(task, data, model, folder, values) -> dict[str, Any] | None:
     return {"no_reference": "", **kept}
 
 
-class _Like:
-    """The atoms as a frame is asked about."""
-
-    def __init__(self, atoms: Atoms):
-        self.atomic_numbers, self.positions = atoms.numbers, atoms.positions
-        self.cell, self.pbc, self.charge, self.spin_multiplicity = np.zeros((3, 3)), np.zeros(3, bool), 0, 1
+def _frame(atoms: Atoms) -> Frame:
+    """The atoms as a frame is asked about, without labels."""
+    x, none = atoms.positions, np.full(atoms.positions.shape, np.nan)
+    return Frame(atoms.numbers, x, np.zeros((3, 3)), np.zeros(3, bool), np.nan, none)
 
 
 class _Calculator(Calculator):
@@ -157,7 +173,12 @@ class _Calculator(Calculator):
         super().__init__()
         self.ask = ask
 
-    def calculate(self, atoms=None, properties=("energy", "forces"), system_changes=all_changes):
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy", "forces"),
+        system_changes: Any = all_changes,
+    ):
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         energy, forces = self.ask(self.atoms.positions[None], self.atoms.numbers)
@@ -201,7 +222,7 @@ def _rmsd(x: np.ndarray, atoms: Atoms) -> float:
     return float(np.sqrt(((moved.positions - atoms.positions) ** 2).sum(1).mean()))
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Means over molecules; ``None`` for one that did not run, without a minimum or without a reference."""
     values: dict[str, list[float | None]] = {m.name: [] for m in METRICS}
     why, pairs = "no molecule has a minimum", []

@@ -7,6 +7,7 @@ METRICS = (
         "spurious_extrema",
         "spurious extrema",
         "1",
+        gloss=("{} false extrema a scan", 1),
         usual=(0, 1e4),
         continuous=False,
         zero=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...report import TaskReport
-from ...words import known, many, number, quantity
+from ...words import in_small_units, known, many, number, quantity
 
 
 def numbers(task: TaskReport) -> list[str]:
@@ -13,5 +13,5 @@ def numbers(task: TaskReport) -> list[str]:
     assert extrema.value is not None
     text = f"{number(extrema.value)} false extrema per scan over {many(extrema.n, 'scan')}"
     if known(work):
-        text += f"; energy and work of the forces part by {quantity(work)}"
+        text += f"; energy and work of the forces part by {quantity(in_small_units(work))}"
     return [text]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,12 +14,19 @@ from ffbench_metrics import bsct_lite
 
 from ...models.batching import batch_atoms
 from ...models.coverage import covered
-from ...report import Curve, Metric, axis, rounded
-from ..base import UnitValues
+from ...report import Curve, axis, rounded
+from ..base import MetricsAndCurves, Progress, UnitValues
 from ..bsct.custom import FLAT
 from ..bsct.predict import predict
 from ..bsct.scores import over_molecules
 from ..dynamics.systems import formula
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
 
 NUMBERS = {"spurious_extrema": "1", "energy_roughness": "eV", "conservativeness": "eV", "sign_flips": "1"}
 DRAWN = 6  # scans whose curves are in the report
@@ -35,7 +44,7 @@ class Parameters(BaseModel):
     bonds: int = Field(default=12, gt=0)
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     """One unit per molecule that has a bond outside rings."""
     found = []
     for row in _rows(data.frames, task.parameters.molecules):
@@ -69,12 +78,12 @@ def _scans(frames: Any, row: int, bonds: int) -> dict[str, Scan]:
     return {f"{name}_{chemical_symbols[z[s.i]]}{s.i}-{chemical_symbols[z[s.j]]}{s.j}": s for s in made}
 
 
-def sample_rows(data, model, count: int) -> np.ndarray:
+def sample_rows(data: TaskData, model: ForceField, count: int) -> np.ndarray:
     """Frames of open molecules that the model covers: to ask it once and to time it."""
     return np.flatnonzero(covered(model, data.frames) & ~data.frames.pbc.any(1))[:count]
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     atoms = int(data.frames.n_atoms[inputs["row"]])
     per_call = max(1, batch_atoms(model) // atoms)
     return per_call, max(1.0, 100 * len(inputs["scans"]) / per_call)
@@ -86,7 +95,15 @@ class Values(UnitValues, total=False):
     molecule: str
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     """Answers along every scan of one molecule, and its numbers."""
     names, frame = inputs["scans"], data.frames[inputs["row"]]
     if not covered(model, data.frames[[inputs["row"]]])[0]:
@@ -119,7 +136,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
             "molecule": formula(frame.atomic_numbers)}  # fmt: skip
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Means over scans, resampled by molecule; curves of the roughest."""
     done = [r for r in results if "rows" in r.values]
     values_of: list[Values] = [r.values for r in done]

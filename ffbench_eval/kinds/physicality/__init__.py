@@ -60,7 +60,6 @@ _SPECS = (
         "eV/Å",
         usual=(0, 1e3),
         zero=True,
-        function="force_mae",
     ),
     MetricSpec(
         "rotation_force_error",
@@ -201,7 +200,9 @@ def numbers(task: TaskReport) -> list[str]:
 
 
 def _quantity(m: Metric) -> str:
-    return f"{m.value:.3g}" + ("" if m.unit == "1" else f" {m.unit}")
+    from ...words import in_small_units, quantity
+
+    return quantity(in_small_units(m))
 
 
 KIND = Kind(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from ffbench_metrics import (
     energy_mae,
     equivariance_error,
     force_mae,
+    gradient_error,
     jacobian_asymmetry,
     largest_jump,
     net_force,
@@ -25,13 +26,20 @@ from ffbench_metrics import (
     repulsion,
 )
 
+from ...models.embedding import bare
 from ...models.guard import guarded
 from ..asking import Ask
+from ..base import Progress
 from . import LIMITS
 
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+    from ffbench_data.frames import Frame
+
 STEP = {torch.float64: 1e-3, torch.float32: 1e-2}  # Å, of differences: energies in float32 need the longer one
-ROUNDING = {"energy": 4, "force": 64}  # times the spacing of numbers: what their sums over many terms may leave
+ROUNDING = {"energy": 8, "force": 64}  # times the spacing of numbers: what their sums over many terms may leave
 FAR = 100.0  # Å
+STIFFNESS = 100.0  # eV/Å², of a double bond
 FINE = 1e-4  # Å, steps across a cutoff
 FINE_STEPS = 20
 PATH, PATH_POINTS, PATHS = 0.4, 41, 3  # Å, of one atom, in steps of 0.01 Å; the worst of these in finer ones, twice
@@ -40,6 +48,7 @@ LINES = 8  # directions of the slope of the energy
 NEAREST, SCAN_POINTS = 0.3, 30  # of repulsion
 BONDED = 1.25  # times the sum of covalent radii
 AXIS = np.array([1.0, 0.0, 0.0])
+At = Callable[..., tuple[np.ndarray, np.ndarray]]  # energies [S] and forces [S, N, 3] at positions [S, N, 3]
 SHARES = ("energy_rises", "force_rises", "repulsive")
 
 
@@ -66,20 +75,35 @@ class _Found:
         self.skipped |= dict.fromkeys(names, why)
 
 
-def check_structure(ask, fine, model, frame, x, p, rng, progress) -> tuple[dict[str, float], dict[str, str]]:
+def check_structure(
+    ask: Ask,
+    fine: ForceField | None,
+    model: ForceField,
+    frame: Frame,
+    x: np.ndarray,
+    p: Any,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> tuple[dict[str, float], dict[str, str]]:
     found = _Found({}, {})
     z, open_system = frame.atomic_numbers.astype(int), not frame.pbc.any()
     about = {"cell": frame.cell, "pbc": frame.pbc, "charge": frame.charge, "spin": frame.spin_multiplicity}
 
-    def at(positions, **other):
+    def at(positions: np.ndarray, **other: Any):
         return ask(positions, other.pop("numbers", z), **{**about, **other})
 
     if not np.isfinite(x).all():
         return {"net_force": float("nan")}, {}
     e0, f0 = at(x[None])
     e0, f0 = e0[0], f0[0]
-    eps = torch.finfo(ask.model.dtype).eps
-    small = {"energy": ROUNDING["energy"] * eps * abs(e0), "force": ROUNDING["force"] * eps * (1 + np.abs(f0).max())}
+    precision = _precision_of(f0, ask.model.dtype)
+    eps, largest = torch.finfo(precision).eps, np.abs(f0).max()
+    small = {
+        "energy": ROUNDING["energy"] * eps * abs(e0),
+        "force": ROUNDING["force"] * eps * (1 + largest),
+        "far energy": eps * FAR * largest,  # positions far from the origin are rounded
+        "far force": eps * FAR * STIFFNESS,
+    }
     found.add("net_force", lambda: net_force(f0), f0)
     if open_system:
         found.add("net_torque", lambda: net_torque(x, f0, masses=atomic_masses[z]), f0)
@@ -87,7 +111,7 @@ def check_structure(ask, fine, model, frame, x, p, rng, progress) -> tuple[dict[
         found.skip("of open systems only", "net_torque")
     if not found.values["net_force"] >= 0:  # no answer at the structure itself: nothing else to ask
         return found.values, found.skipped
-    _derivatives(found, at, x, f0, frame, p, rng, STEP.get(ask.model.dtype, 1e-2), small)
+    _derivatives(found, at, x, f0, frame, p, rng, STEP.get(precision, 1e-2), small)
     progress(0.3)
     _symmetries(found, at, x, e0, f0, frame, p, rng)
     progress(0.4)
@@ -110,7 +134,23 @@ def check_structure(ask, fine, model, frame, x, p, rng, progress) -> tuple[dict[
     return found.values, found.skipped
 
 
-def _derivatives(found, at, x, f0, frame, p, rng, h, small) -> None:
+def _precision_of(forces: np.ndarray, stated: torch.dtype) -> torch.dtype:
+    """What the model computes in: an ASE calculator takes float64 and may hand over what its network has in float32."""
+    single = np.array_equal(forces, forces.astype(np.float32)) and bool(forces.any())
+    return torch.float32 if single and stated == torch.float64 else stated
+
+
+def _derivatives(
+    found: _Found,
+    at: At,
+    x: np.ndarray,
+    f0: np.ndarray,
+    frame: Frame,
+    p: Any,
+    rng: np.random.Generator,
+    h: float,
+    small: dict[str, float],
+) -> None:
     """Jacobian of a block of neighbouring atoms, and the slope of the energy along random lines of all atoms."""
     n = len(x)
     centre = rng.integers(n)
@@ -131,11 +171,12 @@ def _derivatives(found, at, x, f0, frame, p, rng, h, small) -> None:
     e, _ = at((x + scale[:, None, None, None] * lines).reshape(-1, n, 3))
     e = e.reshape(4, LINES)
     slope = (e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * 2 * h)
-    error = np.abs(slope + (lines * f0).sum((1, 2)))
-    found.beyond("gradient_error", error.mean, small["energy"] / h, e)
+    found.beyond("gradient_error", lambda: gradient_error(slope, f0, lines), small["energy"] / h, e)
 
 
-def _symmetries(found, at, x, e0, f0, frame, p, rng) -> None:
+def _symmetries(
+    found: _Found, at: At, x: np.ndarray, e0: float, f0: np.ndarray, frame: Frame, p: Any, rng: np.random.Generator
+) -> None:
     n = len(x)
     turn = Rotation.random(p.rotations, rng=rng).as_matrix()
     e, f = at(_turned(x, turn), cell=_turned(frame.cell, turn))
@@ -159,14 +200,28 @@ def _turned(x: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     return np.einsum("rab,nb->rna", matrices, x)
 
 
-def _far_away(found, ask, model, x, z, e0, f0, small, rng) -> None:
+def _far_away(
+    found: _Found,
+    ask: Ask,
+    model: ForceField,
+    x: np.ndarray,
+    z: np.ndarray,
+    e0: float,
+    f0: np.ndarray,
+    small: dict[str, float],
+    rng: np.random.Generator,
+) -> None:
     """A copy of the molecule, and one of its atoms alone, 100 Å away."""
     n = len(x)
     direction = rng.normal(size=3)
     away = direction / np.linalg.norm(direction) * (FAR + 2 * np.linalg.norm(x - x.mean(0), axis=1).max())
     e, f = ask(np.concatenate([x, x + away])[None], np.concatenate([z, z]))
-    found.beyond("size_consistency_error", lambda: abs(e[0] - 2 * e0), 2 * small["energy"], e)
-    found.beyond("far_molecule_force_change", lambda: np.abs(f[0, :n] - f0).max(), small["force"], f)
+    found.beyond(
+        "size_consistency_error", lambda: energy_mae(e, [2 * e0]), 2 * small["energy"] + small["far energy"], e
+    )
+    found.beyond(
+        "far_molecule_force_change", lambda: np.abs(f[0, :n] - f0).max(), small["force"] + small["far force"], f
+    )
     if model.cutoff is None:
         found.skip("it states no cutoff, and a lone atom is an open shell to it", "far_atom_force_change")
         return
@@ -175,10 +230,20 @@ def _far_away(found, ask, model, x, z, e0, f0, small, rng) -> None:
     if ask.raised and not np.isfinite(g).all():
         found.skip("the model refuses an atom without neighbours", "far_atom_force_change")
         return
-    found.beyond("far_atom_force_change", lambda: np.abs(g[0, :n] - f0).max(), small["force"], g)
+    found.beyond("far_atom_force_change", lambda: np.abs(g[0, :n] - f0).max(), small["force"] + small["far force"], g)
 
 
-def _across_cutoff(found, ask, at, model, x, z, frame, rng, small) -> None:
+def _across_cutoff(
+    found: _Found,
+    ask: Ask,
+    at: At,
+    model: ForceField,
+    x: np.ndarray,
+    z: np.ndarray,
+    frame: Frame,
+    rng: np.random.Generator,
+    small: dict[str, float],
+) -> None:
     """Two atoms pass each other's stated cutoff in steps of 1e-4 Å: alone, and in two copies of the molecule; in a
     periodic system an atom and one that is nearly that far away."""
     names = ("cutoff_energy_jump", "cutoff_force_jump")
@@ -216,21 +281,23 @@ def _across_cutoff(found, ask, at, model, x, z, frame, rng, small) -> None:
     if not known:
         found.skip("no finite answer near the cutoff", *names)
         return
-    _jumps(found, names, known, small)
+    _jumps(found, names, known, {**small, "energy": 2 * small["energy"]})  # of two copies
 
 
-def _jumps(found, names, answers, small) -> None:
+def _jumps(
+    found: _Found, names: Sequence[str], answers: Sequence[tuple[np.ndarray, np.ndarray]], small: dict[str, float]
+) -> None:
     energy = max(largest_jump(e[:, None]) for e, _ in answers)
     force = max(largest_jump(f.reshape(len(f), -1)) for _, f in answers)
     found.beyond(names[0], lambda: energy, small["energy"])
     found.beyond(names[1], lambda: force, small["force"])
 
 
-def _along_paths(found, at, x, rng, small) -> None:
+def _along_paths(found: _Found, at: At, x: np.ndarray, rng: np.random.Generator, small: dict[str, float]) -> None:
     """One atom moves 0.4 Å; where its forces change most unevenly, the path is walked again in ever finer steps."""
     names, answers = ("path_energy_jump", "path_force_jump"), []
     for _ in range(PATHS):
-        k = rng.integers(len(x))
+        k = int(rng.integers(len(x)))
         u = rng.normal(size=3)
         u /= np.linalg.norm(u)
         ends, points = (-PATH / 2, PATH / 2), PATH_POINTS
@@ -254,7 +321,9 @@ def _one_moved(x: np.ndarray, k: int, u: np.ndarray, along: np.ndarray) -> np.nd
     return moved
 
 
-def _bonded_pairs(found, at, x, z, frame, p, rng) -> None:
+def _bonded_pairs(
+    found: _Found, at: At, x: np.ndarray, z: np.ndarray, frame: Frame, p: Any, rng: np.random.Generator
+) -> None:
     """The lighter atom of bonded pairs goes towards the heavier one, the rest stays."""
     names = [f"pair_{s}" for s in SHARES]
     d = minimum_image(x[:, None] - x[None], frame.cell, frame.pbc)
@@ -275,11 +344,15 @@ def _bonded_pairs(found, at, x, z, frame, p, rng) -> None:
         found.values[name] = float(share)
 
 
-def together(at, x: np.ndarray, k: int, u: np.ndarray, now: float, distances) -> tuple[np.ndarray, np.ndarray]:
+def together(
+    at: At, x: np.ndarray, k: int, u: np.ndarray, now: float, distances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     return at(_one_moved(x, k, u, distances - now))
 
 
-def scanned(at: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], distances) -> tuple[np.ndarray, np.ndarray]:
+def scanned(
+    at: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], distances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Energies and forces at ``distances``. Where there is no answer (a cycle of self-consistency that did not
     converge) the model is asked up to three times more, each time 0.001 Å nearer."""
     energy, forces = at(distances)
@@ -296,8 +369,10 @@ def nearest_start(a: int, b: int) -> float:
     return float(min(0.9, 0.9 * (covalent_radii[a] + covalent_radii[b])))
 
 
-def _precision(found, fine, model, x, z, about) -> None:
-    inner = getattr(model.fn, "__wrapped__", model)
+def _precision(
+    found: _Found, fine: ForceField, model: ForceField, x: np.ndarray, z: np.ndarray, about: dict[str, Any]
+) -> None:
+    inner = bare(model)
     single = model
     if model.dtype == torch.float64:
         if not isinstance(inner.fn, torch.nn.Module):

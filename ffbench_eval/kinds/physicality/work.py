@@ -6,9 +6,10 @@ the reason; a model that fails on a structure has no values for it, and one that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import atomic_masses, chemical_symbols
@@ -22,9 +23,9 @@ from ffbench_metrics import (
 )
 
 from ...models.batching import batch_atoms
-from ...report import Curve, Interval, Metric
+from ...report import Interval, Metric
 from ..asking import Ask, in_double
-from ..base import UnitValues
+from ..base import MetricsAndCurves, Progress, UnitValues
 from ..statistics import student
 from . import METRICS
 from .checks import (
@@ -40,6 +41,13 @@ from .checks import (
     scanned,
     together,
 )
+
+if TYPE_CHECKING:
+    from ffbench_data.frames import Frame
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
 
 
 class Parameters(BaseModel):
@@ -69,18 +77,18 @@ class Parameters(BaseModel):
         return self
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     """One unit per structure, and one for all dimers."""
     p = task.parameters
     units: list[dict] = [{"members": [row]} for row in rows_of(p, data)]
     return units + ([{"members": p.dimers, "dimers": True}] if p.dimers else [])
 
 
-def rows_of(p: Parameters, data) -> list[int]:
+def rows_of(p: Parameters, data: TaskData) -> list[int]:
     return np.sort(np.random.default_rng(0).permutation(len(data.frames))[: p.structures]).tolist()
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     p, atoms = task.parameters, int(data.frames.n_atoms[0])
     per_call = max(1, batch_atoms(model) // atoms)
     if "dimers" in inputs:
@@ -99,7 +107,15 @@ class Values(UnitValues, total=False):
     dimers: list[list[float] | None]  # of the unit of dimers
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     if "dimers" in inputs:
         return _dimers(inputs["members"], model)
     row = inputs["members"][0]
@@ -123,7 +139,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
     }
 
 
-def _moved(p, frame, model, folder: Path, row: int) -> np.ndarray:
+def _moved(p: Parameters, frame: Frame, model: ForceField, folder: Path, row: int) -> np.ndarray:
     """Where the model's own dynamics takes a frame in ``own_ps``, or its last sound frame; NaN if there is none."""
     from ...engine.run import Protocol, Start, simulate
     from ...engine.trajectory import read_trajectories
@@ -163,7 +179,7 @@ def _dimers(symbols: list[str], model: ForceField) -> Values:
     return {"status": status, "detail": ask.raised[:2], "force_calls": ask.made, "dimers": passed, "dtype": dtype}
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """The mean of every check over the structures, and the shares of dimers; ``None`` for a member that did not run."""
     spec = {m.name: m for m in METRICS}
     every: list[Values] = [r.values for r in results]

@@ -1,12 +1,18 @@
 """Relative energies against CCSD(T): sums of coefficients times total energies, which hold for any model."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from ..base import Kind, MetricSpec
 
+if TYPE_CHECKING:
+    from ...report import TaskReport
+
 METRICS = (
     MetricSpec("relative_energy_mae", "MAE of relative energies", "kcal/mol", usual=(1e-6, 1e6), zero=True,
-               columns={"": 0}, ranked=True, nothing="no difference", curve="energy "),
+               columns={"": 0}, ranked=True, nothing="equal energies", share="energy error {}", curve="energy "),
     MetricSpec("relative_energy_bias", "bias of relative energies", "kcal/mol", "neither", low=-math.inf,
                usual=(-1e6, 1e6)),
     MetricSpec("no_difference_mae", "MAE of predicting no difference", "kcal/mol", "neither", continuous=False),
@@ -23,7 +29,7 @@ METRICS = (
 )  # fmt: skip
 
 
-def numbers(task) -> list[str]:
+def numbers(task: TaskReport) -> list[str]:
     """The error in both units, beside that of predicting no difference, and the part of the set it speaks of."""
     from ffbench_metrics.relative_energy import KCAL_PER_MOL
 

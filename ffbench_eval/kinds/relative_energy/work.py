@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -22,9 +24,16 @@ from ffbench_metrics import (
 
 from ...models.coverage import covered
 from ...report import Curve, Floor, Interval, Metric, axis, rounded
-from ..base import Better, UnitValues
+from ..base import Better, MetricsAndCurves, Progress, UnitValues
 from ..bsct.predict import predict
 from ..statistics import student
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
 
 UNIT = 88  # reactions; curves of eight points stay whole
 FEW = 5  # parent molecules, below which reactions are drawn one by one
@@ -39,23 +48,31 @@ class Parameters(BaseModel):
     split: str = "test"
 
 
-def plan(task, data, seed: int) -> list[dict]:
-    count = len(data.reference.facts["reactions"])
+def _facts(data: TaskData) -> dict[str, Any]:
+    """The reactions of the data set and what is known of them. ValueError without any."""
+    facts = data.reference.facts if data.reference else {}
+    if "reactions" not in facts:
+        raise ValueError(f"dataset {data.used.name} has no reactions; take a config of relative_energies")
+    return facts
+
+
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
+    count = len(_facts(data)["reactions"])
     return [{"reactions": list(range(i, min(i + UNIT, count)))} for i in range(0, count, UNIT)]
 
 
-def groups(task, data) -> list[str]:
+def groups(task: Task, data: TaskData) -> list[str]:
     """The parent molecule of every reaction: what an interval draws together."""
-    return [reaction["parent"] for reaction in data.reference.facts["reactions"]]
+    return [reaction["parent"] for reaction in _facts(data)["reactions"]]
 
 
-def sample_rows(data, model, count: int) -> np.ndarray:
+def sample_rows(data: TaskData, model: ForceField, count: int) -> np.ndarray:
     """Structures of which the model takes elements, charge and spin."""
     rows = np.flatnonzero(covered(model, data.frames))
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)] if len(rows) else rows
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     """Timed once for all 25 sets, on few structures: that of every set would cost more than the sets themselves."""
     systems = TIMED if model.batched else 1
     return systems, float(data.frames.n_atoms[_structures(inputs, data)].sum()) / (systems * TYPICAL)
@@ -65,7 +82,15 @@ class Values(UnitValues, total=False):
     reactions: list[int]  # in the order of the states
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     """Total energies of all structures of reactions that the model covers as a whole."""
     terms, can = _terms(data), covered(model, data.frames)
     whole = [r for r in inputs["reactions"] if all(can[k] for _, k in terms[r])]
@@ -92,22 +117,22 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
     return {"status": status, "detail": told, "force_calls": calls_made, "reactions": inputs["reactions"]}
 
 
-def _terms(data) -> list[list[tuple[float, int]]]:
-    return [[(float(c), int(k)) for c, k in reaction["terms"]] for reaction in data.reference.facts["reactions"]]
+def _terms(data: TaskData) -> list[list[tuple[float, int]]]:
+    return [[(float(c), int(k)) for c, k in reaction["terms"]] for reaction in _facts(data)["reactions"]]
 
 
-def _structures(inputs, data) -> np.ndarray:
+def _structures(inputs: dict[str, Any], data: TaskData) -> np.ndarray:
     terms = _terms(data)
     return np.array(sorted({k for r in inputs["reactions"] for _, k in terms[r]}), int)
 
 
-def _name(data, row: int) -> str:
+def _name(data: TaskData, row: int) -> str:
     return str(data.frames.table["structure"][row].as_py())
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Errors over the reactions that the model covers; one it failed on counts as no difference, as the note says."""
-    facts = data.reference.facts
+    facts = _facts(data)
     energy = np.full(len(data.frames), np.nan)
     state: dict[int, str] = {}
     for result in results:
@@ -135,20 +160,22 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics, _curves(found, reference, asked, facts)
 
 
-def anchors(task, data) -> dict[str, Metric]:
+def anchors(task: Task, data: TaskData) -> dict[str, Metric]:
     """The uncertainty of the references, and what predicting no difference scores on the whole set."""
-    floor, trivial = _anchor(data.reference.facts)
+    floor, trivial = _anchor(_facts(data))
     anchor = Metric(value=None, unit="kcal/mol", floor=floor, trivial=trivial, not_scored="-")
     return {"relative_energy_mae": anchor}
 
 
-def _anchor(facts) -> tuple[Floor, float]:
+def _anchor(facts: Mapping[str, Any]) -> tuple[Floor, float]:
     known, note = float(facts["uncertainty"]), f"uncertainty of the references, {facts['uncertainty_from']}"
     trivial = no_difference_mae([r["reference"] for r in facts["reactions"]])
     return Floor(median=known, p95=2 * known, runs=0, length_ps=0.0, note=note), trivial
 
 
-def _errors(found, reference, asked, parents, lost: int) -> dict[str, Metric]:
+def _errors(
+    found: np.ndarray, reference: np.ndarray, asked: np.ndarray, parents: np.ndarray, lost: int
+) -> dict[str, Metric]:
     note = f"; {lost} reactions without an answer count as no difference" if lost else ""
     rows = np.flatnonzero(asked)
     signed, size, owner = (found - reference)[rows], np.abs(reference[rows]), parents[rows]
@@ -168,10 +195,10 @@ def over_parents(
     parents: np.ndarray,
     *,
     better: Better,
-    place,
+    place: np.ndarray,
     of: int,
     note: str = "",
-    unit="kcal/mol",
+    unit: str = "kcal/mol",
 ) -> Metric:
     """A mean over reactions, with the bootstrap interval over their parent molecules; ``place`` [n] among ``of``."""
     distinct = len(np.unique(parents))
@@ -193,7 +220,7 @@ def over_parents(
     return Metric(value=value, unit=unit, values=values, uncertainty=uncertainty, n=len(samples), better=better)
 
 
-def _order(found, reference, asked, facts) -> dict[str, Metric]:
+def _order(found: np.ndarray, reference: np.ndarray, asked: np.ndarray, facts: Mapping[str, Any]) -> dict[str, Metric]:
     """Spearman over the conformers of each molecule, the one that all are measured from included."""
     if facts["group"] != "conformers":
         return {}
@@ -223,7 +250,7 @@ def _order(found, reference, asked, facts) -> dict[str, Metric]:
     }
 
 
-def _lines(facts) -> dict[str, list[int]]:
+def _lines(facts: Mapping[str, Any]) -> dict[str, list[int]]:
     lines: dict[str, list[int]] = {}
     for k, reaction in enumerate(facts["reactions"]):
         if "curve" in reaction:
@@ -231,7 +258,7 @@ def _lines(facts) -> dict[str, list[int]]:
     return lines
 
 
-def _minima(found, reference, asked, facts) -> dict[str, Metric]:
+def _minima(found: np.ndarray, reference: np.ndarray, asked: np.ndarray, facts: Mapping[str, Any]) -> dict[str, Metric]:
     """Position (over that of the reference geometry) and depth of the lowest point of every curve, by cubic spline."""
     lines = list(_lines(facts).values())
     whole = np.array([k for k, rows in enumerate(lines) if asked[rows].all()], int)
@@ -249,7 +276,7 @@ def _minima(found, reference, asked, facts) -> dict[str, Metric]:
     return out
 
 
-def _share(asked) -> Metric:
+def _share(asked: np.ndarray) -> Metric:
     count = int(asked.sum())
     return Metric(
         value=clopper_pearson(count, len(asked)).value,
@@ -261,7 +288,7 @@ def _share(asked) -> Metric:
     )
 
 
-def _curves(found, reference, asked, facts) -> dict[str, Curve]:
+def _curves(found: np.ndarray, reference: np.ndarray, asked: np.ndarray, facts: Mapping[str, Any]) -> dict[str, Curve]:
     out = {}
     for name, rows in _lines(facts).items():
         if asked[rows].all():

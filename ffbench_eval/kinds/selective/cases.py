@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffbench_data.atomic import replacing
+
+from ..base import Progress
 
 if TYPE_CHECKING:
     from ffbench_data.contract import AtomsBatch, ForceField, Prediction
@@ -108,7 +110,7 @@ def cases_of(batch: AtomsBatch, prediction: Prediction, **more: Any) -> Cases:
     """The cases of one call of a model, without the truth: what a guard of a running simulation scores."""
     counts = batch.n_atoms.cpu().numpy()
 
-    def array(value):
+    def array(value: Any):
         return None if value is None else value.detach().cpu().double().numpy().copy()  # a model may reuse its tensor
 
     return Cases(
@@ -142,7 +144,7 @@ def ask(
     rows: Any = None,
     *,
     members: Sequence[ForceField] | None = None,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: Progress = lambda _: None,
     raised: dict[int, str] | None = None,
 ) -> Cases:
     """Run ``model`` once over ``frames`` (a `Frames`, all or some ``rows``) and keep answers and truth.
@@ -162,7 +164,7 @@ def ask(
     members = members_of(model) if members is None else list(members)
     done = 0
 
-    def of(part) -> Cases:
+    def of(part: Any) -> Cases:
         nonlocal done
         truth = [frames[int(r)] for r in part]
         more = {
@@ -217,7 +219,7 @@ def _alike(parts: Sequence[Cases]) -> list[Cases]:
     return out
 
 
-def _asked(model, members, batch, more) -> Cases:
+def _asked(model: ForceField, members: Any, batch: AtomsBatch, more: Any) -> Cases:
     if not members:
         return cases_of(batch, model(batch), **more)
     from ffbench_data.neighbors import with_edges

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ffbench_data.frames import Frames
 
 BLOCK_TIMES, GAP_TIMES, SAMPLE_TIMES = 20, 5, 5  # autocorrelation times
 MANY_MOLECULES = 20
@@ -97,11 +100,11 @@ def new_molecules(cases: Any, *seen: Any) -> np.ndarray:
     return np.array([key not in old for key in _keys(cases)])
 
 
-def _molecules(frames) -> np.ndarray:
+def _molecules(frames: Frames) -> np.ndarray:
     return _numbered(_keys(frames))
 
 
-def _keys(frames) -> list[tuple[int, ...]]:
+def _keys(frames: Frames) -> list[tuple[int, ...]]:
     return [tuple(frames.atomic_numbers[a:b].tolist()) for a, b in pairwise(frames.offsets)]
 
 
@@ -110,7 +113,7 @@ def _numbered(keys: list) -> np.ndarray:
     return np.array([number[k] for k in keys])
 
 
-def _trajectories(frames, molecule: np.ndarray) -> list[np.ndarray]:
+def _trajectories(frames: Frames, molecule: np.ndarray) -> list[np.ndarray]:
     """Rows in order of time, one array per molecule, charge, spin and method; a step back in time begins another
     run."""
     key = _numbered(list(zip(molecule.tolist(), frames.charge.tolist(), frames.spin_multiplicity.tolist())))
@@ -128,7 +131,7 @@ def _trajectories(frames, molecule: np.ndarray) -> list[np.ndarray]:
     return out
 
 
-def _blocks(frames, gaps: bool) -> tuple[np.ndarray, np.ndarray, str]:
+def _blocks(frames: Frames, gaps: bool) -> tuple[np.ndarray, np.ndarray, str]:
     from ffbench_data.builders.splits import correlation_frames
 
     n = len(frames)

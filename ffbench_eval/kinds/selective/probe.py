@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ffbench_data.atomic import replacing
 
+from ..base import Progress
 from . import features
 from .cases import Cases
 from .network import ProbeNetwork
@@ -99,7 +99,7 @@ class Probe:
         self.about: dict[str, Any] = {}
         self.history: list[dict[str, float]] = []
 
-    def fit(self, train: Cases, progress: Callable[[float], None] = lambda _: None) -> Probe:
+    def fit(self, train: Cases, progress: Progress = lambda _: None) -> Probe:
         """Train; ``train.group`` keeps groups together in the inner split for early stopping."""
         failed = checked_labels(train)
         x = _embedding(train)
@@ -261,7 +261,14 @@ def _inner(train: Cases) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(~inside), np.flatnonzero(inside)
 
 
-def _train(network, inputs: _Inputs, failed: np.ndarray, inner, s: Settings, progress) -> list[dict[str, float]]:
+def _train(
+    network: torch.nn.Module,
+    inputs: _Inputs,
+    failed: np.ndarray,
+    inner: tuple[np.ndarray, np.ndarray],
+    s: Settings,
+    progress: Progress,
+) -> list[dict[str, float]]:
     fit, held = inner
     target = torch.from_numpy(failed.astype(np.int64)).to(inputs.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay)
@@ -298,7 +305,7 @@ def _train(network, inputs: _Inputs, failed: np.ndarray, inner, s: Settings, pro
     return history
 
 
-def _loss(network, inputs: _Inputs, target: Tensor, rows: np.ndarray) -> Tensor:
+def _loss(network: torch.nn.Module, inputs: _Inputs, target: Tensor, rows: np.ndarray) -> Tensor:
     """Cross-entropy of each case over sqrt(number of atoms of its structure), mean."""
     part, mask = _batch(inputs, rows)
     logits, _ = network(*part)

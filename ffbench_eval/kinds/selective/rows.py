@@ -11,6 +11,7 @@ import numpy as np
 from ffbench_metrics import normalised_score, reliability_diagram, risk_coverage_curve
 
 from ...report import Curve, Interval, Metric, axis, rounded
+from . import SHORT
 from .calibration import as_probability
 from .headline import calibration_scores, headline_source
 from .table import Scored, score_table
@@ -18,14 +19,6 @@ from .table import Scored, score_table
 EVERY_SOURCE = ("augrc", "auroc")
 OF_THE_DOMAIN = ("prevalence", "majority_accuracy")
 SHOWN = 200
-SHORT = {  # the legend has little room
-    "linear_probe": "linear",
-    "gradient_boosting": "boosting",
-    "size_only": "size",
-    "composition_only": "composition",
-    "nearest_neighbours": "kNN",
-    "own_uncertainty": "own",
-}
 
 
 def metrics(folder: Path, p: Any) -> dict[str, Metric]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -20,9 +22,19 @@ from ffbench_data.datacard import known
 
 from ...models.batching import batch_atoms
 from ...models.coverage import covered
-from ...report import Curve, Metric
-from ..base import UnitValues
+from ..base import MetricsAndCurves, Progress, UnitValues
 from .labels import RULES, UNITS, label, one_class, residual, threshold_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ffbench_data.contract import ForceField
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
+    from .cases import Cases
+    from .labels import Rule
 
 
 class Other(BaseModel):
@@ -67,7 +79,7 @@ class Parameters(BaseModel):
         return None if names is None else [known(name, SOURCES, "source") for name in names]
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     """One unit; the content of the other parts is in its inputs, so that it is in its address."""
     p = task.parameters
     parts = [{"name": "test", "rows": _thinned(len(data.frames), p.max_frames)}]
@@ -77,7 +89,7 @@ def plan(task, data, seed: int) -> list[dict]:
     return [{"parts": parts}]
 
 
-def other_frames(task) -> dict[str, Any]:
+def other_frames(task: Task) -> dict[str, Any]:
     """Frames of other data that the unit asks the model about, by what they are."""
     found = {}
     for other in task.parameters.out_of_distribution:
@@ -93,7 +105,7 @@ def _thinned(frames: int, wanted: int | None) -> list[int]:
     return np.unique(np.linspace(0, frames - 1, wanted).round().astype(int)).tolist()
 
 
-def _load(task, other: Other) -> tuple[Any, str]:
+def _load(task: Task, other: Other) -> tuple[Any, str]:
     from ffbench_data.datacard import parse_name
     from ffbench_data.load import load_frames, provenance
 
@@ -102,12 +114,12 @@ def _load(task, other: Other) -> tuple[Any, str]:
     return frames, provenance(dataset, config, other.split)["splits"][other.split]["content_sha256"]
 
 
-def sample_rows(data, model, count: int) -> np.ndarray:
+def sample_rows(data: TaskData, model: ForceField, count: int) -> np.ndarray:
     """``count`` frames whose elements the model covers, to ask it once and to time it; none if there are none."""
     return np.flatnonzero(covered(model, data.frames))[:count]
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     per_call = max(1, batch_atoms(model) // int(data.frames.n_atoms.max()))
     return per_call, sum(len(part["rows"]) for part in inputs["parts"]) / per_call
 
@@ -116,14 +128,22 @@ class Values(UnitValues, total=False):
     pass  # the confidences lie in files
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> UnitValues:
-    from ...models.embedding import members_of, with_embedding
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> UnitValues:
+    from ...models.embedding import bare, members_of, with_embedding
     from ...models.guard import guarded
     from .cases import ask, load_cases
     from .groups import UNUSED, deal, groups_of, new_molecules
 
     p = task.parameters
-    inside = getattr(model.fn, "__wrapped__", model)
+    inside = bare(model)
     members = [guarded(m) for m in members_of(inside)]
     hooked = with_embedding(inside)
     model = model if hooked is inside else guarded(hooked)
@@ -210,7 +230,7 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Uni
     return {"status": status, "detail": detail, "force_calls": asked}
 
 
-def _nothing(folder, p, status, detail, why: str) -> UnitValues:
+def _nothing(folder: Path, p: Parameters, status: list[str], detail: list[str], why: str) -> UnitValues:
     """A finished unit without a score, and the reason for every rule."""
     about: dict[str, Any] = {"rules": {rule: {"why_not": why} for rule in p.rules}, "missing": [], "cost": None}
     write_text(folder / "about.json", json.dumps(about, indent=1))
@@ -218,7 +238,7 @@ def _nothing(folder, p, status, detail, why: str) -> UnitValues:
     return {"status": status, "detail": [*detail, why], "force_calls": 0}
 
 
-def _aligned(parts, p, others):
+def _aligned(parts: dict[str, Cases], p: Parameters, others: dict[str, Other]):
     """Energies after the offsets of the task: per element from the calibration part, a mean error per other part."""
     from ffbench_metrics import element_offsets
 
@@ -227,6 +247,7 @@ def _aligned(parts, p, others):
     notes = []
     if p.energy_offsets == "elements":
         fit = parts["calibration"]
+        assert fit.reference_energy is not None  # every part that is dealt has labels
         elements = np.unique(np.concatenate([c.atomic_numbers for c in parts.values()]))
         good = np.isfinite(fit.energy) & np.isfinite(fit.reference_energy)
         shares = element_offsets(counts(fit, elements)[good], fit.energy[good], fit.reference_energy[good])
@@ -235,13 +256,21 @@ def _aligned(parts, p, others):
     for name, other in others.items():
         if other.remove_mean_error and name in parts and len(parts[name]):
             c = parts[name]
+            assert c.reference_energy is not None
             shift = float(np.nanmean(c.energy - c.reference_energy))
             parts[name] = replace(c, energy=c.energy - shift)
             notes.append(f"{name}: the mean energy error of {shift:.4g} eV was removed")
     return parts, notes
 
 
-def _fit_all(p, parts, samples, silent, progress, device) -> tuple[dict[str, Any], dict[str, Any]]:
+def _fit_all(
+    p: Parameters,
+    parts: dict[str, Cases],
+    samples: dict[str, np.ndarray],
+    silent: dict[str, Any],
+    progress: Progress,
+    device: torch.device,
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fit every source under every rule; confidences of all parts but the training one.
 
     ``silent`` are the structures of each part on which the model gave no answer, with their samples.
@@ -316,7 +345,7 @@ def _plain(value: float) -> float | int:
     return int(value) if float(value).is_integer() else value
 
 
-def _labelled(cases, sample, rule):
+def _labelled(cases: Cases, sample: np.ndarray | None, rule: Rule):
     """Structures whose truth is known for this rule, and the samples they belong to."""
     error = residual(cases, rule.quantity)
     good = np.isfinite(error)
@@ -326,7 +355,7 @@ def _labelled(cases, sample, rule):
     return cases[rows], None if sample is None else sample[rows]
 
 
-def _example(probe, cases) -> dict[str, Any]:
+def _example(probe: Any, cases: Cases) -> dict[str, Any]:
     """The structure of the test part that the probe trusts least among the smaller ones, for the picture."""
     score = probe.score(cases)
     lowest = np.minimum.reduceat(score, cases.offsets[:-1]) if cases.level == "atom" else score
@@ -340,7 +369,7 @@ def _example(probe, cases) -> dict[str, Any]:
     }
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """AUGRC and AUROC of every source, all scores of the headline source, per domain; the curves of the page."""
     from .rows import curves, metrics
 
@@ -350,7 +379,7 @@ def score(task, results, data) -> tuple[dict[str, Metric], dict[str, Curve]]:
     return metrics(folders[0], task.parameters), curves(folders[0])
 
 
-def headline(results) -> str:
+def headline(results: Sequence[Result]) -> str:
     """The source that stands for the model: the best on the calibration part; empty if nothing could be scored."""
     from .headline import headline_source
 
@@ -358,5 +387,5 @@ def headline(results) -> str:
     return headline_source(folders[0]) if folders else ""
 
 
-def _folders(results) -> list:
+def _folders(results: Sequence[Result]) -> list:
     return [r.folder for r in results if (r.folder / "about.json").exists()]

@@ -5,7 +5,15 @@ from ..base import Kind, MetricSpec
 METRICS = (
     MetricSpec("steps_per_second", "speed", "replica steps/s", "higher", usual=(1e-6, 1e9), timed=True, function=""),
     MetricSpec(
-        "ns_per_day", "simulated time", "ns/day", "higher", usual=(1e-12, 1e9), timed=True, columns={"": 1}, function=""
+        "ns_per_day",
+        "simulated time",
+        "ns/day",
+        "higher",
+        usual=(1e-12, 1e9),
+        timed=True,
+        columns={"": 1},
+        gloss=("{} ns a day here", 1),
+        function="",
     ),
     MetricSpec("engine_over_call", "engine step over model call", "1", usual=(1e-3, 1e6), timed=True, function=""),
     MetricSpec(

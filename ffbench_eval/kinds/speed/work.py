@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from pydantic import Field
 
 from ...report import Interval, Metric
-from ..base import Better, UnitValues
+from ..base import Better, MetricsAndCurves, Progress, UnitValues
 from ..dynamics import work as molecular_dynamics
+
+if TYPE_CHECKING:
+    from ffbench_data.contract import ForceField
+
+    from ...run.data import TaskData
+    from ...run.units import Result
+    from ...suite import Task
 
 
 class Parameters(molecular_dynamics.Parameters):
@@ -16,11 +27,11 @@ class Parameters(molecular_dynamics.Parameters):
     observables: list[str] = Field(default_factory=list)
 
 
-def plan(task, data, seed: int) -> list[dict]:
+def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     return molecular_dynamics.plan(task, data, seed)
 
 
-def calls(task, inputs, data, model) -> tuple[int, float]:
+def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
     return len(inputs["replicas"]), 150.0
 
 
@@ -32,7 +43,15 @@ class Values(UnitValues, total=False):
     ns_per_day: float
 
 
-def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Values:
+def run_unit(
+    task: Task,
+    inputs: dict[str, Any],
+    data: TaskData,
+    model: ForceField,
+    folder: Path,
+    progress: Progress,
+    compile: str = "auto",
+) -> Values:
     from ...engine.cost import measure_speed
 
     start, rules = (
@@ -40,6 +59,10 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
         molecular_dynamics.protocol(task, data, inputs["replicas"][0]),
     )
     speed = measure_speed(model, start, rules, compile=compile)
+    broken = [f"replica {b}: {why}" for b, why in enumerate(speed.reason) if why]
+    if broken:
+        said = "the steps that were to be timed broke, and one that stands still has no speed"
+        return {"status": ["model_error"] * len(inputs["replicas"]), "detail": [said, *broken], "force_calls": 0}
     return {
         "status": ["ok"] * len(inputs["replicas"]),
         "force_calls": 0,
@@ -52,15 +75,16 @@ def run_unit(task, inputs, data, model, folder, progress, compile="auto") -> Val
     }
 
 
-def score(task, results, data) -> tuple[dict[str, Metric], dict]:
+def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCurves:
     """Timings belong to a machine: what compares is the last number, steps per time of the reference kernel.
 
     Several units (replicas of several systems, or one at a time) are one after the other.
     """
-    done: list[Values] = [{**r.values, "status": r.status} for r in results if "step_s" in r.values]
+    timed = [r for r in results if "step_s" in r.values]
+    done: list[Values] = [r.values for r in timed]
     if not done:
         return {}, {}
-    replicas = sum(len(v["status"]) for v in done)
+    replicas = sum(len(r.status) for r in timed)
     step, call = sum(v["step_s"] for v in done), sum(v["call_s"] for v in done)
     kernel = float(np.mean([v["kernel_s"] for v in done]))
     rate = replicas / step

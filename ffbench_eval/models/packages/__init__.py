@@ -46,7 +46,7 @@ class PackageCall:
     def __getstate__(self):
         return self.__dict__ if self.make is None else {"calculator": None, "make": self.make}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]):
         self.__dict__.update(state)
         if self.make is not None:
             self.calculator = self.make()

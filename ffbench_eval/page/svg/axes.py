@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from ...words import clean, curve_title
+
+if TYPE_CHECKING:
+    from ...report import Curve
 
 WIDTH, HEIGHT = 400, 264
 NARROW = 300  # scans come in pairs, four drawings to a row
@@ -36,7 +41,9 @@ class Axis:
     angle: bool = False
 
     @classmethod
-    def over(cls, values, *, log=False, angle=False, pad=False, zero=0.35) -> Axis:
+    def over(
+        cls, values: Any, *, log: bool = False, angle: bool = False, pad: bool = False, zero: float = 0.35
+    ) -> Axis:
         """An axis that holds the values; it starts at 0 where they begin below the share ``zero`` of the largest."""
         low, top = min(values), max(values)
         if log:
@@ -82,10 +89,20 @@ class Axis:
 class Frame:
     """Axes, ticks, labels and legend around the marks of one chart."""
 
-    def __init__(self, curve, x_axis, y_axis, legend, target=None, bar=False, width=WIDTH, rows=3):
+    def __init__(
+        self,
+        curve: Curve,
+        x_axis: Axis,
+        y_axis: Axis,
+        legend: Sequence[tuple[str, str]],
+        target: float | None = None,
+        bar: bool = False,
+        width: int = WIDTH,
+        rows: int = 3,
+    ):
         self.curve, self.x_axis, self.y_axis = curve, x_axis, y_axis
         self.whole = width
-        self.legend = _legend_rows(legend + ([("target", "target")] if target is not None else []), width, rows)
+        self.legend = _legend_rows([*legend] + ([("target", "target")] if target is not None else []), width, rows)
         self.top = 10 + 18 * len(self.legend)
         self.width = width - LEFT - RIGHT - (BAR if bar else 0)
         self.height = HEIGHT - BOTTOM - self.top
@@ -138,7 +155,7 @@ class Frame:
         return out
 
 
-def _legend_rows(entries, whole: int, most: int) -> list[list[tuple[str, str]]]:
+def _legend_rows(entries: Sequence[tuple[str, str]], whole: int, most: int) -> list[list[tuple[str, str]]]:
     rows: list[list[tuple[str, str]]] = []
     used = whole
     for style, name in entries[:MAX_SERIES]:
@@ -154,7 +171,7 @@ def _legend_rows(entries, whole: int, most: int) -> list[list[tuple[str, str]]]:
     return rows
 
 
-def path(frame: Frame, pairs) -> str:
+def path(frame: Frame, pairs: Iterable[tuple[float, float | None]]) -> str:
     out, pen = [], False
     for x, y in pairs:
         if y is None:
@@ -167,7 +184,7 @@ def path(frame: Frame, pairs) -> str:
     return "".join(out)
 
 
-def polygon(frame: Frame, part, close: bool = True) -> str:
+def polygon(frame: Frame, part: Any, close: bool = True) -> str:
     corners = [f"{frame.x(float(x))} {frame.y(float(y))}" for x, y in (part[:-1] if close else part)]
     return "M" + "L".join(corners) + ("Z" if close else "")
 

@@ -5,6 +5,7 @@ The drawings hold no ids, scripts, styles or links of their own: they need `STYL
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -22,12 +23,17 @@ MAX_BYTES = 600_000  # of all drawings of a page
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing; ``svg`` is empty where the page has no room left for it."""
+    """One drawing; ``svg`` is empty where the page has no room left for it; ``part``: it shows some of the series."""
 
     name: str
     title: str
     svg: Markup
     note: str = ""
+    part: bool = False
+
+    @property
+    def narrow(self) -> bool:
+        return f'viewBox="0 0 {NARROW} ' in self.svg[:200]
 
 
 def charts(curves: dict[str, Curve], *, target: float | None = None, room: int = MAX_BYTES) -> list[Chart]:
@@ -189,7 +195,7 @@ def _cut(window: tuple[float, float]) -> str:
     return f"Shown up to {number(window[1])}."
 
 
-def _describe(name: str, curve: Curve, series) -> str:
+def _describe(name: str, curve: Curve, series: Sequence[tuple[str, Sequence[tuple[float, float | None]]]]) -> str:
     """The alternative text: what the axes are and where each series has its extremes."""
     text = f"{curve_title(name)}: {clean(curve.y_label)} over {clean(curve.x_label)}."
     for key, pairs in series[:6]:

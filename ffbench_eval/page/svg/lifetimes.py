@@ -37,7 +37,7 @@ def lifetimes(stable: Sequence[float | None], trusted: Sequence[float | None], l
             marks.append(f'<path class="trusted" d="M{at(0)} {y + 6}H{at(good)}"/>')
         if end < length:
             marks.append(f'<path class="broke" d="M{at(end)} {y}V{y + 12}"/>')
-        marks.append(f'<text x="0" y="{y + 10}">{k + 1}</text>')
+        marks.append(f'<text x="0" y="{y + 10}">{k}</text>')
     base = 8 + ROW * len(rows)
     for time in (0.0, length / 2, length):
         anchor = "start" if time == 0 else "end" if time == length else "middle"

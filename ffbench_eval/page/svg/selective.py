@@ -64,7 +64,7 @@ def _tame(value: float | None) -> float:
     return min(1e6, max(-1e6, float(value or 0)))
 
 
-def _bonds(element, x, y, z) -> list[tuple[int, int]]:
+def _bonds(element: list[int], x: list[float], y: list[float], z: list[float]) -> list[tuple[int, int]]:
     from ase.data import covalent_radii
 
     out = []

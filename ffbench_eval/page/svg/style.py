@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from markupsafe import Markup
 
 BANDS = 10  # colours of a surface
@@ -32,7 +34,7 @@ def _style() -> str:
     light |= {f"--s{k}": c for k, c in enumerate(hues)}
     dark |= {f"--s{k}": c for k, c in enumerate(bright)}
 
-    def block(values):
+    def block(values: Mapping[str, str]):
         return ":root{" + ";".join(f"{k}:{v}" for k, v in values.items()) + "}"
 
     series = "".join(

@@ -221,6 +221,7 @@ if (pick) {
       const columns = heads.map((th, i) => [th.dataset.k, i]).filter(([k]) => chosen.includes(k)).map(([, i]) => i);
       section.hidden = !columns.length;
       for (const row of all("tr", section)) [...row.cells].forEach((cell, i) => { cell.hidden = i > 0 && !columns.includes(i); });
+      for (const row of all("tbody tr:not(.h)", section)) row.hidden = columns.every(i => row.cells[i].textContent.trim() === "–");
       const common = all("tr.h", section).filter(row => +row.dataset.w > 0 && columns.every(i => !isNaN(value(row.cells[i]))));
       const total = common.reduce((s, row) => s + +row.dataset.w, 0);
       if (total && columns.length > 1) said.push(`${section.querySelector("h2").textContent}, ${common.length} common tasks: ` + columns.map(i =>
