@@ -68,8 +68,11 @@ def _file(path: Path) -> Source:
 
         return parquet_source(path, [path])
     if name.endswith((".xyz", ".extxyz")):
+        from .bare import bare_source, is_bare
         from .cp2k import cp2k_source, is_cp2k
 
+        if is_bare(path):
+            return bare_source(path)
         return cp2k_source(path) if is_cp2k(path) else _ase(path, "extxyz")
     if name.endswith(".db"):
         return Source(str(path), "ASE database", lambda: _database(path), _units_of_database(path))

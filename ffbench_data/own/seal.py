@@ -277,6 +277,7 @@ def _notes(rows: Rows, reader: Reader, sources: Sequence[Source], options: Optio
     for count, what in ((no_energy, "energy"), (no_forces, "forces")):
         notes += [f"{count} of {len(rows)} frames have no {what}"] if 0 < count < len(rows) else []
     for source in sources:
+        notes += [f"{Path(source.name).name}: read as {source.format}"] if source.format.startswith("xyz") else []
         if source.units and not options.units and _units(source, options).text != Units().text:
             notes.append(f"{Path(source.name).name}: {_units(source, options).text}, as {source.format} states")
     if reader.stated and not options.units:
