@@ -299,7 +299,7 @@ def test_a_file_that_names_something_else_in_every_frame_is_listed_in_short(tmp_
 def test_a_cut_off_bare_file_is_one_line(frames, tmp_path):
     path = sgdml(tmp_path, frames)
     path.write_text(path.read_text()[:-100])
-    with pytest.raises(ValueError, match="ends within a frame|unequal length"):
+    with pytest.raises(ValueError, match=r"ends within a frame|unequal length"):
         read(path, units="kcal/mol")
 
 
