@@ -35,7 +35,7 @@ from .units import HARD, Units, judge, parse_units, proposals
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 VALIDATION = "validation.json"
-RULES = 4  # raised when the same files give another data set
+RULES = 5  # raised when the same files give another data set
 UNSTATED = "not stated"
 APART = 1e-4  # eV an atom, between an energy extrapolated to no smearing and the one the forces belong to
 SIZES = ("force_size", "energy_spread")  # of thermal frames; frames need not be thermal
