@@ -18,7 +18,7 @@ def is_bare(path: Path) -> bool:
     """Whether the comment of the first frame is a bare energy."""
     try:
         return ENERGY.fullmatch(next(_blocks(path))[0]) is not None
-    except (StopIteration, ValueError, OSError, EOFError):
+    except Exception:  # no such file, or a damaged one: told when it is read
         return False
 
 

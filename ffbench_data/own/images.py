@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..builders.labels import NAMES, plain
+from ..builders.read import one_line
 from ..store import MANIFEST
 
 HUB = "hf://datasets/"
@@ -97,8 +98,8 @@ def _outcar(path: Path) -> Source:
         pass
     try:
         next(outcar_images(path))
-    except (ValueError, OSError, EOFError) as error:
-        said = str(error).removeprefix(f"{path}: ")
+    except Exception as error:  # of gzip and codecs too
+        said = one_line(error).removeprefix(f"{path}: ")
         raise ValueError(
             f"{path}: cannot be read as OUTCAR: {said}; take the vasprun.xml of the same run, or write it as extxyz"
         ) from None
