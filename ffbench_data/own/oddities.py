@@ -51,7 +51,7 @@ def empty(frames: Frames) -> tuple[str, str]:
 
 
 def _at_sites(frames: Frames, alike: Any) -> bool:
-    """Whether all is crystals whose atoms stay at their sites while the cell changes: there forces are 0 by symmetry."""
+    """Whether all are crystals whose atoms stay at their sites while cells change: forces are 0 by symmetry."""
     if not frames.pbc.all():
         return False
     if alike is None:
