@@ -29,6 +29,14 @@ class AtomsBatch:
     - ``charge`` [B] (elementary charges) and ``spin_multiplicity`` [B] (2S+1), integers; neutral singlets if not given.
     - ``largest``: atoms of the largest system, where whoever made the batch says it: a bound for a model whose shapes
       depend on it and may depend on no value (while it is traced).
+
+    ValueError for a charge or spin multiplicity that is not one for each system.
+
+    >>> import torch
+    >>> zeros, open_ = torch.zeros(1, 3, 3), torch.zeros(1, 3, dtype=torch.bool)
+    >>> batch = AtomsBatch(torch.rand(2, 3), torch.tensor([6, 8]), torch.tensor([0, 0]), zeros, open_)
+    >>> batch.n_systems, batch.n_atoms.tolist(), batch.charge.tolist()
+    (1, [2], [0])
     """
 
     positions: Tensor

@@ -21,6 +21,10 @@ class Prediction:
     ``energy`` [B] eV, ``forces`` [A, 3] eV/Angstrom; optional ``stress`` [B, 3, 3] eV/Angstrom^3 (dE/d(strain) / V, as
     in ASE: negative under compression), ``embedding`` [A, D] (for selective classification), ``uncertainty`` [B]
     (larger = less certain).
+
+    >>> import torch
+    >>> Prediction(energy=torch.zeros(1), forces=torch.zeros(2, 3)).stress is None
+    True
     """
 
     energy: Tensor

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -232,6 +233,6 @@ def rescore_(
             write_text(path, made.model_dump_json(indent=1) + "\n")
 
 
-def _print(found) -> None:
+def _print(found: Iterable[Any]) -> None:
     for finding in found:
         typer.echo(str(finding), err=finding.level == "error")

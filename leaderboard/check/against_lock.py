@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ffbench_eval.kinds import all_kinds, kind_of
-from ffbench_eval.report import ModelCard, TaskReport
+from ffbench_eval.report import Metric, ModelCard, TaskReport
 
 from ..site.scoring import size
 from .bounds import bound, few_digits
@@ -171,14 +171,14 @@ def _too_many(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
             yield error(f"{at}.metrics.{name}.values", text, RERUN)
 
 
-def _broke(task) -> bool:
+def _broke(task: TaskReport) -> bool:
     """Whether a replica broke by its numbers: a liquid whose g(r) strays has no state that says so, and observables of
     what was stable for less than the skipped part have no value."""
     stable = task.metrics.get("stable_fraction")
     return stable is not None and any(v is not None and v < 1 for v in stable.values)
 
 
-def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Iterator[Finding]:
+def _anchors(here: str, name: str, metric: Metric, lock: TaskLock, clean: bool) -> Iterator[Finding]:
     """Noise floor and trivial baseline belong to the task, not to the entry (selective: see `recompute`)."""
     locked, kind = lock.metrics[name], kind_of(lock.kind)
     if (metric.floor is None) != (locked.floor is None):
@@ -205,7 +205,7 @@ def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Itera
         yield error(f"{here}.trivial", f"is {metric.trivial!r}, {said}", RERUN)
 
 
-def _without_forces(name: str, metric, lock: TaskLock) -> float | None:
+def _without_forces(name: str, metric: Metric, lock: TaskLock) -> float | None:
     """What no forces score on the scans that an entry has."""
     rows = lock.no_forces.get(name, [])
     known = [v for v, mine in zip(rows, metric.values) if mine is not None]
@@ -219,7 +219,7 @@ def _typed(values: dict[str, Any], key: str) -> str:
     return json.dumps(values[key], sort_keys=True) if key in values else "absent"
 
 
-def _physics(here: str, name: str, metric, blocks: bool = False) -> Iterator[Finding]:
+def _physics(here: str, name: str, metric: Metric, blocks: bool = False) -> Iterator[Finding]:
     """``blocks``: samples are first-order terms of a weighted mean, which may lie outside what a mean can be."""
     limits = bound(name)
     if limits is None:

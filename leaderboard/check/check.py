@@ -23,7 +23,7 @@ from ..entry.schema import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths
 from ..site.scoring import card_for
 from .against_lock import check_task, check_zero_of_energy
 from .findings import Finding, errors, printable
-from .lock import SUITES, load_lock
+from .lock import SUITES, SuiteLock, load_lock
 from .others import check_duplicates, check_fingerprints, check_names
 from .statements import (
     GRAMMAR,
@@ -113,7 +113,7 @@ def _plain(entry: Entry) -> bool:
     return bool(re.fullmatch(SLUG, entry.report.suite) and re.fullmatch(SLUG, entry.report.suite_version))
 
 
-def _all(entry: Entry, name: str, lock, others) -> Iterator[Finding]:
+def _all(entry: Entry, name: str, lock: SuiteLock | None, others: dict[str, Any]) -> Iterator[Finding]:
     yield from check_place(entry, name)
     yield from check_hashes(entry)
     yield from check_about(entry)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -241,7 +242,7 @@ def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskRe
     return float(times.mean()), None if ends is None else (max(ends[0], 0.0), min(ends[1], float(length)))
 
 
-def _student(values) -> tuple[float, float] | None:
+def _student(values: Any) -> tuple[float, float] | None:
     """95 % interval of a mean; none from fewer than two samples or from equal ones."""
     from scipy.stats import t
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,9 @@ def _complete(task: TaskReport) -> Iterator[Fault]:
                 yield ".metrics", f"{first}.{domain}.{lead} is missing: all scores of the headline source belong here"
 
 
-def _against_share(first, source, rule, v, metric, e, n, value, domain) -> Fault | None:
+def _against_share(
+    first: str, source: str, rule: str, v: float, metric: Metric, e: float, n: int, value: dict[str, Any], domain: str
+) -> Fault | None:
     if first == "majority_accuracy" and not close(v, max(e, 1 - e), 1.0):
         return "value", "is not the larger share"
     lowest = e * e / 2

@@ -101,7 +101,7 @@ class Site:
     aside: dict[str, str]
 
 
-def _drawable(entries: list[Entry], aside: dict[str, str], suites: Path, checks: Path, weights) -> list[Entry]:
+def _drawable(entries: list[Entry], aside: dict[str, str], suites: Path, checks: Path, weights: Any) -> list[Entry]:
     """The entries that can be scored and drawn alone; the others go to ``aside``: one never stops the site."""
     kept = []
     for entry in entries:

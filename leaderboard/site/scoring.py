@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -315,7 +316,7 @@ def rank(scores: dict[str, dict[str, Score]], weights: dict[str, float]) -> dict
     return {m: r for tasks, models in groups.items() for m, r in _places(models, tasks, scores, weights).items()}
 
 
-def _places(models: list[str], tasks: tuple[str, ...], scores, weights) -> dict[str, Rank]:
+def _places(models: list[str], tasks: tuple[str, ...], scores: Any, weights: Mapping[str, float]) -> dict[str, Rank]:
     share = np.array([weights[t] for t in tasks])
     share = share / share.sum()
     value = np.array([[scores[m][t].value for t in tasks] for m in models]) @ share
