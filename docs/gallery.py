@@ -58,8 +58,8 @@ def section(key: str, folder: str) -> Iterator[str]:
         number = f"{metric_name(found.metric)} {quantity(in_small_units(metric))}" if metric else ""
         if shown is not None:
             yield (
-                f"<figure{' class=narrow' if shown.narrow else ''}>{shown.svg}<figcaption>{escape(clean(task.title))}: "
-                f"<strong>{escape(found.words)}</strong>"
+                f"<figure{' class=narrow' if shown.narrow else ''}>{shown.svg}<figcaption>"
+                f"{escape(clean(task.title))}: <strong>{escape(found.words)}</strong>"
                 f"{escape(f' ({number})' if number else '')}</figcaption></figure>"
             )
     yield "</div>"

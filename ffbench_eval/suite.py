@@ -45,6 +45,11 @@ class Suite:
 
 
 def list_suites() -> list[str]:
+    """Names of the shipped suites.
+
+    >>> "mini" in list_suites()
+    True
+    """
     return sorted(p.stem for p in SUITES.glob("*.yaml"))
 
 
@@ -52,6 +57,9 @@ def load_suite(name: str | Path, *, tasks: list[str] | None = None) -> Suite:
     """A shipped suite by name, or one from a YAML file; ``tasks`` keeps only those named.
 
     ValueError for an unknown suite or task (with the nearest name) and for a parameter that the kind does not know.
+
+    >>> [task.kind.name for task in load_suite("mini", tasks=["ethanol_accuracy"]).tasks]
+    ['accuracy']
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.exists():

@@ -50,19 +50,36 @@ def kinds(name: Annotated[str, typer.Argument(help="a kind; without one, all of 
 
 def validate(suite: Annotated[str, typer.Argument(help="a suite's YAML file, or a shipped suite's name")]) -> None:
     """Check a suite: every row, its kind, parameters and data set."""
-    from ffbench_data.datacard import is_path, list_datasets
+    from ffbench_data.datacard import card, is_path, list_datasets
 
     from ..suite import load_suite
 
     found = load_suite(suite)
     known = list_datasets()
     for task in found.tasks:
-        name = task.dataset.partition(":")[0]
-        if not is_path(task.dataset) and name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{suite}: task {task.name!r}: unknown data set {name!r}{hint} `ffbench data list`")
+        where = f"{suite}: task {task.name!r}"
+        if not is_path(task.dataset) and task.dataset not in known:
+            hint = _near(task.dataset, known)
+            raise ValueError(f"{where}: unknown data set {task.dataset!r}{hint} `ffbench data list`")
+        try:
+            of_data = card(task.dataset)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        config = of_data.configs.get(task.config or of_data.default_config)
+        if config is None:
+            hint = _near(str(task.config), list(of_data.configs))
+            raise ValueError(f"{where}: {task.dataset} has no config {task.config!r}{hint}")
+        if config.splits and task.parameters.split not in config.splits:
+            raise ValueError(
+                f"{where}: {task.dataset} has no split {task.parameters.split!r} in config "
+                f"{task.config or of_data.default_config!r}, which has {', '.join(config.splits)}"
+            )
     typer.echo(f"{found.name} {found.version}: {len(found.tasks)} tasks, no fault")
+
+
+def _near(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known[:8])}{' ...' * (len(known) > 8)}"
 
 
 def train(
