@@ -22,6 +22,7 @@ from .ase import from_ase, is_calculator
 from .identity import fingerprint
 from .inside import parameter_count
 from .interrupts import of_the_user
+from .surroundings import there
 from .torchsim import from_torchsim, is_torchsim
 from .tracebacks import ModelRaised
 
@@ -114,6 +115,7 @@ def _factory(thing: Any) -> bool:
         return False
 
 
+@there()
 def _from_spec(spec: str) -> Any:
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name:

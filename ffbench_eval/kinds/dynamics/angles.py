@@ -9,7 +9,7 @@ import numpy as np
 
 from ..base import MetricsAndCurves
 from ..statistics import over_replicas
-from .criteria import lasting_bonds
+from .criteria import completed, lasting_bonds
 from .observables import MIN_FRAMES, density_curve, without
 from .systems import System, systems_of
 
@@ -74,4 +74,5 @@ def bonded_triples(system: System) -> dict[str, np.ndarray]:
 
 
 def _cell(cells: np.ndarray, pbc: np.ndarray) -> np.ndarray | None:
-    return np.asarray(cells, float) if pbc.all() else None
+    """Cells [T, 3, 3] for nearest images, which slabs and wires have along their periodic directions alone."""
+    return np.stack([completed(c, pbc) for c in np.asarray(cells, float)]) if pbc.any() else None

@@ -323,7 +323,7 @@ def diffusivity(stable: list[Trajectory], data: TaskData, p: Parameters, hills: 
 
     values: list[float | None] = []
     for t in stable:
-        if len(t) < 2 or t.time_ps[-1] - t.time_ps[0] < least:
+        if len(t) < 2 or len(t) * (t.time_ps[1] - t.time_ps[0]) < least - 1e-6:  # each frame ends a saving interval
             values.append(None)
             continue
         element = atomic_numbers[facts["element"]] if "element" in facts else t.numbers.max()
