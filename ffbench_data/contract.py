@@ -22,7 +22,8 @@ class AtomsBatch:
     - ``cell`` [B, 3, 3] Angstrom, rows are lattice vectors (zeros for open systems), ``pbc`` [B, 3] bool
     - ``edge_index`` [2, E]: pairs (i, j) within the model's cutoff, both directions, and ``edge_shift`` [E, 3]
       integers, so that r_ij = positions[j] + edge_shift @ cell[system] - positions[i]. ``None`` until
-      `ffbench_data.neighbors.with_edges` adds them.
+      `ffbench_data.neighbors.with_edges` adds them; ``edge_shift`` also where no system is periodic, which
+      `edge_vectors` knows.
     - ``paired``: the second half of the edges is the reverse of the first, edge by edge, so that what depends on the
       distance only needs to be computed for the first half. The MD engine gives such lists.
     - ``charge`` [B] (elementary charges) and ``spin_multiplicity`` [B] (2S+1), integers; neutral singlets if not given.

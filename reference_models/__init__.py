@@ -187,6 +187,13 @@ def load(name: str) -> Any:
         return {dataset: _shipped(m) for dataset, m in found.items()}
     from ffbench_data.datacard import known
 
+    of, _, dataset = name.partition("@")
+    there = [m.partition("@")[2] for m in names if m.partition("@")[0] == of]
+    if dataset and there:  # a name near to it would be of other data
+        raise ValueError(
+            f"reference model {name!r}: {of} is shipped for {', '.join(there)} only; train it on yours, `ffbench train "
+            f"{of} {dataset}`, and give the path of the checkpoint"
+        )
     short = [*sorted({m.split("@")[0] for m in names}), *CONTROLS, *published()]
     return known(name, short, "reference model", also=names)
 
