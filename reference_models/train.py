@@ -233,15 +233,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step, spent, errors)
         rows = np.random.default_rng([recipe.seed, step]).integers(len(batches), size=recipe.batch)
-        batch, energy, forces = batches(rows)
-        out = module(batch)
-        off = (out.energy - energy) / batch.n_atoms / module.scale
-        told = torch.isfinite(forces).all(-1, keepdim=True)  # some sources have energies only
-        wrong = torch.where(told, out.forces - forces, torch.zeros_like(forces))
-        loss = wrong.square().sum(-1).add(1e-12).sqrt().mean() / module.scale
-        known = torch.isfinite(energy)  # some sources have forces only
-        off = torch.where(known, off, torch.zeros_like(off))
-        loss = loss + recipe.energy_weight * off.square().add(1e-12).sqrt().mean()
+        loss = _loss(module, *batches(rows), recipe.energy_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 10.0)
@@ -281,6 +273,18 @@ def train(
         spent = clock() - began
         _save_state(folder, plan, module, averaged, optimizer, curve, step, spent)
     return files.read(folder / "best.safetensors")
+
+
+def _loss(module: Scaled, batch: AtomsBatch, energy: Tensor, forces: Tensor, energy_weight: float) -> Tensor:
+    """Mean norm of the force errors of atoms, plus ``energy_weight`` times the mean energy error per atom, both over
+    the network's scale. Labels that are NaN add nothing: some sources have energies only, some forces."""
+    out = module(batch)
+    off = (out.energy - energy) / batch.n_atoms / module.scale
+    known_forces = torch.isfinite(forces).all(-1, keepdim=True)
+    wrong = torch.where(known_forces, out.forces - forces, torch.zeros_like(forces))
+    loss = wrong.square().sum(-1).add(1e-12).sqrt().mean() / module.scale
+    off = torch.where(torch.isfinite(energy), off, torch.zeros_like(off))
+    return loss + energy_weight * off.square().add(1e-12).sqrt().mean()
 
 
 def _take_out_the_mean(module: Scaled, batches: Batches, frames: int = 16) -> None:
