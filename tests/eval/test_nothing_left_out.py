@@ -329,8 +329,8 @@ def test_what_a_model_does_not_say_is_not_taken_for_its_answer(odd):
             self.results = {"energy": 1.0, "forces": odd(np.ones((len(atoms), 3)))}
 
     frame = collate([load_frames("ethanol_gfn2", None, "test")[0]])
-    with pytest.raises(ValueError, match="complex|masked"):
+    with pytest.raises(ValueError, match=r"complex|masked"):
         from_ase(Odd())(frame)
     bare = ForceField(lambda b: {"energy": np.ones(1), "forces": odd(np.ones((len(b.positions), 3)))}, None)
-    with pytest.raises(ValueError, match="complex|masked"):
+    with pytest.raises(ValueError, match=r"complex|masked"):
         bare(frame)
