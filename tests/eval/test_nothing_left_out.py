@@ -32,6 +32,7 @@ from ffbench_eval.kinds.physicality.work import run_unit as physicality
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.report import DatasetUsed
 from ffbench_eval.run.data import TaskData
+from ffbench_eval.run.first_answer import look
 from tests.eval.dynamics_data import task, unit
 
 USED = DatasetUsed(name="d", config="c", split="test", version="1", content_sha256="0")
@@ -334,3 +335,14 @@ def test_what_a_model_does_not_say_is_not_taken_for_its_answer(odd):
     bare = ForceField(lambda b: {"energy": np.ones(1), "forces": odd(np.ones((len(b.positions), 3)))}, None)
     with pytest.raises(ValueError, match=r"complex|masked"):
         bare(frame)
+
+
+def test_an_uncertainty_that_is_nan_is_no_buffer_that_was_overwritten():
+    def fn(b):
+        energy = b.positions.new_zeros(b.n_systems).index_add(0, b.system_index, b.positions.square().sum(1))
+        return {"energy": energy, "forces": -2 * b.positions, "uncertainty": torch.full_like(energy, torch.nan)}
+
+    found = look(
+        ForceField(fn, None, dtype=torch.float64), load_frames("ethanol_gfn2", None, "test")[[0, 1]], "x", judge=False
+    )
+    assert not any("overwritten" in text for text in found.warnings)
