@@ -118,6 +118,8 @@ def _tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, (list, tuple)) and value and all(isinstance(v, Tensor) for v in value):
         value = torch.cat([v[None] if v.ndim == 0 else v for v in value])  # one of each system
     if not isinstance(value, Tensor):
+        if np.ma.is_masked(value):
+            raise ValueError(f"model returned {name} as a masked array: what the mask hides is no number")
         try:
             array = np.asarray(value)
         except (ValueError, RuntimeError, TypeError):  # ragged lists, tensors with a graph in a list

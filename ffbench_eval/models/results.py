@@ -17,8 +17,13 @@ Hook = str | Callable[[Any, Any], Any] | bool | None
 
 
 def plain(value: Any) -> np.ndarray:
-    """A copy in float64: calculators reuse their arrays, and some hand over tensors with a graph."""
-    return np.array(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value, dtype=float)
+    """A copy in float64: calculators reuse their arrays, and some hand over tensors with a graph. ValueError for
+    complex numbers, whose imaginary part would be dropped, and for those that a mask hides."""
+    given = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+    if np.iscomplexobj(given) or np.ma.is_masked(given):
+        kind = "complex" if np.iscomplexobj(given) else "masked"
+        raise ValueError(f"the calculator gave {kind} numbers where real ones are expected")
+    return np.array(given, dtype=float)
 
 
 def number(value: Any, name: str = "an energy", unit: str = "eV") -> float:

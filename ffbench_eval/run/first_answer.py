@@ -97,7 +97,7 @@ def look(model: ForceField, frames: Any, where: str, *, judge: bool = True) -> L
     answers = [seen, *(_asked(model, f) for f in asked[1:])]
     answers += [_asked(model, deformed(asked[0], scale)) for scale in SCALES]
     warnings = []
-    if any(not torch.equal(now.detach(), then) for now, then in first):
+    if any(not torch.allclose(now.detach(), then, rtol=0, atol=0, equal_nan=True) for now, then in first):
         warnings.append(
             "its answer is overwritten by the next call (a buffer of its own); it is copied here, elsewhere it may "
             "not be"

@@ -30,7 +30,7 @@ tasks:
     kind: molecular_dynamics
     dataset: ethanol_gfn2
     ensemble: nose_hoover
-    temperature_K: 300
+    temperature_K: 500
     time_step_fs: 0.5
     length_ps: 0.1
     save_every_fs: 5

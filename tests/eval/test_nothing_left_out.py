@@ -12,9 +12,10 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from ffbench_data import load_frames
 from ffbench_data.contract import ForceField, Prediction
-from ffbench_data.frames import Frames
+from ffbench_data.frames import Frames, collate
 from ffbench_data.measured import measured
 from ffbench_data.schema import to_table
+from ffbench_eval import from_ase
 from ffbench_eval.callbacks import SmoothnessMonitor
 from ffbench_eval.engine.trajectory import Trajectory
 from ffbench_eval.kinds.accuracy.work import Parameters as Accuracy
@@ -31,6 +32,7 @@ from ffbench_eval.kinds.physicality.work import run_unit as physicality
 from ffbench_eval.models.guard import guarded
 from ffbench_eval.report import DatasetUsed
 from ffbench_eval.run.data import TaskData
+from ffbench_eval.run.first_answer import look
 from tests.eval.dynamics_data import task, unit
 
 USED = DatasetUsed(name="d", config="c", split="test", version="1", content_sha256="0")
@@ -314,3 +316,33 @@ def test_a_simulation_is_scored_against_data_of_its_own_temperature(tmp_path, te
     assert (found.score is None, found.floor is None) == (bool(said), bool(said))
     assert (said in found.interval_note) if said else ("the simulation of" not in found.interval_note)
     assert "the simulation of" not in metrics["temperature_deviation"].interval_note
+
+
+@pytest.mark.parametrize("odd", [lambda f: f + 1j, lambda f: np.ma.masked_array(f, f > 0.5)], ids=["complex", "masked"])
+def test_what_a_model_does_not_say_is_not_taken_for_its_answer(odd):
+    """numpy takes the real part of a complex number, and what lies under a mask."""
+
+    class Odd(Calculator):
+        implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            self.results = {"energy": 1.0, "forces": odd(np.ones((len(atoms), 3)))}
+
+    frame = collate([load_frames("ethanol_gfn2", None, "test")[0]])
+    with pytest.raises(ValueError, match=r"complex|masked"):
+        from_ase(Odd())(frame)
+    bare = ForceField(lambda b: {"energy": np.ones(1), "forces": odd(np.ones((len(b.positions), 3)))}, None)
+    with pytest.raises(ValueError, match=r"complex|masked"):
+        bare(frame)
+
+
+def test_an_uncertainty_that_is_nan_is_no_buffer_that_was_overwritten():
+    def fn(b):
+        energy = b.positions.new_zeros(b.n_systems).index_add(0, b.system_index, b.positions.square().sum(1))
+        return {"energy": energy, "forces": -2 * b.positions, "uncertainty": torch.full_like(energy, torch.nan)}
+
+    found = look(
+        ForceField(fn, None, dtype=torch.float64), load_frames("ethanol_gfn2", None, "test")[[0, 1]], "x", judge=False
+    )
+    assert not any("overwritten" in text for text in found.warnings)
