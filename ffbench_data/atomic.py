@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +58,8 @@ def read_object(path: str | Path) -> dict[str, Any]:
     >>> read_object(path)
     {'a': 1}
     """
+    if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
+        raise ValueError(f"{path} must be a file")
     try:
         found = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:

@@ -43,6 +43,9 @@ def submit(
     from .entry.submit import make_entry
     from .entry.submit import submit as write
 
+    if entries == HERE and not entries.is_dir():
+        where = "run this in a checkout of the board, or name a folder to write into with --entries FOLDER"
+        raise ValueError(f"--entries: no folder {entries} here; {where}")
     about = valid(
         lambda: About(
             summary=summary,

@@ -61,8 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
-    mount()
     try:
+        mount()
         app(arguments, standalone_mode=True)
     except (ValueError, OSError) as error:
         if debug:
@@ -70,12 +70,29 @@ def main(arguments: list[str] | None = None) -> None:
         frames = str(getattr(error, "frames", ""))  # of a user's model: its own lines of the traceback
         if frames.count('File "') > 1:
             typer.echo(frames, err=True)
-        typer.echo(f"ffbench: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"ffbench: {_line(error)}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt as error:
-        if not getattr(error, "told", False):
+    except (KeyboardInterrupt, SystemExit) as end:
+        interrupt = _interrupt(end)
+        if interrupt is None:
+            raise
+        if not getattr(interrupt, "told", False):
             typer.echo("ffbench: stopped; run the same command again to go on where it was", err=True)
         sys.exit(130)
+
+
+def _interrupt(end: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that something ended by: typer makes an exit code of it, and says nothing."""
+    while end is not None and not isinstance(end, KeyboardInterrupt):
+        end = (end.__cause__ or end.__context__) if not isinstance(end, SystemExit) or end.code == 130 else None
+    return end
+
+
+def _line(error: ValueError | OSError) -> str:
+    """One line; of an error of the file system the file first."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return " ".join(str(error).split())
 
 
 def mount() -> None:

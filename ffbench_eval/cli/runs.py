@@ -52,6 +52,7 @@ def merge(
 ) -> None:
     """Put the reports of one model's parts together: different tasks of a suite, or (--strict) shares of its units."""
     from ..report import Report
+    from ..run.folder import apart
     from ..run.folder import merge as put_together
     from ..run.storage import local
 
@@ -63,6 +64,7 @@ def merge(
         merge_shards(runs, out, load_suite(suite) if suite else None)
         typer.echo(out / "report.html")
         return
+    apart(runs, out)
     report = put_together([Report.load(path) for path in runs])
     out.mkdir(parents=True, exist_ok=True)
     report.to_json(out / "report.json")

@@ -47,10 +47,17 @@ def locks() -> dict[str, Path]:
 
 
 def stated_in(spec: str) -> str:
-    """The environment that the file of a spec names at its head; "" if it names none. The file is not run.
+    """The environment that a spec's model names; "" if it names none. Nothing is imported.
 
-    A path is from the file's own folder on.
+    A file names it at its head; a path is from its own folder on. A model of ``reference_models`` whose package is not
+    here names that of its provider (``env`` in ``providers.yaml``), once that was made: what downloads is asked for.
     """
+    from .isolated import provider_of
+
+    provider = provider_of(spec)
+    if provider is not None:
+        made = provider.env and provider.installed is None and (_folder(provider.env) / READY).exists()
+        return provider.env if made else ""
     place = Path(spec.rpartition(":")[0])
     if place.suffix != ".py" or not place.is_file():
         return ""
@@ -78,13 +85,17 @@ def interpreter(env: str) -> Path:
     known = locks()
     if env not in known:
         raise ValueError(f"env: {env!r} is none of {', '.join(known)}, and no path of an interpreter")
-    return _made(env, known[env])
+    return _made(env)
 
 
-def _made(name: str, lock: Path) -> Path:
-    """The environment of a lock file, made once for each content of it and Python version."""
-    digest = file_sha256(lock)[:12]
-    folder = user_cache() / "envs" / f"{name}-py{sys.version_info[0]}.{sys.version_info[1]}-{digest}"
+def _folder(name: str) -> Path:
+    """Where the environment of a lock file is, one for each content of it and Python version."""
+    digest = file_sha256(locks()[name])[:12]
+    return user_cache() / "envs" / f"{name}-py{sys.version_info[0]}.{sys.version_info[1]}-{digest}"
+
+
+def _made(name: str) -> Path:
+    lock, folder = locks()[name], _folder(name)
     python = folder / "bin" / "python"
     if (folder / READY).exists():
         return python

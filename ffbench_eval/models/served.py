@@ -29,6 +29,7 @@ def serve(pipe: Connection) -> None:
     from .environments import installed_packages
     from .inside import contents, parameter_count
     from .resolve import card, resolve
+    from .surroundings import there
     from .tracebacks import told
 
     first = pipe.recv()
@@ -66,7 +67,8 @@ def serve(pipe: Connection) -> None:
                 model = members_of(model)[message["member"]]
             sent = message["batch"].items()
             batch: dict[str, Any] = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in sent}
-            out = model(AtomsBatch(**batch))
+            with there():
+                out = model(AtomsBatch(**batch))
             answer: dict[str, Any] = {
                 "said": {k: v.detach().cpu().numpy() for k, v in vars(out).items() if v is not None}
             }

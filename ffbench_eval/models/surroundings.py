@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ try:
     LIMITS = tuple(getattr(resource, f"RLIMIT_{name}") for name in NAMES)
 except ImportError:  # not a POSIX system
     LIMITS = ()
+READ = ("FFBENCH_CALL_LIMIT_S", "FFBENCH_DATA", "FFBENCH_CACHE", "XDG_CACHE_HOME")  # where there are results and data
 GRACE_S = 2.0  # a model in a process of its own is ended by the same limit, and says more
 
 
@@ -28,12 +31,33 @@ class CallTooLong(RuntimeError):
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Put back torch's defaults (dtype, device, gradients, threads) and the soft limits of the process."""
-    before = _defaults()
+def there() -> Iterator[None]:
+    """Stay in the working directory, from which a run's folder and data may be named, and end a fork of this process:
+    it would run everything after the block a second time."""
+    process, folder = os.getpid(), _folder()
     try:
         yield
     finally:
+        if os.getpid() != process:
+            os._exit(1)
+        if folder and _folder() != folder:
+            os.chdir(folder)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Put back torch's defaults (dtype, device, gradients, threads), the soft limits of the process, the variables that
+    ffbench reads, and what `there` keeps."""
+    before, read, depth = _defaults(), [os.environ.get(k) for k in READ], sys.getrecursionlimit()
+    try:
+        with there():
+            yield
+    finally:
+        if sys.getrecursionlimit() != depth:
+            sys.setrecursionlimit(depth)
+        for name, value in zip(READ, read):
+            if os.environ.get(name) != value:
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         if _defaults() != before:
             dtype, device, gradients, threads = before
             torch.set_default_dtype(dtype)
@@ -84,6 +108,13 @@ _until: dict[int, float] = {}
 def overdue() -> bool:
     """Whether a call in another thread than the main one is over its limit."""
     return any(end < time.monotonic() for end in list(_until.values()))
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109  # in every call of a model
+    except OSError:  # it was removed
+        return ""
 
 
 def _defaults() -> tuple[Any, ...]:

@@ -155,7 +155,7 @@ def html(report: Report) -> str:
 
     rows = "".join(
         f"<tr><td>{escape(row.task)}</td><td><b>{escape(row.answer.words)}</b></td><td>{escape(row.number)}</td>"
-        f"<td>{escape(row.beside)}</td></tr>"
+        f"<td>{escape('95 %: ' * bool(row.interval) + row.beside)}</td></tr>"
         for row in _rows(report)
     )
     head = escape(f"{clean(report.model.name)} on {report.suite} {report.suite_version}")

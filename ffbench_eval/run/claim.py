@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..models.identity import Known
 from ..stderr import tell
 from ..suite import Suite
 from ..words import clean
+from .execute import removed
 
 
 def met_in(run: Path) -> Known:
@@ -34,23 +34,16 @@ def claimed(
 ) -> Iterator[None]:
     """Mark the run folder as this model's and hold it; refuse one that belongs to another process or to a model of
     another name. Results of a model that was changed since stay there, unused."""
-    path, lock = run / "run.json", FileLock(run / "lock", blocking=False)
+    path = run / "run.json"
     if run.exists() and not path.exists() and any(file.name != "lock" for file in run.iterdir()):
         raise ValueError(f"out: {run} exists and is not a run folder; choose another one")
-    run.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()  # the system frees it when the process ends, however it ends
-    except Timeout:
-        raise ValueError(f"out: {run} is in use by another process; wait for it, or choose another folder") from None
-    try:
+    with held(run):
         if path.exists() and resume:
             _told_apart(run, path, model_room.name_of(models), known)
         if not resume:
             for file in run.iterdir():
-                if file.is_dir():
-                    shutil.rmtree(file)
-                elif file.name != "lock":
-                    file.unlink()
+                if file.name != "lock":
+                    removed(file)
         record = {
             "name": clean(model_room.name_of(models)),
             "spec": clean(spec),
@@ -58,6 +51,19 @@ def claimed(
             "identities": known.rows,
         }
         write_text(path, json.dumps(record, indent=1))
+        yield
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Make a run folder, if it is new, and hold it: one process at a time."""
+    lock = FileLock(run / "lock", blocking=False)
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()  # the system frees it when the process ends, however it ends
+    except Timeout:
+        raise ValueError(f"out: {run} is in use by another process; wait for it, or choose another folder") from None
+    try:
         yield
     finally:
         lock.release()

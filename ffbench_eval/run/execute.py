@@ -66,7 +66,7 @@ def run_unit(
         raise
     values = {k: v for k, v in out.items() if k not in ("status", "detail", "force_calls")}
     for path in [part / SPENT, part / OWNER, *part.rglob(f"*{PART}")]:
-        path.unlink(missing_ok=True)
+        removed(path)
     result = Result(
         folder,
         out["status"],
@@ -85,17 +85,26 @@ def _placed(result: Result, part: Path) -> Result:
     while True:
         kept = read_result(folder, result.address)
         if kept is not None:
-            shutil.rmtree(part, ignore_errors=True)
+            removed(part)
             return kept
         try:
             part.rename(folder)
             return result
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
         old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")  # damaged, or failed for want of memory
         folder.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+        removed(old)
+
+
+def removed(path: Path) -> None:
+    """Take away whatever lies there, a folder, a file or a link, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def taken_over(unit: Unit, run: Path, attempt: str = "") -> None:
@@ -105,13 +114,13 @@ def taken_over(unit: Unit, run: Path, attempt: str = "") -> None:
     its path (`ffbench_data.atomic`), so nothing of it lands in the new one.
     """
     mine, folder = unit.part(run, attempt), unit.folder(run)
-    older = [p for p in folder.parent.glob(f"{folder.name}*.part") if p != mine]
+    older = [p for p in folder.parent.glob(f"{folder.name}*.part") if p != mine and p.is_dir()]
     older.sort(key=lambda p: _last(p / SPENT), reverse=True)
     if older and not mine.exists():
         with suppress(OSError):
             older.pop(0).rename(mine)
     for path in older:
-        shutil.rmtree(path, ignore_errors=True)
+        removed(path)
 
 
 def begun_in(run: Path) -> set[str]:
@@ -216,12 +225,11 @@ def _begun(part: Path, unit: Unit) -> float:
 
     What another address left there is thrown away: its name holds twelve digits of the address only.
     """
-    with suppress(OSError):
-        if (part / OWNER).read_bytes() != unit.address.encode():
-            shutil.rmtree(part)
-    if part.exists() and not (part / OWNER).exists():
-        shutil.rmtree(part)
-    part.mkdir(parents=True, exist_ok=True)
+    owner = part / OWNER
+    mine = part.is_dir() and not part.is_symlink() and owner.is_file() and owner.read_bytes() == unit.address.encode()
+    if not mine:
+        removed(part)
+    part.mkdir(parents=True, exist_ok=mine)
     write_text(part / OWNER, unit.address)
     kept = [p for p in part.iterdir() if p.name not in (SPENT, OWNER) and not p.name.endswith(PART)]
     try:
@@ -235,7 +243,7 @@ def _emptied(part: Path) -> None:
     """Throw away what was begun; the note of whose it is stays."""
     for path in part.iterdir():
         if path.name not in (SPENT, OWNER):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            removed(path)
 
 
 class _Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def merge(reports: list[Report]) -> Report:
     return first.model_copy(
         update={"model": model, "models": models, "tasks": tasks, "wall_s": wall, "created": created}
     ).sealed()
+
+
+def apart(runs: Sequence[Path], out: Path) -> None:
+    """ValueError where ``out`` is one of the runs or reports that are put together: it would be written over."""
+    for run in runs:
+        if out.resolve() in (run.resolve(), run.resolve().parent if run.is_file() else None):
+            raise ValueError(f"out: {out} is one of the parts; choose another folder")
 
 
 def _same_models(a: Report, b: Report) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .plan import Ready
 
-OVERHEAD_S = 0.06  # of a unit beyond its work: given out, sealed, read, its share of a start (benchmarks/scaling.py)
+OVERHEAD_S = 0.007  # of a unit beyond its work: given out, sealed, read (benchmarks/scaling.py)
 MOST = 100_000
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from ffbench_data.atomic import read_object
+from ffbench_data.atomic import read_object, write_text
 
 from ..report import Report
-from ..suite import Suite, load_suite
+from ..suite import Suite, Task, load_suite
 from .assemble import task_report
+from .claim import held
 from .data import load_task_data
-from .folder import merge
+from .execute import removed
+from .folder import apart, merge
 from .units import Result, read_result
 
 
@@ -39,13 +43,15 @@ def share(count: int, shard: tuple[int, int] | None) -> set[int]:
 
 
 def merge_shards(runs: Sequence[Path], out: Path, suite: Suite | None = None) -> Report:
-    """The report of the whole from the run folders of all its parts, whose units are copied into ``out``.
+    """The report of the whole from the run folders of all its parts, whose units are copied into ``out``, which then is
+    a run folder like any other. It may be new, or hold an earlier run of this model and suite.
 
     Nothing is asked of a model. ValueError for parts of other models, suites or plans, for a unit that no part has
     finished, and for one that no plan names. ``suite``: where it is a file of your own.
     """
     reports = [Report.load(run) for run in runs]
     whole = merge([r.model_copy(update={"tasks": {}}) for r in reports])
+    apart(runs, out)
     plans = {run: {n: [u.address for u in t.units] for n, t in r.tasks.items()} for run, r in zip(runs, reports)}
     asked = plans[runs[0]]
     for run, plan in plans.items():
@@ -56,25 +62,65 @@ def merge_shards(runs: Sequence[Path], out: Path, suite: Suite | None = None) ->
     holes = [n for n, addresses in asked.items() if any(a and a not in found for a in addresses)]
     if holes:
         raise ValueError(f"merge: units of {', '.join(holes)} are in no part; run the parts that are missing")
-    (out / "units").mkdir(parents=True, exist_ok=True)
-    results: dict[str, Result] = {}
-    for address, (folder, result) in found.items():
-        target = out / "units" / folder.name
-        shutil.copytree(folder, target, dirs_exist_ok=True)
-        results[address] = Result(**{**vars(result), "folder": target})
     suite = suite or load_suite(whole.suite, tasks=list(asked))
-    if suite.version != whole.suite_version:
-        raise ValueError(f"merge: suite {whole.suite} is {suite.version} here, the parts are of {whole.suite_version}")
-    tasks = {}
-    for task in suite.tasks:
-        first = reports[0].tasks[task.name]
-        tasks[task.name] = (
-            task_report(task, load_task_data(task), asked[task.name], results) if any(asked[task.name]) else first
-        )
-    report = whole.model_copy(update={"tasks": tasks}).sealed()
-    report.to_json(out / "report.json")
-    report.to_html(out / "report.html")
+    planned = _planned(suite, reports[0], whole)
+    claim = _claim(runs[0], out)
+    with held(out):
+        write_text(out / "run.json", claim)
+        names = {a: f"{task}-{a[:12]}" for task, addresses in asked.items() for a in addresses}
+        results = {a: _copied(folder, result, out / "units" / names[a]) for a, (folder, result) in found.items()}
+        tasks = {}
+        for task in planned:
+            addresses, first = asked[task.name], reports[0].tasks[task.name]
+            tasks[task.name] = task_report(task, load_task_data(task), addresses, results) if any(addresses) else first
+        report = whole.model_copy(update={"tasks": tasks}).sealed()
+        report.to_json(out / "report.json")
+        report.to_html(out / "report.html")
     return report
+
+
+def _planned(suite: Suite, part: Report, whole: Report) -> list[Task]:
+    """The tasks of the suite that the parts ran. ValueError where the suite is another one than theirs."""
+    if (suite.name, suite.version) != (whole.suite, whole.suite_version):
+        raise ValueError(
+            f"merge: the suite here is {suite.name} {suite.version}, the parts are of {whole.suite} "
+            f"{whole.suite_version}"
+        )
+    here = {task.name: task for task in suite.tasks}
+    for name, task in part.tasks.items():
+        if name not in here:
+            raise ValueError(f"merge: suite {suite.name} has no task {name} here, which the parts ran")
+        if here[name].parameters.model_dump(mode="json") != task.parameters:
+            raise ValueError(f"merge: task {name} of suite {suite.name} has other parameters here than in the parts")
+    return [task for task in suite.tasks if task.name in part.tasks]
+
+
+def _claim(part: Path, out: Path) -> str:
+    """What ``run.json`` says of a part; ValueError where ``out`` holds something else."""
+    record = read_object(part / "run.json")
+    if out.is_dir() and any(path.name != "lock" for path in out.iterdir()):
+        try:
+            there = read_object(out / "run.json")
+        except (OSError, ValueError):
+            there = {}
+        if any(there.get(k) != record.get(k) for k in ("name", "suite")):
+            raise ValueError(f"out: {out} exists and is no run of this model and suite; choose another one")
+    return json.dumps(record, indent=1)
+
+
+def _copied(folder: Path, result: Result, target: Path) -> Result:
+    """A unit with the files that it seals under another name, whole or not at all."""
+    if read_result(target, result.address) is None:
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            for name in ("result.json", *result.files):
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, part / name)
+            removed(target)
+            part.rename(target)
+        finally:
+            removed(part)
+    return Result(**{**vars(result), "folder": target})
 
 
 def _gathered(runs: Sequence[Path], asked: set[str]) -> dict[str, tuple[Path, Result]]:

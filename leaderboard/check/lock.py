@@ -69,6 +69,12 @@ def load_lock(suite: str, version: str, folder: Path = SUITES) -> SuiteLock | No
     return SuiteLock.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def latest_version(suite: str, folder: Path = SUITES) -> str:
+    """The highest version of a suite that has a lock; empty if none has."""
+    found = [p.stem.removeprefix(f"{suite}-") for p in folder.glob(f"{suite}-*.json")]
+    return max((v for v in found if v[:1].isdigit()), key=_order, default="")
+
+
 def all_locks(folder: Path = SUITES) -> list[SuiteLock]:
     return [SuiteLock.model_validate_json(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
 

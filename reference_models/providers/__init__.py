@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Provider:
     """One package: ``package`` on the index, ``module`` to import, ``get`` the one command, what it serves and its
-    ``licence``; ``changes`` is what importing it does to a process, ``environment`` the lock file it was tried in."""
+    ``licence``; ``changes`` is what importing it does to a process, ``environment`` the lock file it was tried in, and
+    ``env`` the name of one of ``reference_models/envs`` for it alone, beside packages that do not go with it."""
 
     name: str
     package: str
@@ -42,6 +43,7 @@ class Provider:
     pretrained: tuple[str, ...] = ()
     changes: str = ""
     environment: str = ""
+    env: str = ""
 
     @property
     def installed(self) -> str | None:
@@ -112,7 +114,10 @@ def require(name: str) -> Provider:
     """The provider, or ValueError with the command that installs it."""
     provider = providers()[name]
     if provider.installed is None:
-        raise ValueError(f"this model needs the package {provider.package}, which is not installed: {provider.get}")
+        aside = f", or in an environment of its own: --env {provider.env}" if provider.env else ""
+        raise ValueError(
+            f"this model needs the package {provider.package}, which is not installed: {provider.get}{aside}"
+        )
     return provider
 
 

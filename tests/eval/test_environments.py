@@ -13,6 +13,7 @@ from ffbench_eval import evaluate
 from ffbench_eval.models import environments
 from ffbench_eval.models import isolated as isolated_module
 from ffbench_eval.models.resolve import resolve
+from reference_models.providers import Provider, providers, require
 from tests.eval.test_evaluate import TINY
 
 MODEL = """
@@ -135,6 +136,24 @@ def test_a_lock_is_made_once_and_again_when_it_changes(tmp_path, monkeypatch, ca
         environments.interpreter("mine")
     assert len(str(told.value).splitlines()) == 1
     assert python.exists()
+
+
+def test_a_provider_that_is_not_here_names_its_environment(tmp_path, monkeypatch):
+    """Used by itself once it was made; until then the line that says what is missing offers it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(Provider, "installed", None)
+    spec = "reference_models:mace@ethanol_gfn2"
+    assert environments.stated_in(spec) == ""
+    with pytest.raises(ValueError, match=r"which is not installed: pip install .*, or .*: --env mace$"):
+        require("mace")
+    made = environments._folder("mace")
+    made.mkdir(parents=True)
+    (made / environments.READY).touch()
+    assert environments.stated_in(spec) == "mace"
+    assert environments.stated_in("reference_models:schnet@ethanol_gfn2") == ""
+    monkeypatch.setattr(Provider, "installed", "1.0")
+    assert environments.stated_in(spec) == ""
+    assert {p.env for p in providers().values() if p.env} == set(environments.locks())
 
 
 def test_every_lock_that_ships_states_exact_versions_of_all_that_ffbench_needs():

@@ -15,8 +15,11 @@ import pytest
 import torch
 
 import reference_models
-from ffbench_eval import evaluate
+from ffbench_data import collate, load_frames
+from ffbench_eval import cli, evaluate
 from ffbench_eval.models import surroundings
+from ffbench_eval.models.guard import guarded
+from ffbench_eval.models.resolve import resolve
 from ffbench_eval.report import Report
 from ffbench_eval.run import execute, progress
 from tests.conftest import ROOT
@@ -47,6 +50,11 @@ class Odd(BaseException):
     """Not an Exception."""
 
 
+class Unsayable(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
 def on_many(network, do):
     """The network, but ``do()`` where it is asked about more than 20 structures at once: in ``errors`` alone."""
 
@@ -65,7 +73,7 @@ def raising(error):
     return do
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt("mine"), SystemExit(3), GeneratorExit(), Odd("odd")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt("mine"), SystemExit(3), GeneratorExit(), Odd("odd"), Unsayable()])
 def test_whatever_a_model_raises_ends_what_it_touches_and_not_the_run(tmp_path, suite, network, error, monkeypatch):
     always = replace(network, fn=on_many(network, raising(error)).fn, card={"name": "odd", "theory": "GFN2-xTB"})
     monkeypatch.setattr(
@@ -73,7 +81,8 @@ def test_whatever_a_model_raises_ends_what_it_touches_and_not_the_run(tmp_path, 
     )  # row by row the model would answer
     report = evaluate(always, suite, out=tmp_path / "run", quiet=True)
     assert report.tasks["errors"].statuses == {"model_error": 1}
-    assert type(error).__name__ in report.tasks["errors"].units[0].detail[0]
+    said = "no words" if isinstance(error, Unsayable) else type(error).__name__
+    assert said in report.tasks["errors"].units[0].detail[0]
     assert report.tasks["dynamics"].statuses == {"ok": 2}
 
 
@@ -82,22 +91,30 @@ def changed():
     torch.set_default_device("meta")
     torch.set_grad_enabled(False)
     torch.set_num_threads(torch.get_num_threads() + 1)
+    os.chdir("/")
+    os.environ["FFBENCH_CALL_LIMIT_S"] = "soon"
+    sys.setrecursionlimit(sys.getrecursionlimit() // 2)
     resource.setrlimit(resource.RLIMIT_NOFILE, (5, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, 0.05)  # ends the process
 
 
-def test_what_a_model_changes_around_it_is_put_back(tmp_path, suite, network):
+def test_what_a_model_changes_around_it_is_put_back(tmp_path, suite, network, monkeypatch):
     def fn(batch):
         with torch.enable_grad(), torch.device("cpu"):
             out = network.fn(batch)
         changed()
         return out
 
+    monkeypatch.chdir(tmp_path)
+    depth = sys.getrecursionlimit()
     files, threads = resource.getrlimit(resource.RLIMIT_NOFILE), torch.get_num_threads()
     plain = evaluate(network, suite, out=tmp_path / "plain", quiet=True)
     rude = replace(network, fn=fn, card={"name": "rude", "theory": "GFN2-xTB"})
-    report = evaluate(rude, suite, out=tmp_path / "run", quiet=True, compile="off")
+    report = evaluate(rude, suite, out="run", quiet=True, compile="off")
+    assert (tmp_path / "run" / "report.json").exists()  # where it was asked for
+    assert (Path.cwd(), sys.getrecursionlimit()) == (tmp_path, depth)
+    assert "FFBENCH_CALL_LIMIT_S" not in os.environ
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == files
     assert (torch.get_default_dtype(), torch.empty(0).device.type) == (torch.float32, "cpu")
     assert torch.is_grad_enabled()
@@ -105,6 +122,31 @@ def test_what_a_model_changes_around_it_is_put_back(tmp_path, suite, network):
     time.sleep(0.1)
     assert report.tasks["errors"].metrics == plain.tasks["errors"].metrics
     assert report.tasks["dynamics"].statuses == {"ok": 2}
+
+
+def test_a_fork_of_the_process_that_a_model_makes_ends_with_its_call(tmp_path, network):
+    """It would go on as a second run of the same folder."""
+    mine, forks = os.getpid(), []
+
+    def fn(batch):
+        if not forks:
+            forks.append(os.fork())
+        return network.fn(batch)
+
+    asked = guarded(replace(network, fn=fn))
+    asked(collate(load_frames("ethanol_gfn2", split="test"), indices=[0]))
+    assert os.getpid() == mine  # the other one is gone
+    assert os.waitstatus_to_exitcode(os.waitpid(forks[0], 0)[1]) == 1
+
+
+def test_a_model_in_a_file_that_goes_elsewhere_while_it_loads_leaves_us_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("model.py").write_text(
+        "import os\nos.chdir('/')\nfrom ffbench_eval import ForceField\n"
+        "def load():\n    os.chdir('/tmp')\n    return ForceField(lambda batch: None, None, card={'name': 'a'})\n"
+    )
+    resolve("model.py:load")
+    assert Path.cwd() == tmp_path
 
 
 def test_a_call_that_never_ends_costs_its_unit(tmp_path, suite, network, monkeypatch):
@@ -253,6 +295,24 @@ def test_ctrl_c_ends_workers_too_within_seconds(tmp_path, suite):
     (tmp_path / "slow").unlink()
     subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["tasks"]["dynamics"]["metrics"]
+
+
+@pytest.mark.parametrize("where", ["mount", "command", "told"])
+def test_ctrl_c_before_the_run_is_one_line_too(where, monkeypatch, capsys):
+    """While packages load, or a suite is read; what the run has said is not said again."""
+
+    def stop(*_arguments):
+        error = KeyboardInterrupt()
+        error.told = where == "told"
+        raise error
+
+    monkeypatch.setattr(cli, "mount", stop if where == "mount" else lambda: None)
+    monkeypatch.setattr("ffbench_eval.suite.list_suites", stop)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["suites"])
+    assert ended.value.code == 130
+    said = capsys.readouterr().err.splitlines()
+    assert said == ([] if where == "told" else ["ffbench: stopped; run the same command again to go on where it was"])
 
 
 def test_a_second_ctrl_c_ends_at_once_whatever_the_model_does(tmp_path, suite):

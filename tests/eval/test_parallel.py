@@ -1,5 +1,6 @@
 """Dealing, with workers that are played: who gets what, and what becomes of units whose worker fails."""
 
+import os
 import threading
 from collections import deque
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import pytest
 
 from ffbench_eval.kinds import find_kind
 from ffbench_eval.run import cost, parallel, plan, worker
-from ffbench_eval.run.units import OWNER, Result, Unit, save_result
+from ffbench_eval.run.units import OWNER, Result, Unit, damage, read_result, save_result
 from ffbench_eval.run.worker import Job, Unfit
 from ffbench_eval.suite import Task
 
@@ -251,6 +252,40 @@ def test_of_two_that_run_a_unit_the_first_is_kept_and_the_other_finds_its_folder
 def _made(path):
     path.mkdir()
     return path
+
+
+IN_THE_WAY = {
+    "a file": lambda path: path.write_text("x"),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a pipe": os.mkfifo,
+    "a folder of another": lambda path: (_made(path) / OWNER).write_text("b" * 64),
+    "a folder with a folder for a note": lambda path: (_made(path) / OWNER).mkdir(),
+}
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_what_lies_where_a_unit_belongs_gives_way(tmp_path, what):
+    from ffbench_eval.run.execute import _begun, _placed, begun_in, taken_over
+
+    unit = Unit(TASK, {}, 0, "a" * 64)
+    (tmp_path / "units").mkdir()
+    for path in (unit.part(tmp_path), unit.folder(tmp_path), unit.part(tmp_path, "0123abcd")):
+        IN_THE_WAY[what](path)
+    assert begun_in(tmp_path) == {unit.folder(tmp_path).name}
+    taken_over(unit, tmp_path)
+    part = unit.part(tmp_path)
+    assert _begun(part, unit) == 0.0
+    result = save_result(Result(unit.folder(tmp_path), ["ok"], [], 1.0, 1, {}, address=unit.address), part)
+    assert _placed(result, part).wall_s == 1.0
+    assert read_result(unit.folder(tmp_path), unit.address) is not None
+    assert not [p for p in (tmp_path / "units").iterdir() if p.name.startswith(".")]
+
+
+def test_a_pipe_where_a_result_should_be_is_not_waited_for(tmp_path):
+    folder = _made(tmp_path / "unit")
+    os.mkfifo(folder / "result.json")
+    assert "torn" in damage(folder)
 
 
 def test_a_call_that_never_ends_is_seen_from_another_thread(monkeypatch):

@@ -48,6 +48,11 @@ def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     return [{"dimers": names[i : i + UNIT]} for i in range(0, len(names), UNIT)]
 
 
+def groups(task: Task, data: TaskData) -> list[str]:
+    """The dimers, in the order of the states."""
+    return [n for n in find_scans(data.frames) if n not in LEFT_OUT]
+
+
 def sample_rows(data: TaskData, model: ForceField, count: int) -> np.ndarray:
     return np.array([s.rows[s.equilibrium] for s in find_scans(data.frames).values() if supported(s, model)], int)
 
