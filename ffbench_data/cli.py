@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -99,7 +100,7 @@ def add(
                       licence, citation)  # fmt: skip
     folder = seal(name, files, options, out=out)
     tell(folder)
-    given = name if out is None else str(folder)
+    given = shlex.quote(name if out is None else str(folder))
     typer.echo(f"Next: ffbench evaluate MODEL --data {given}; ffbench train painn {given}; ffbench suite for {given}")
 
 

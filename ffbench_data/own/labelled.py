@@ -50,6 +50,7 @@ class Reader:
     used: set[str] = field(default_factory=set)
     doubts: dict[str, int] = field(default_factory=dict)
     stated: dict[str, Units] = field(default_factory=dict)
+    every: dict[str, dict[str, None]] = field(default_factory=dict)  # names of a label, in the order of the files
     apart: float = 0.0  # eV an atom, between energy and free energy
 
     def read(self, image: Image, where: str) -> Labelled:
@@ -144,6 +145,7 @@ class Reader:
                 f"is the label, {option} {self.names[kept]} (frames without it are then unlabelled)"
             )
         self.used |= set(fits)
+        self.every.setdefault(kept, {})[str(name)] = None
         return name
 
     def _cell(self, image: Image, where: str) -> tuple[np.ndarray, np.ndarray]:

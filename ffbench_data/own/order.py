@@ -17,7 +17,7 @@ from .rows import Rows
 FEWEST = 50  # frames of a trajectory
 JUMP = 20.0  # times the usual move: another trajectory begins
 LOOKED_AT = 1000  # frames
-SHARP = 0.98  # correlation with Newton's law from which it gives a time step
+SHARP = 0.95  # correlation with Newton's law from which it gives a time step; digits of a file cost 0.02 at 0.5 fs
 EVEN = 0.15  # of the median: how far apart the quartiles of the steps of single triples of frames may lie
 MOST_HEATS = 0.2  # of the frames of a system: more temperatures than that are those of single moments
 KELVIN = re.compile(r"(?<![\d.])(\d{2,4}(?:\.\d+)?)\s*K(?![a-z])")
@@ -117,7 +117,7 @@ def _even(frames: Frames) -> bool:
 def _check_stated(frames: Frames, step_fs: float) -> None:
     """ValueError where consecutive frames move by Newton's law in another time than stated."""
     found, r = _newton(frames)
-    if found is not None and abs((found / step_fs) ** 2 - 1) > (0.1 if r >= SHARP else 0.4):
+    if found is not None and abs((found / step_fs) ** 2 - 1) > (0.1 if r >= 0.99 else 0.3):
         raise ValueError(
             f"--time-step {step_fs:g}: Newton's law gives a time step of {found:.3f} fs (r = {r:.4f}); give "
             f"--time-step {found:.3g}, or leave it out and it is found (or the forces are in another unit: --units)"

@@ -160,6 +160,8 @@ def stage(
     before: tuple[Any, Labelled] | None = None
     for f, source in enumerate(sources):
         reader.units = units_of(source)
+        if f and source.format != sources[f - 1].format:  # each has its own names
+            reader.names = {}
         for t, image in enumerate(_told(source)):
             where = f"{source.name}: frame {t}"
             row = reader.read(image, where)

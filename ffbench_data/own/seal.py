@@ -282,6 +282,8 @@ def _notes(rows: Rows, reader: Reader, sources: Sequence[Source], options: Optio
             notes.append(f"{Path(source.name).name}: {_units(source, options).text}, as {source.format} states")
     if reader.stated and not options.units:
         notes.append(f"read as {' and as '.join(u.text for u in reader.stated.values())}, as the frames state")
+    for kind, names in reader.every.items():
+        notes += [f"{kind} is under {' and '.join(names)}, in files of several formats"] if len(names) > 1 else []
     if count := order.momentary(rows):
         low, high = np.nanmin(rows.kelvin), np.nanmax(rows.kelvin)
         notes.append(f"temperatures of {count} frames ({low:.0f} to {high:.0f} K) change from frame to frame: not "

@@ -92,7 +92,7 @@ def _nothing(report: Any, model: str, data: list[str]) -> str:
     hint = ""
     if "no model for dataset" in why:
         hint = f": {model} is one model for each data set that it was trained on; take one for all, or train one, "
-        hint += f"`ffbench train FAMILY {data[0]}`"
+        hint += f"`ffbench train FAMILY {shlex.quote(data[0])}`"
     return f"nothing could be measured: {why.partition(chr(10))[0]}{hint}"
 
 

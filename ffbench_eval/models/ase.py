@@ -158,9 +158,16 @@ def handed_over(calculator: Any, atoms: Any, charge: int, multiplicity: int) -> 
         if hasattr(calculator, method):
             getattr(calculator, method)(value)
     if charge:
-        atoms.set_initial_charges(np.full(len(atoms), charge / len(atoms)))
+        atoms.set_initial_charges(_shared(charge, len(atoms)))
     if multiplicity != 1:
-        atoms.set_initial_magnetic_moments(np.full(len(atoms), (multiplicity - 1) / len(atoms)))
+        atoms.set_initial_magnetic_moments(_shared(multiplicity - 1, len(atoms)))
+
+
+def _shared(total: int, atoms: int) -> np.ndarray:
+    """[N], equal but for the last and exactly ``total`` in any order of the sum: some codes cut its digits off."""
+    values = np.full(atoms, np.floor(total / atoms * 2**20) / 2**20)
+    values[-1] = total - values[:-1].sum()
+    return values
 
 
 def answer(calculator: Any, atoms: Any) -> tuple[float, np.ndarray, np.ndarray | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,4 +53,4 @@ def for_(
     write_text(path, as_yaml(rows))
     for name, row in rows["tasks"].items():
         typer.echo(f"{name}: {row['title']}")
-    typer.echo(f"Next: ffbench evaluate MODEL --suite {path}")
+    typer.echo(f"Next: ffbench evaluate MODEL --suite {shlex.quote(str(path))}")

@@ -252,6 +252,23 @@ def test_files_named_train_and_test_are_the_parts(frames, tmp_path):
     assert {k: len(v) for k, v in load_frames(str(folder)).items()} == {"train": 36, "val": 4, "test": 20}
 
 
+def test_files_of_several_formats_have_their_own_names(frames, tmp_path):
+    """REF_energy in a train.xyz and E in a test.npz are labels; two names within one format stay a question."""
+    write(tmp_path / "a_train.xyz", files.atoms_of(frames[:40], "REF_energy", "REF_forces"), format="extxyz")
+    z, x, e, f = files.labels(frames[40:])
+    np.savez(tmp_path / "a_test.npz", z=z, R=x, E=e, F=f)
+    folder = add("mine", [tmp_path / "a_train.xyz", tmp_path / "a_test.npz"], Options(), out=tmp_path / "out")
+    parts = load_frames(str(folder))
+    assert {k: len(v) for k, v in parts.items()} == {"train": 36, "val": 4, "test": 20}
+    np.testing.assert_allclose(np.sort(parts["test"].energy), np.sort(e), atol=1e-9)
+    assert np.isfinite(parts["train"].forces).all()
+    notes = json.loads((folder / "manifest.json").read_text())["provenance"]["notes"]
+    assert "energy is under REF_energy and E, in files of several formats" in notes
+    write(tmp_path / "b_test.xyz", files.atoms_of(frames[40:]), format="extxyz")
+    with pytest.raises(ValueError, match="under 'energy', that of earlier frames under 'REF_energy'"):
+        add("two", [tmp_path / "a_train.xyz", tmp_path / "b_test.xyz"], Options(), out=tmp_path / "out")
+
+
 def oscillator(steps, dt_fs, k=100.0, amplitude=0.05, length=1.13, phase=0.0):
     """Carbon monoxide as two masses on a spring: positions by the closed form, forces -k (r - r0)."""
     masses = np.array([12.011, 15.999])

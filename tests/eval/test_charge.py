@@ -172,3 +172,18 @@ def test_charge_and_spin_reach_the_model_in_every_kind(ions, tmp_path):
         states = set(task.statuses)
         assert states, name
         assert states <= {"ok", "unstable"}, (name, task)
+
+
+@pytest.mark.parametrize("atoms", [1, 3, 7, 27, 301])
+@pytest.mark.parametrize(("charge", "multiplicity"), [(1, 2), (-2, 3), (3, 1)])
+def test_charges_and_moments_of_atoms_have_whole_sums(atoms, charge, multiplicity):
+    """A calculator that takes ``int(sum)`` of 27 equal parts of 1 is told 0."""
+    from ase import Atoms
+
+    from ffbench_eval.models.ase import handed_over
+
+    one = Atoms("H" * atoms)
+    handed_over(None, one, charge, multiplicity)
+    for values, whole in ((one.get_initial_charges(), charge), (one.get_initial_magnetic_moments(), multiplicity - 1)):
+        assert values.sum() == sum(values) == sum(sorted(values)) == whole
+        assert np.ptp(values) <= 1e-3 * max(1, abs(whole))

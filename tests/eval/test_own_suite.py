@@ -1,5 +1,6 @@
 """Your own data in the evaluator: the suite that fits, errors in parts, scans without labels, the truth on call."""
 
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -315,6 +316,20 @@ def test_train_and_load_dataset_take_it_too(home, atoms):
     path = train_on("schnet", str(folder), folder=home / "t", recipe=Recipe(minutes=0.01, batch=4, max_steps=2),
                     changes={"preset": "small"}, log=lambda text: None)  # fmt: skip
     assert path.exists()
+
+
+def test_commands_that_are_printed_can_be_pasted(home, atoms, capsys):
+    place = home / "mein Ordner ü"
+    place.mkdir()
+    write(place / "wasser (1).extxyz", atoms, format="extxyz")
+    for words in (["data", "add", "mine", str(place / "wasser (1).extxyz"), "--out", str(place)],
+                  ["suite", "for", str(place / "mine"), "--out", str(place / "m 1.yaml")]):  # fmt: skip
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 0
+        line = capsys.readouterr().out.splitlines()[-1]
+        named = shlex.split(line.removeprefix("Next: ").partition(";")[0])[-1]
+        assert (home / named).exists(), line
 
 
 def test_names_of_files():
