@@ -7,6 +7,7 @@ import math
 RELATIVE = 1e-9  # the tolerance of printing a double, with room for another order of summation
 UNKNOWN = (math.nan, math.nan)  # an interval whose samples are not in the entry
 Fault = tuple[str, str]  # (where below the metric or task, what is wrong)
+Expected = tuple[float, tuple[float, float] | None]  # value and interval
 
 
 def close(a: float, b: float, scale: float = 0.0, tolerance: float = RELATIVE) -> bool:

@@ -16,7 +16,7 @@ from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import DatasetUsed, Floor, Report, Strict, TaskReport
 
 from ..entry.schema import ROOM
-from .recompute import Scans
+from .recompute_scans import Scans
 
 if TYPE_CHECKING:
     from ffbench_eval.suite import Task

@@ -1,9 +1,8 @@
 """Every aggregate, interval and score of a report, worked out again from its per-member values.
 
 A second implementation on purpose: a check that called the functions which wrote a number would share their faults.
-`RULES` has one function per name of aggregate: a new one needs a line there before entries may use it; `OF_KIND` says
-what is particular to a kind. Where intervals are drawn by a seeded bootstrap the evaluator's own function is called,
-since no other repeats the draws.
+`RULES` has one function per name of aggregate: a new one needs a line there before entries may use it; `OF_KIND`
+says what is particular to a kind.
 
 Scores of selective classification have no samples in a report: `recompute_selective` says what is checked.
 `not_recomputed` says of every number what is taken as reported.
@@ -22,26 +21,18 @@ from ffbench_eval.kinds import find_metric
 from ffbench_eval.kinds.statistics import BLOCK
 from ffbench_eval.report import Metric, ModelCard, TaskReport
 
-from .faults import RELATIVE, UNKNOWN, Fault, close, same
+from .faults import RELATIVE, UNKNOWN, Expected, Fault, close, same
 from .recompute_reactions import over_parents, reaction_faults, reaction_score
+from .recompute_scans import ROUNDED, Scans, bond_type, dimer_faults, over_molecules, scan_faults
 from .recompute_selective import selective_faults, selective_score
+from .recompute_tasks import accuracy_faults, dynamics_faults, not_to_be_asked, structure_faults, structures_or_dimers
 
 MAX_WIDTH = 1e3  # of an interval that cannot be worked out again, in units of its value
-ROUNDED = 1e-7  # values of scans are written with nine digits
 SAMPLELESS = {"bootstrap", "median", "quantile_0.9", "fraction", "sum"}
 LOOSE = {  # selective scores that no other number of an entry fixes; shares of cases are at least whole counts
     *("auprc", "ece", "brier", "spearman", "residual_augrc"),
     *("accuracy", "accuracy_at_coverage", "realised_risk", "realised_coverage"),
 }
-Expected = tuple[float, tuple[float, float] | None]
-
-
-@dataclass(frozen=True)
-class Scans:
-    """Molecule and bond type of every scan of a data set, in its order: what intervals of bond scans resample."""
-
-    molecules: tuple[str, ...]
-    bond_types: tuple[str, ...]
 
 
 def metric_faults(name: str, metric: Metric, task: TaskReport, scans: Scans | None = None) -> Iterator[Fault]:
@@ -141,7 +132,7 @@ def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans
         if any(v not in (0.0, 1.0) for v in known) or len(known) != len(metric.values):
             raise ValueError("a replica is stable (1) or not (0)")
         return float(np.mean(known)), _exact(int(sum(known)), len(known))
-    kind = _bond_type(name, scans)
+    kind = bond_type(name, scans)
     base = task.metrics.get(name.removesuffix(f"_{kind}")) if kind else None
     if scans and base and len(base.values) == len(scans.bond_types):
         mine = [v for v, t in zip(base.values, scans.bond_types) if t == kind]
@@ -155,42 +146,16 @@ def _mean(name: str, metric: Metric, known: list[float], task: TaskReport, scans
     return float(np.mean(known)), None if metric.uncertainty.method == "one_job" else _student(known)
 
 
-def _over_molecules(
-    name: str, values: list[float | None], scans: Scans | None, quantile: float | None = None
-) -> Expected:
-    """Mean or quantile over scans with the evaluator's own bootstrap over molecules."""
-    from ffbench_eval.kinds.bsct.scores import over_molecules
-
-    v = np.array([np.nan if x is None else x for x in values], float)
-    if scans is None:
-        known = v[np.isfinite(v)]
-        return float(known.mean() if quantile is None else np.quantile(known, quantile)), UNKNOWN
-    molecules = scans.molecules
-    kind = _bond_type(name, scans)
-    if kind is not None:
-        molecules = tuple(m for m, t in zip(molecules, scans.bond_types) if t == kind)
-    if len(molecules) != len(v):
-        raise ValueError(f"{len(v)} values for {len(molecules)} scans")
-    again = over_molecules(v, molecules, unit="1", quantile=quantile)
-    if again.value is None:
-        raise ValueError("no scan has a value")
-    return again.value, again.interval
-
-
-def _bond_type(name: str, scans: Scans | None) -> str | None:
-    return next((t for t in dict.fromkeys(scans.bond_types) if name.endswith(f"_{t}")), None) if scans else None
-
-
 def _base(name: str) -> str:
     return name.removesuffix("_median").removesuffix("_p90")
 
 
 def _median(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
-    return _over_molecules(name, task.metrics[_base(name)].values, scans, 0.5)
+    return over_molecules(name, task.metrics[_base(name)].values, scans, 0.5)
 
 
 def _ninetieth(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
-    return _over_molecules(name, task.metrics[_base(name)].values, scans, 0.9)
+    return over_molecules(name, task.metrics[_base(name)].values, scans, 0.9)
 
 
 def _fraction(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
@@ -318,104 +283,7 @@ def task_faults(task: TaskReport) -> Iterator[Fault]:
         yield ".metrics", "has numbers although no member finished"
 
 
-def _accuracy_faults(task: TaskReport) -> Iterator[Fault]:
-    mae, rmse = task.metrics.get("force_mae"), task.metrics.get("force_rmse")
-    if mae and rmse and mae.value and rmse.value and rmse.value < mae.value * (1 - 1e-6):
-        yield ".metrics.force_rmse.value", "is smaller than the mean absolute error, which cannot be"
-
-
-def _dynamics_faults(task: TaskReport) -> Iterator[Fault]:
-    finished = [s for u in task.units if set(u.status) <= {"ok", "unstable"} for s in u.status]
-    fraction, time = task.metrics.get("stable_fraction"), task.metrics.get("stable_time")
-    replicas = task.parameters.get("replicas")
-    members = [s for u in task.units for s in u.status]
-    whole = "not_run" not in members and set(members) != {"unsupported"}
-    if isinstance(replicas, int) and whole and len(members) != replicas:
-        yield ".units", f"hold {len(members)} replicas, the task has {replicas}"
-    if fraction is None or time is None:
-        if finished:
-            yield ".metrics", "needs stable_fraction and stable_time for the replicas that ran"
-        return
-    if not len(fraction.values) == len(time.values) == len(finished):
-        yield (
-            ".metrics.stable_fraction.values",
-            f"{len(fraction.values)} and {len(time.values)} stable_time values for {len(finished)} replicas that ran",
-        )
-        return
-    length = task.parameters.get("length_ps")
-    for k, (state, share, end) in enumerate(zip(finished, fraction.values, time.values)):
-        if state == "unstable" and share:
-            yield f".metrics.stable_fraction.values[{k}]", "is 1 for a replica whose state is unstable"
-        if isinstance(length, int | float) and end is not None:
-            short = end < length * (1 - 1e-9)
-            if short and share:
-                yield f".metrics.stable_time.values[{k}]", f"ends before {length:g} ps for a replica counted as stable"
-            if not short and not share and state != "unstable":
-                yield f".metrics.stable_time.values[{k}]", "reaches the whole length for a replica counted as unstable"
-    trusted = task.metrics.get("trusted_time")
-    for k, (until, end) in enumerate(zip(trusted.values, time.values) if trusted else ()):
-        if until is not None and end is not None and until > end * (1 + 1e-9):
-            yield f".metrics.trusted_time.values[{k}]", f"is longer than the replica was stable ({end:g} ps)"
-    for name, metric in task.metrics.items():
-        if len(metric.values) > len(finished):
-            yield f".metrics.{name}.values", f"{len(metric.values)} values for {len(finished)} replicas that ran"
-
-
-def _structure_faults(task: TaskReport) -> Iterator[Fault]:
-    """One value per structure, and per dimer one that is there unless its element is not supported."""
-    dimers = task.parameters.get("dimers")
-    states = [s for u in task.units for s in u.status]
-    if not isinstance(dimers, list) or "not_run" in states or set(states) == {"unsupported"}:
-        return
-    for name, metric in task.metrics.items():
-        mine = structures_or_dimers(name, task)
-        if len(metric.values) != len(mine):
-            yield f".metrics.{name}.values", f"{len(metric.values)} values for {len(mine)} members"
-        elif name.startswith("dimer_") and [v is None for v in metric.values] != [s != "ok" for s in mine]:
-            yield f".metrics.{name}.values", "are not those of the dimers that ended ok"
-
-
-def structures_or_dimers(name: str, task: TaskReport) -> list[str]:
-    """The states of what a metric is about: dimers come last."""
-    dimers = task.parameters.get("dimers")
-    states: list[str] = [s for u in task.units for s in u.status]
-    first = len(states) - (len(dimers) if isinstance(dimers, list) else 0)
-    return states[first:] if name.startswith("dimer_") else states[:first]
-
-
-def not_to_be_asked(name: str, card: ModelCard) -> bool:
-    """Whether a model states that it has nothing to be asked about: no cutoff to cross, no single precision."""
-    if name in ("cutoff_energy_jump", "cutoff_force_jump", "far_atom_force_change"):
-        return card.cutoff_angstrom is None
-    return name == "precision_error" and card.dtype == "float64"
-
-
-def _scan_faults(task: TaskReport) -> Iterator[Fault]:
-    states = [s for u in task.units for s in u.status]
-    ok = [s == "ok" for s in states]
-    for name, metric in task.metrics.items():
-        known = [v is not None for v in metric.values]
-        each = name in EVERY_SCAN and (known != ok if len(known) == len(ok) else sum(known) != sum(ok))
-        if sum(known) > sum(ok) or len(known) > len(ok) or each:
-            yield f".metrics.{name}.values", f"{sum(known)} values for {sum(ok)} of {len(ok)} scans that ended ok"
-
-
-def _dimer_faults(task: TaskReport) -> Iterator[Fault]:
-    """One place per dimer, empty for one that did not end ok."""
-    ok = [s == "ok" for u in task.units for s in u.status]
-    for name, metric in task.metrics.items():
-        known = [v is not None for v in metric.values]
-        if len(known) != len(ok) or any(a and not b for a, b in zip(known, ok)):
-            yield f".metrics.{name}.values", f"{sum(known)} values for {sum(ok)} of {len(ok)} dimers that ended ok"
-    parts = [task.metrics.get(k) for k in ("fsd", "fsd_compress", "fsd_stretch")]
-    if all(parts):
-        for k, (full, left, right) in enumerate(zip(*(p.values for p in parts if p))):
-            if None not in (full, left, right) and not close(full, max(left, right), tolerance=ROUNDED):
-                yield f".metrics.fsd.values[{k}]", "is not the larger of its compressed and stretched sides"
-
-
 COUNTED = ("supported_share", "masked_labels")  # of the data and the states: there is a number without any answer
-EVERY_SCAN = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema", "sign_flips")
 
 
 @dataclass(frozen=True)
@@ -443,28 +311,29 @@ class KindRules:
     unasked: Callable[[str, ModelCard], bool] | None = None
 
 
-FLAT = ("dimer_tortuosity", "dimer_wall_error", "dimer_bond_length_error", "dimer_frequency_error")  # none of these
+# not defined for a flat curve
+FLAT = ("dimer_tortuosity", "dimer_wall_error", "dimer_bond_length_error", "dimer_frequency_error")
 NO_MINIMUM = ("frequency_mae", "zero_point_energy_error", "imaginary_modes", "minimum_rmsd")
 
 # The one place of the board that names kinds: a second implementation has to know what it implements.
 OF_KIND = {
-    "accuracy": KindRules(_accuracy_faults, in_part=True),
-    "molecular_dynamics": KindRules(_dynamics_faults),
-    "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=_over_molecules, undefined=("energy_jump",)),
-    "diatomics": KindRules(_dimer_faults, each=True, undefined=FLAT),
+    "accuracy": KindRules(accuracy_faults, in_part=True),
+    "molecular_dynamics": KindRules(dynamics_faults),
+    "bsct": KindRules(scan_faults, tolerance=ROUNDED, over_molecules=over_molecules, undefined=("energy_jump",)),
+    "diatomics": KindRules(dimer_faults, each=True, undefined=FLAT),
     "relative_energy": KindRules(reaction_faults, reaction_score, over_molecules=over_parents),
     "selective": KindRules(selective_faults, selective_score, sampled=False, in_part=True),
     "speed": KindRules(),
     "physicality": KindRules(
-        _structure_faults,
+        structure_faults,
         about=structures_or_dimers,
         unasked=not_to_be_asked,
         undefined=("cutoff_energy_jump", "cutoff_force_jump"),
     ),
     "experiment": KindRules(),
     "frequencies": KindRules(undefined=NO_MINIMUM),
-    "accuracy_in_parts": KindRules(_accuracy_faults, in_part=True),
-    "bond_smoothness": KindRules(tolerance=ROUNDED, over_molecules=_over_molecules),
+    "accuracy_in_parts": KindRules(accuracy_faults, in_part=True),
+    "bond_smoothness": KindRules(tolerance=ROUNDED, over_molecules=over_molecules),
 }
 
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ffbench_eval.report import Metric, TaskReport
 
 from .faults import UNKNOWN, Fault, close
-
-if TYPE_CHECKING:
-    from .recompute import Scans
+from .recompute_scans import Scans
 
 RESAMPLES = 2000
 FEW = 5  # molecules below which reactions are drawn one by one
