@@ -46,6 +46,10 @@ class ProcessLost(RuntimeError):
     whole = True  # it says nothing of one replica: nobody is asked alone, a new process a step
 
 
+class Late(ProcessLost):
+    """The child did not answer in time."""
+
+
 class CannotRunThere(Exception):
     """A unit cannot be sent to the process; its calls can."""
 
@@ -140,6 +144,7 @@ class Child:
     def __init__(self, spec: str, device: str, env: str = ""):
         self.spec, self.device, self.env = spec, device, env
         self.end: Any = None
+        self.late = ""  # why it did not start again: each frame would wait for that anew
         self.pipe: Connection | None = None
         self.process: subprocess.Popen | None = None
 
@@ -174,8 +179,14 @@ class Child:
         self.process = self.pipe = self.end = None
 
     def ask(self, message: dict[str, Any], progress: Callable[[float], None] = lambda _: None) -> Any:
+        if self.late:
+            raise ProcessLost(self.late)
         if self.process is None:
-            self.start()
+            try:
+                self.start()
+            except Late as error:
+                self.late = str(error)
+                raise
         message["deterministic"] = torch.are_deterministic_algorithms_enabled()
         return self._exchange(message, "a call", progress)
 
@@ -190,7 +201,7 @@ class Child:
                     progress(answer["sign"])
                 if not self.pipe.poll(limit):
                     self.stop()
-                    raise ProcessLost(
+                    raise Late(
                         f"its process gave no answer within {limit:g} s in {during} and was ended; if it only needs "
                         f"more time, set {LIMIT}{self._reinstall()}"
                     )
