@@ -143,7 +143,7 @@ def _evaluate(
             storage.put("run.json")
             for p in ready(planned):
                 for unit in p.units if resume else ():
-                    storage.pull(unit.folder(run).name)
+                    storage.match(unit.folder(run).name)
         for line in oddities(planned):
             tell(f"warning: {line}")
         estimate(planned, run)

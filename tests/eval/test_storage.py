@@ -4,6 +4,7 @@ import json
 import shutil
 
 import fsspec
+import fsspec.implementations.memory
 import pytest
 
 from ffbench_eval import evaluate
@@ -110,6 +111,30 @@ def test_a_unit_that_was_damaged_there_is_put_there_again(home, bucket, elsewher
     storage.push(storage.mirror / "units" / name)
     elsewhere("second")
     assert Storage(bucket).pull(name)
+
+
+def test_a_storage_that_fails_is_one_line_and_gets_later_what_it_lacks(home, plain, bucket, elsewhere, monkeypatch):
+    """Its client raises whatever it likes, in the middle of a unit that is put there."""
+    put = fsspec.implementations.memory.MemoryFileSystem.pipe_file
+
+    def cut(self, path, content, **options):
+        if path.endswith(MANIFEST):
+            raise RuntimeError("no route to\nthe endpoint")
+        return put(self, path, content, **options)
+
+    monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "pipe_file", cut)
+    with pytest.raises(
+        OSError, match=r"cannot be reached \(RuntimeError: no route to the endpoint\); what is fin"
+    ) as told:
+        run(home, bucket)
+    assert len(str(told.value).splitlines()) == 1
+    monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "pipe_file", put)
+    assert not [name for name in Storage(bucket).names() if Storage(bucket)._manifest(name)]
+    run(home, bucket)
+    elsewhere("second")
+    assert without_times(Report.load(local(bucket))) == without_times(plain)
+    storage = Storage(bucket)
+    assert len([name for name in storage.names() if (storage.mirror / "units" / name).exists()]) == 2
 
 
 def test_a_manifest_that_leads_out_of_its_folder_is_refused(home, bucket, elsewhere, tmp_path):
