@@ -261,15 +261,20 @@ def _end(process: subprocess.Popen, pipe: Connection) -> None:
 
 
 def call_limit() -> float:
-    """Seconds a call may take; ValueError if the environment variable is no positive number."""
-    text = os.environ.get(LIMIT, "600")
+    """Seconds a call may take."""
+    return seconds_of(LIMIT, 600.0)
+
+
+def seconds_of(variable: str, usual: float) -> float:
+    """What an environment variable says; ValueError, one line, if that is no positive number."""
+    text = os.environ.get(variable, "")
     try:
-        limit = float(text)
+        seconds = float(text) if text else usual
     except ValueError:
-        limit = 0.0
-    if not 0 < limit < float("inf"):
-        raise ValueError(f"{LIMIT}={text!r} must be a positive number of seconds")
-    return limit
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{variable}={text!r} must be a positive number of seconds")
+    return seconds
 
 
 def provider_of(spec: str) -> Any:

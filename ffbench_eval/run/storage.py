@@ -53,9 +53,10 @@ def local(place: str | Path) -> Path:
 
 
 class Storage:
-    """The run at ``url`` and its ``mirror`` here. ValueError, one line, for what fsspec cannot open."""
+    """The run at ``url`` and its ``mirror`` here, one for each ``shard`` that puts its units there: several may run on
+    one machine. ValueError, one line, for what fsspec cannot open."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, shard: str = ""):
         import fsspec
 
         self.url = url.rstrip("/")
@@ -63,7 +64,9 @@ class Storage:
             self.files, self.root = fsspec.url_to_fs(self.url, use_listings_cache=False)
         except (ImportError, ValueError, OSError) as error:
             raise ValueError(f"out: {url} cannot be opened ({' '.join(str(error).split())})") from None
-        self.mirror = user_cache() / "runs" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self.mirror = (
+            user_cache() / "runs" / hashlib.sha256(f"{self.url}{shard and ' ' + shard}".encode()).hexdigest()[:16]
+        )
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
