@@ -15,7 +15,7 @@ from ffbench_eval.page.picture import picture
 from ffbench_eval.page.svg import charts
 from ffbench_eval.page.verdict import stated_theory
 from ffbench_eval.report import Report
-from ffbench_eval.words import clean, metric_name, quantity
+from ffbench_eval.words import clean, in_small_units, metric_name, quantity
 from leaderboard.check.strict_json import read
 from leaderboard.entry.schema import ENTRIES, LIMIT, Entry
 
@@ -31,6 +31,7 @@ STYLE = """
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr))}
 .gallery{gap:1rem;margin:.6rem 0 1.6rem}
 .gallery figure{margin:0}.gallery figcaption{font-size:.85em;line-height:1.3}.gallery svg{width:100%;height:auto}
+.gallery .narrow svg{width:75%}
 """
 
 
@@ -53,10 +54,12 @@ def section(key: str, folder: str) -> Iterator[str]:
     for task in [t for t in report.tasks.values() if any(m.value is not None for m in t.metrics.values())][:SHOWN]:
         found = answer(task, stated_theory(report, task))
         shown = picture(task, found, charts.charts(task.curves))
-        number = f"{metric_name(found.metric)} {quantity(task.metrics[found.metric])}" if found.metric else ""
+        metric = task.metrics.get(found.metric)
+        number = f"{metric_name(found.metric)} {quantity(in_small_units(metric))}" if metric else ""
         if shown is not None:
             yield (
-                f"<figure>{shown.svg}<figcaption>{escape(clean(task.title))}: <strong>{escape(found.words)}</strong>"
+                f"<figure{' class=narrow' if shown.narrow else ''}>{shown.svg}<figcaption>"
+                f"{escape(clean(task.title))}: <strong>{escape(found.words)}</strong>"
                 f"{escape(f' ({number})' if number else '')}</figcaption></figure>"
             )
     yield "</div>"

@@ -19,12 +19,13 @@ Root = Annotated[Optional[Path], typer.Option(help="folder that holds the data s
 def list_(root: Root = None) -> None:
     """Known data sets, and what is built."""
     from .datacard import card, list_datasets
-    from .load import dataset_folder
+    from .load import EMBEDDED, dataset_folder
 
     for name in list_datasets(root):
         c = card(name, root=root)
         try:
-            where = str(dataset_folder(name, root=root))
+            folder = dataset_folder(name, root=root)
+            where = "shipped" if folder.parent == EMBEDDED else str(folder)
         except ValueError:
             where = "not built"
         typer.echo(f"{name:24} {c.version:8} {c.licence:10} {len(c.configs):3} configs  {where}")

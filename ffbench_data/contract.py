@@ -22,12 +22,21 @@ class AtomsBatch:
     - ``cell`` [B, 3, 3] Angstrom, rows are lattice vectors (zeros for open systems), ``pbc`` [B, 3] bool
     - ``edge_index`` [2, E]: pairs (i, j) within the model's cutoff, both directions, and ``edge_shift`` [E, 3]
       integers, so that r_ij = positions[j] + edge_shift @ cell[system] - positions[i]. ``None`` until
-      `ffbench_data.neighbors.with_edges` adds them.
+      `ffbench_data.neighbors.with_edges` adds them; ``edge_shift`` also where no system is periodic, which
+      `edge_vectors` knows.
     - ``paired``: the second half of the edges is the reverse of the first, edge by edge, so that what depends on the
       distance only needs to be computed for the first half. The MD engine gives such lists.
     - ``charge`` [B] (elementary charges) and ``spin_multiplicity`` [B] (2S+1), integers; neutral singlets if not given.
     - ``largest``: atoms of the largest system, where whoever made the batch says it: a bound for a model whose shapes
       depend on it and may depend on no value (while it is traced).
+
+    ValueError for a charge or spin multiplicity that is not one for each system.
+
+    >>> import torch
+    >>> zeros, open_ = torch.zeros(1, 3, 3), torch.zeros(1, 3, dtype=torch.bool)
+    >>> batch = AtomsBatch(torch.rand(2, 3), torch.tensor([6, 8]), torch.tensor([0, 0]), zeros, open_)
+    >>> batch.n_systems, batch.n_atoms.tolist(), batch.charge.tolist()
+    (1, [2], [0])
     """
 
     positions: Tensor

@@ -113,7 +113,7 @@ def read_card(path: Path) -> Card:
     try:
         return Card.model_validate(strict_yaml.read(path)[0])
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        faults = "; ".join(map(strict_yaml.told, error.errors()))
         raise ValueError(f"{path}: {faults}") from None
 
 
@@ -164,9 +164,19 @@ def known(name: str, choices: Iterable[str], what: str, where: str = "", also: I
     right = [*choices, *also]
     if name in right:
         return name
-    near = difflib.get_close_matches(str(name), right, n=1)
+    near = difflib.get_close_matches(str(name), right, n=1) or _longer(str(name), right)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"unknown {what} {name!r}{where}{hint} Available: {', '.join(choices) or 'none'}")
+
+
+def _longer(name: str, choices: list[str]) -> list[str]:
+    """The one choice that a name begins, or whose words it has the first letters of.
+
+    >>> _longer("md", ["molecular_dynamics", "accuracy"]), _longer("painn@eth", ["painn@ethanol_gfn2", "painn@lips"])
+    (['molecular_dynamics'], ['painn@ethanol_gfn2'])
+    """
+    found = [c for c in choices if c.startswith(name) or name == "".join(word[:1] for word in c.split("_"))]
+    return found if len(found) == 1 and len(name) > 1 else []
 
 
 def parse_name(text: str) -> tuple[str, str | None]:

@@ -49,6 +49,11 @@ class Frames:
     ``frames[i]`` is a `Frame`; ``frames[a:b]`` or ``frames[indices]`` are `Frames`. Columns: ``atomic_numbers`` [A],
     ``positions`` [A, 3], ``forces`` [A, 3], ``offsets`` [T + 1], ``energy`` [T], ``cell`` [T, 3, 3], ``pbc`` [T, 3],
     ``time_fs`` [T] (NaN where unknown), ``charge`` [T] and ``spin_multiplicity`` [T] (2S+1).
+
+    >>> from ffbench_data.load import load_frames
+    >>> frames = load_frames("ethanol_gfn2", split="test")
+    >>> frames[3].forces.shape, len(frames[:10]), frames[[4, 2]].n_atoms.tolist()
+    ((9, 3), 10, [9, 9])
     """
 
     def __init__(self, table: pa.Table):
@@ -134,7 +139,11 @@ def collate(frames: Frames | Iterable[Frame], *, indices: Any = None) -> AtomsBa
     """An `AtomsBatch` (positions in float64, charge and spin as the frames have them) from frames, or from the rows
     ``indices`` of a `Frames`.
 
-    Labels of the same rows: `collate_labels`.
+    Labels of the same rows: `collate_labels`. IndexError for rows that are not there.
+
+    >>> from ffbench_data.load import load_frames
+    >>> collate(load_frames("ethanol_gfn2", split="test"), indices=[0, 7]).positions.shape
+    torch.Size([18, 3])
     """
     import torch
 
@@ -154,7 +163,13 @@ def collate(frames: Frames | Iterable[Frame], *, indices: Any = None) -> AtomsBa
 
 
 def collate_labels(frames: Frames | Iterable[Frame], *, indices: Any = None) -> Prediction:
-    """The labels of the same rows as a `Prediction`: energy [B] and forces [A, 3] in float64."""
+    """The labels of the same rows as a `Prediction`: energy [B] and forces [A, 3] in float64. IndexError for rows
+    that are not there.
+
+    >>> from ffbench_data.load import load_frames
+    >>> collate_labels(load_frames("ethanol_gfn2", split="test"), indices=[0, 7]).energy.shape
+    torch.Size([2])
+    """
     import torch
 
     from .contract import Prediction
@@ -214,7 +229,13 @@ def collate_arrow(table: pa.Table | list[pa.Table]) -> tuple[AtomsBatch, Predict
     """(batch, labels) from an Arrow table of frames, or a list of such: the ``collate_fn`` for `ArrowRows` in a torch
     DataLoader, and for ``load_dataset(..., streaming=True).with_format("arrow")``.
 
-    Energies stay float64, where ``with_format("torch")`` would make them float32.
+    Energies stay float64, where ``with_format("torch")`` would make them float32. ValueError for a table without a
+    column that it needs.
+
+    >>> from ffbench_data.load import load_frames
+    >>> batch, labels = collate_arrow(load_frames("ethanol_gfn2", split="test").table.slice(0, 2))
+    >>> batch.n_systems, labels.energy.dtype
+    (2, torch.float64)
     """
     frames = Frames(pa.concat_tables(table) if isinstance(table, list) else table)
     return collate(frames), collate_labels(frames)

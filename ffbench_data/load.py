@@ -60,9 +60,9 @@ def load_frames(
     ffbench and those of installed packages (`packaged`). The hash of every file is checked.
     ValueError: unknown name, config or split, not built, another version, a changed byte.
 
-    >>> frames = load_frames("ethanol_gfn2", split="test")  # doctest: +SKIP
-    >>> frames.positions.shape[1]  # doctest: +SKIP
-    3
+    >>> frames = load_frames("ethanol_gfn2", split="test")
+    >>> frames, frames[0].positions.shape
+    (Frames(1000 frames, 9000 atoms), (9, 3))
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -87,7 +87,11 @@ def stream_frames(
     root: str | Path | None = None,
     version: str | None = None,
 ) -> Iterator[Frames]:
-    """The frames of a split in order, ``batch_size`` at a time, in constant memory. Errors as in `load_frames`."""
+    """The frames of a split in order, ``batch_size`` at a time, in constant memory. Errors as in `load_frames`.
+
+    >>> [len(part) for part in stream_frames("ethanol_gfn2", split="test", batch_size=300)]
+    [300, 300, 300, 100]
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -111,7 +115,10 @@ def load_dataset(
     """The same frames as a `datasets.Dataset` (without a split: a `DatasetDict`). Arguments as in `load_frames`.
 
     ``options`` go to `datasets.load_dataset` (``streaming=True``, ``cache_dir=...``). Mind that
-    ``with_format("torch")`` rounds energies to float32.
+    ``with_format("torch")`` rounds energies to float32. Errors as in `load_frames`.
+
+    >>> load_dataset("ethanol_gfn2", split="test").num_rows  # doctest: +SKIP
+    1000
     """
     import datasets
 
@@ -128,12 +135,21 @@ def load_dataset(
 
 
 def dataset_folder(name: str, *, root: str | Path | None = None, version: str | None = None) -> Path:
-    """The folder of a built data set. Errors as in `load_frames`."""
+    """The folder of a built data set. Errors as in `load_frames`.
+
+    >>> (dataset_folder("ethanol_gfn2") / "manifest.json").is_file()
+    True
+    """
     return _find(name, None, None, root, version, any_config=True)[0]
 
 
 def data_file(name: str, path: str, *, root: str | Path | None = None, version: str | None = None) -> Path:
-    """An extra file of a data set (reference observables, noise floors), with its hash checked."""
+    """An extra file of a data set (reference observables, noise floors), with its hash checked. ValueError
+    for a file it does not have, with the nearest name.
+
+    >>> data_file("ethanol_gfn2", "reference/reference.json").name
+    'reference.json'
+    """
     folder, manifest, _ = _find(name, None, None, root, version, any_config=True)
     files = {f["path"]: f for f in manifest["files"]}
     return _checked(folder, files[known(path, files, "file", f" of {name}")], manifest)
@@ -148,7 +164,11 @@ def provenance(
     version: str | None = None,
 ) -> dict[str, Any]:
     """Where data come from: dataset, version, config, frames and content hash of each split, and whether the build held
-    all the card names (``complete``). The hash is computed from the rows; ValueError where the manifest has another."""
+    all the card names (``complete``). The hash is computed from the rows; ValueError where the manifest has another.
+
+    >>> provenance("ethanol_gfn2", split="test")["splits"]["test"]["frames"]
+    1000
+    """
     folder, manifest, config = _find(name, config, split, root, version)
     rows = [s for s in manifest["splits"] if s["config"] == config and split in (None, s["split"])]
     for row in rows:

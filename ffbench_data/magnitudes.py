@@ -203,7 +203,7 @@ def atom_energy(z: int) -> float:
     Phys. Rev. A 24, 2353, which is right within 1 % for nonrelativistic atoms.
 
     >>> round(atom_energy(6) / 27.2114, 3), round(atom_energy(36) / 27.2114)
-    (-37.845, -2754)
+    (-37.845, -2748)
     """
     if z < len(ATOMS):
         return ATOMS[z] * units.Hartree

@@ -79,7 +79,14 @@ def label(
     spin: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Energies [T] and forces [T, N, 3] of ``positions`` [T, N, 3]; periodic if a ``cell`` [3, 3] is given. ``charge``
-    and ``spin`` (2S+1) are in the atoms' ``info``."""
+    and ``spin`` (2S+1) are in the atoms' ``info``. What the calculator raises goes through.
+
+    >>> from ase.calculators.lj import LennardJones
+    >>> pair = [[[0, 0, 0], [2 ** (1 / 6), 0, 0]]]
+    >>> energy, forces = label(LennardJones(sigma=1.0, epsilon=1.0, rc=50.0), [18, 18], pair)
+    >>> energy.round(6).tolist(), forces.shape
+    ([-1.0], (1, 2, 3))
+    """
     from ase import Atoms
 
     atoms = Atoms(numbers, positions[0], cell=cell, pbc=cell is not None, info={"charge": charge, "spin": spin})

@@ -21,6 +21,10 @@ class Prediction:
     ``energy`` [B] eV, ``forces`` [A, 3] eV/Angstrom; optional ``stress`` [B, 3, 3] eV/Angstrom^3 (dE/d(strain) / V, as
     in ASE: negative under compression), ``embedding`` [A, D] (for selective classification), ``uncertainty`` [B]
     (larger = less certain).
+
+    >>> import torch
+    >>> Prediction(energy=torch.zeros(1), forces=torch.zeros(2, 3)).stress is None
+    True
     """
 
     energy: Tensor
@@ -47,9 +51,10 @@ def as_prediction(out: Any, batch: AtomsBatch) -> Prediction:
     """What a model returned as a checked `Prediction` on the batch's device; ValueError, one line, names what is wrong.
 
     A model may return a `Prediction`, a mapping or an object with such fields (`NAMES`), or a tuple of energy, forces
-    and perhaps stress; tensors, arrays of numpy or plain numbers. Besides the shapes of `Prediction`: energies [B, 1],
-    one number for one system, or one for each atom ([A] or [A, 1], which are summed); forces [B, N, 3] of systems of
-    N atoms each; stress [B, 6] in Voigt order (xx, yy, zz, yz, xz, xy), or without its first axis for one system.
+    and perhaps stress; tensors, arrays of numpy or plain numbers, or a list with a tensor of each system. Besides the
+    shapes of `Prediction`: energies [B, 1], one number for one system, or one for each atom ([A] or [A, 1], which are
+    summed); forces [B, N, 3] of systems of N atoms each; stress [B, 6] in Voigt order (xx, yy, zz, yz, xz, xy), or
+    without its first axis for one system.
 
     >>> import torch
     >>> from ffbench_data import AtomsBatch
@@ -110,6 +115,8 @@ def _fields(out: Any) -> dict[str, Any]:
 
 
 def _tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, (list, tuple)) and value and all(isinstance(v, Tensor) for v in value):
+        value = torch.cat([v[None] if v.ndim == 0 else v for v in value])  # one of each system
     if not isinstance(value, Tensor):
         try:
             array = np.asarray(value)

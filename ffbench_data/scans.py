@@ -7,7 +7,10 @@ along the bond, each by half of the change; lengths run from 0.5 to 2 times the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +49,27 @@ def find_bonds(numbers: np.ndarray, positions: np.ndarray, *, factor: float = BO
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     close = np.triu(distance < factor * (radii[:, None] + radii[None]), 1)
     return [(int(i), int(j)) for i, j in zip(*np.nonzero(close))]
+
+
+def bond_angles(numbers: np.ndarray, bonds: Sequence[Sequence[Any]]) -> dict[str, np.ndarray]:
+    """{"H-C-H": [M, 3] atoms (i, j, k) with bonds to both at j} of ``bonds`` (i, j, ...).
+
+    >>> bond_angles([8, 1, 1], [(0, 1), (0, 2)])
+    {'H-O-H': array([[1, 0, 2]])}
+    """
+    from ase.data import chemical_symbols
+
+    beside: dict[int, list[int]] = {}
+    for i, j, *_ in bonds:
+        beside.setdefault(i, []).append(j)
+        beside.setdefault(j, []).append(i)
+    symbols = [chemical_symbols[z] for z in numbers]
+    out: dict[str, list[tuple[int, int, int]]] = {}
+    for middle in sorted(beside):
+        for i, k in combinations(sorted(beside[middle]), 2):
+            first, last = sorted((symbols[i], symbols[k]))
+            out.setdefault(f"{first}-{symbols[middle]}-{last}", []).append((i, middle, k))
+    return {name: np.array(found) for name, found in sorted(out.items())}
 
 
 def fragments(n_atoms: int, bonds: list[tuple[int, int]], bond: tuple[int, int]) -> np.ndarray | None:

@@ -12,6 +12,16 @@ DEEPEST, MOST = 30, 100_000  # levels; nodes, counted as often as they are refer
 Places = dict[tuple[Any, ...], int]
 
 
+def told(fault: Any) -> str:
+    """What is wrong with a field, of an error of pydantic's list, with the field's name.
+
+    >>> told({"loc": ("task", 0), "msg": "Value error, must be positive"}), told({"loc": (), "msg": "no"})
+    ('task.0: must be positive', 'no')
+    """
+    at = [".".join(str(part) for part in fault["loc"])] if fault["loc"] else []
+    return ": ".join([*at, fault["msg"].removeprefix("Value error, ")])
+
+
 def read(path: Path) -> tuple[Any, Places]:
     """(what the file holds, the line in which each key of it stands). ValueError, one line: file, line and why."""
     try:

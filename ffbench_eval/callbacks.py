@@ -120,7 +120,8 @@ class SmoothnessMonitor:
             for s, e, f in zip(chosen, answers.energy, answers.forces)
             if np.isfinite(e).all() and np.isfinite(f).all()
         ]
-        means = {k: float(np.mean([row[k] for row in rows])) if rows else float("nan") for k in KEYS}
+        known = {k: [v for row in rows if (v := row[k]) is not None] for k in KEYS}  # two points turn nowhere
+        means = {k: float(np.mean(values)) if values else float("nan") for k, values in known.items()}
         return {**means, "failed_scans": float(len(chosen) - len(rows))}
 
 

@@ -304,7 +304,12 @@ class Environment(Strict):
 
 
 class Report(Strict):
-    """Everything a run found out. `load`, `to_json` and `to_html` are its doors."""
+    """Everything a run found out. `load`, `to_json` and `to_html` are its doors.
+
+    >>> report = Report.load("runs/mine")  # doctest: +SKIP
+    >>> report.tasks["ethanol_accuracy"].metrics["force_mae"].value  # doctest: +SKIP
+    0.0123
+    """
 
     schema_version: Literal["1", "2"] = "2"
     suite: str

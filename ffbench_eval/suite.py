@@ -45,6 +45,11 @@ class Suite:
 
 
 def list_suites() -> list[str]:
+    """Names of the shipped suites.
+
+    >>> "mini" in list_suites()
+    True
+    """
     return sorted(p.stem for p in SUITES.glob("*.yaml"))
 
 
@@ -52,9 +57,14 @@ def load_suite(name: str | Path, *, tasks: list[str] | None = None) -> Suite:
     """A shipped suite by name, or one from a YAML file; ``tasks`` keeps only those named.
 
     ValueError for an unknown suite or task (with the nearest name) and for a parameter that the kind does not know.
+
+    >>> [task.kind.name for task in load_suite("mini", tasks=["ethanol_accuracy"]).tasks]
+    ['accuracy']
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.exists():
+        if path == Path(name):
+            raise ValueError(f"suite {name}: no such file; shipped are {', '.join(list_suites())}")
         known(str(name), list_suites(), "suite")
     raw, places = strict_yaml.read(path)
     return suite_of(raw, path, tasks=tasks, places=places)
@@ -89,12 +99,6 @@ def suite_of(
     return Suite(str(raw["name"]), str(raw["version"]), str(raw.get("description", "")), tuple(made))
 
 
-def _told(fault: Any) -> str:
-    """What is wrong with a parameter, with its name."""
-    at = [".".join(str(part) for part in fault["loc"])] if fault["loc"] else []
-    return ": ".join([*at, fault["msg"].removeprefix("Value error, ")])
-
-
 def _task(path: Path, name: str, row: dict, where: str) -> Task:
     from pydantic import ValidationError
 
@@ -109,7 +113,7 @@ def _task(path: Path, name: str, row: dict, where: str) -> Task:
         about = {k: row.pop(k) for k in ("version", "title", "indicative", "note") if k in row}
         parameters = kind.module.Parameters.model_validate(row)
     except ValidationError as error:
-        raise ValueError(f"{where}: {'; '.join(dict.fromkeys(map(_told, error.errors())))}") from None
+        raise ValueError(f"{where}: {'; '.join(dict.fromkeys(map(strict_yaml.told, error.errors())))}") from None
     except ValueError as error:
         raise ValueError(f"{where}: {' '.join(str(error).split())}") from None
     except Exception as error:  # the file of a kind

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,6 +43,9 @@ def submit(
     from .entry.submit import make_entry
     from .entry.submit import submit as write
 
+    if entries == HERE and not entries.is_dir():
+        where = "run this in a checkout of the board, or name a folder to write into with --entries FOLDER"
+        raise ValueError(f"--entries: no folder {entries} here; {where}")
     about = valid(
         lambda: About(
             summary=summary,
@@ -232,6 +236,6 @@ def rescore_(
             write_text(path, made.model_dump_json(indent=1) + "\n")
 
 
-def _print(found) -> None:
+def _print(found: Iterable[Any]) -> None:
     for finding in found:
         typer.echo(str(finding), err=finding.level == "error")

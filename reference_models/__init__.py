@@ -38,14 +38,23 @@ FAMILIES = {  # module and network class
 
 def all_families() -> dict[str, tuple[str, str]]:
     """Module and network class of every family, also of installed packages that name theirs under the entry point
-    ``ffbench.families`` (``name = "package.module:Network"``)."""
+    ``ffbench.families`` (``name = "package.module:Network"``).
+
+    >>> "schnet" in all_families()
+    True
+    """
     from importlib.metadata import entry_points
 
     return {e.name: (e.module, e.attr) for e in entry_points(group="ffbench.families")} | FAMILIES
 
 
 def family(name: str) -> tuple[Any, Any, Any]:
-    """(configuration class, network class, configuration of the published size) of a family."""
+    """(configuration class, network class, configuration of the published size) of a family. ValueError with the
+    nearest name for one that is not known.
+
+    >>> family("painn")[1].__name__
+    'PaiNN'
+    """
     import importlib
 
     from ffbench_data.datacard import known
@@ -138,7 +147,11 @@ def build(
 
 
 def list_models() -> list[str]:
-    """Names of shipped checkpoints and ensembles."""
+    """Names of shipped checkpoints and ensembles.
+
+    >>> "painn@ethanol_gfn2" in list_models()
+    True
+    """
     from .checkpoint import SHIPPED
 
     return sorted(path.stem for path in SHIPPED.glob("*@*") if path.suffix in (".safetensors", ".json"))
@@ -149,6 +162,9 @@ def load(name: str) -> Any:
 
     In ``family@dataset:config`` the colon may be written as a hyphen, as in the file's name. ValueError with the
     known names for anything else.
+
+    >>> load("painn@ethanol_gfn2").elements
+    (1, 6, 8)
     """
     from .checkpoint import read
 
@@ -171,6 +187,13 @@ def load(name: str) -> Any:
         return {dataset: _shipped(m) for dataset, m in found.items()}
     from ffbench_data.datacard import known
 
+    of, _, dataset = name.partition("@")
+    there = [m.partition("@")[2] for m in names if m.partition("@")[0] == of]
+    if dataset and there:  # a name near to it would be of other data
+        raise ValueError(
+            f"reference model {name!r}: {of} is shipped for {', '.join(there)} only; train it on yours, `ffbench train "
+            f"{of} {dataset}`, and give the path of the checkpoint"
+        )
     short = [*sorted({m.split("@")[0] for m in names}), *CONTROLS, *published()]
     return known(name, short, "reference model", also=names)
 

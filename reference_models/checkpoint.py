@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from ffbench_data.atomic import replacing
 from ffbench_data.contract import ForceField
+from ffbench_data.strict_yaml import told
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -67,9 +68,7 @@ def read(path: str | Path) -> ForceField:
     try:
         about = About.model_validate(stated)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"checkpoint {path} is damaged ({place}: {first['msg']}); copy or train it again") from None
+        raise ValueError(f"checkpoint {path} is damaged ({told(error.errors()[0])}); copy or train it again") from None
     family = about.family
     if family not in all_families():
         raise ValueError(

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+NEEDS = "needs "  # a state that says how to get a package
+
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
 
@@ -27,9 +29,16 @@ def list_all() -> None:
 
     made_with = {name: provider(name) for name in list_models()}
     shipped = [(n, "shipped", "", "ready" if p is None else _state(p), "MIT") for n, p in made_with.items()]
-    for name, kind, _, state, licence in shipped + rows():
-        typer.echo(f"{name:28} {kind:18} {licence:13} {state}")
-    typer.echo("All packages together, as tested: pip install --no-deps -r reference_models/providers/lock.txt")
+    every = shipped + rows()
+    needs = list(dict.fromkeys(row[3] for row in every if row[3].startswith(NEEDS)))
+    wide = max(len(row[0]) for row in every)
+    for name, kind, _, state, licence in every:
+        said = f"needs ({needs.index(state) + 1})" if state in needs else state
+        typer.echo(f"{name:{wide}} {kind.split()[-1]:7} {licence:12} {said}")
+    typer.echo("")
+    for k, state in enumerate(needs, 1):
+        typer.echo(f"({k}) {state.removeprefix(NEEDS)}")
+    typer.echo("All packages together, as tested:\n  pip install --no-deps -r reference_models/providers/lock.txt")
 
 
 def rows() -> list[tuple[str, str, str, str, str]]:
@@ -58,7 +67,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
 def _state(provider: Any) -> str:
     version = provider.installed
     if version is None:
-        return f"needs {provider.get}"
+        return f"{NEEDS}{provider.get}"
     note = "" if version == provider.version else f" (tried: {provider.version})"
     return f"installed {version}{note}"
 

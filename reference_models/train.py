@@ -73,14 +73,14 @@ class Recipe:
         100
         """
         from ffbench_data.datacard import known
+        from ffbench_data.strict_yaml import told
 
         for name in text:
             known(name, cls.__dataclass_fields__, "field of the recipe")
         try:
             return TypeAdapter(cls).validate_python(dict(text))
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"recipe: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise ValueError(f"recipe: {told(error.errors()[0])}") from None
 
     def progress(self, step: int, spent: float) -> float:
         """Part of the budget used, from 0 to 1."""

@@ -75,6 +75,16 @@ def test_every_file_that_is_named_is_there(path):
 GUARD = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 
+def test_the_rooms_are_those_of_the_tree():
+    """Every folder of code at the top, and every one inside the evaluator and the board, has its place in the table."""
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## The rooms")[1].split("## ")[0]
+    named = set(re.findall(r"`(?:(?:ffbench_eval|leaderboard)/)?(\w+)/`", table))
+    rooms = ["ffbench_metrics", "ffbench_data", "reference_models", "ffbench_eval/*", "leaderboard/*", "ffbench_data/*"]
+    there = {p.name for room in rooms for p in ROOT.glob(room) if (p / "__init__.py").exists()}
+    assert there <= named
+    assert all(list(ROOT.glob(f"*/{name}")) + list(ROOT.glob(name)) for name in named)
+
+
 def test_every_fault_names_a_test_that_is_there():
     text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ") and "guarded by" not in line]

@@ -28,10 +28,21 @@ NAMES = {
     "energy": _named(
         "energy",
         "energies",
-        also=("e", "etot", "etotal", "epot", "edft", "eref", "totenergy", "totalenergy", "potentialenergy"),
+        also=(
+            "e",
+            "etot",
+            "etotal",
+            "epot",
+            "edft",
+            "eref",
+            "totenergy",
+            "totalenergy",
+            "potentialenergy",
+            "energyconjugatewithatomicforces",
+        ),
     ),
     "free_energy": _named("freeenergy"),  # the force-consistent energy; taken where there is no energy
-    "forces": _named("forces", "force", also=("f", "ftotal", "fdft", "fref", "atomicforces")),
+    "forces": _named("forces", "force", also=("f", "ftotal", "fdft", "fref", "atomicforces", "atomicforces00")),
     "stress": _named("stress", also=("cauchystress",)),  # eV/A^3, positive under tension
     "virial": _named("virial", "virials"),  # eV, -volume * stress
     "charge": frozenset({"charge", "totalcharge", "totcharge", "netcharge", "systemcharge", "molecularcharge"}),

@@ -22,8 +22,8 @@ from .xyz import xyz_arrays as xyz_arrays
 
 KCAL = units.kcal / units.mol  # eV per kcal/mol
 LAYOUT = {  # of arrays; the names of labels are in `labels.NAMES`
-    "positions": ("pos", "R", "coords", "wrapped_coords", "positions"),
-    "numbers": ("z", "nuclear_charges", "atomic_numbers", "atomic_number", "numbers", "Z", "atom_types"),
+    "positions": ("pos", "R", "coords", "wrapped_coords", "positions", "coordinates"),
+    "numbers": ("z", "nuclear_charges", "atomic_numbers", "atomic_number", "numbers", "Z", "species", "atom_types"),
     "cell": ("cell", "lattices", "lattice"),
     "lengths": ("lengths",),
     "angles": ("angles",),

@@ -36,6 +36,7 @@ def _images(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[Image]:
     z = read._elements(got["numbers"], path)
     if z.shape not in ((atoms,), (1, atoms), (frames, atoms)):
         raise ValueError(f"{path}: shapes differ: positions {x.shape}, atomic numbers {z.shape}")
+    z = _counted(z, str(names["numbers"]), path)
     z = np.broadcast_to(z, (frames, atoms))
     pbc = read._periodic(got.get("pbc"), frames, path)
     cell = read._cell(got, frames, path)
@@ -58,6 +59,20 @@ def _images(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[Image]:
             | {n: v.item() for n, v in fixed.items() if plain(n) in NAMES["charge"] | NAMES["theory"]},
             per_atom,
         )  # fmt: skip
+
+
+def _counted(z: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """The atomic numbers; ValueError where they count kinds from 0 or 1. Zeros behind the last atom are room."""
+    rows = np.atleast_2d(z)
+    padded = len(rows) > 1 and bool((np.diff((rows > 0).astype(int), axis=1) <= 0).all())
+    kinds = np.unique(z)
+    counted = name == "atom_types" and len(kinds) > 1 and np.array_equal(kinds, np.arange(1, len(kinds) + 1))
+    if counted or (bool((rows == 0).any()) and not padded):
+        raise ValueError(
+            f"{path}: {name} holds {', '.join(f'{k:g}' for k in kinds[:6])}: kinds that are counted? Give atomic "
+            "numbers or symbols as z"
+        )
+    return z
 
 
 def _stated_units(arrays: dict[str, np.ndarray]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,25 +73,39 @@ def _of_batch(table: pa.Table, where: str, run: str) -> Iterator[Image]:
         if found[wanted] is None:
             raise ValueError(f"{where}: no column for {wanted}; it has {', '.join(table.column_names)}")
     rest = [c for c in table.column_names if c not in found.values() and plain(c) not in LEFT_OUT]
-    for row in table.to_pylist():
-        numbers = np.asarray(row[found["numbers"]])
-        if numbers.dtype.kind in "US":
-            from ase.data import atomic_numbers
+    for t, row in enumerate(table.to_pylist()):
+        try:
+            yield _image({k: _plain(v) for k, v in row.items()}, found, rest, run)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(f"{where}: row {t} of its piece cannot be read: {type(error).__name__}: {error}") from None
 
-            numbers = np.array([atomic_numbers[s] for s in numbers])
-        n = len(numbers)
-        cell = row[found["cell"]] if found["cell"] else None
-        cell = np.zeros((3, 3)) if cell is None or not len(cell) else np.asarray(cell, float).reshape(3, 3)
-        pbc = row[found["pbc"]] if found["pbc"] else None
-        whole, per_atom = {}, {}
-        for name in rest:
-            value = row[name]
-            if value is None:
-                continue
-            of_cell = plain(name) in NAMES["stress"] | NAMES["virial"]
-            if isinstance(value, list) and len(value) == n and n and isinstance(value[0], list) and not of_cell:
-                per_atom[name] = np.asarray(value, float)
-            else:
-                whole[name] = value
-        yield Image(numbers, np.asarray(row[found["positions"]], float).reshape(n, 3), cell,
-                    None if pbc is None else np.asarray(pbc, bool), whole, per_atom, run)  # fmt: skip
+
+def _plain(value: Any) -> Any:
+    """Lists that were written as text."""
+    return json.loads(value) if isinstance(value, str) and value[:1] == "[" else value
+
+
+def _image(row: dict[str, Any], found: dict[str, str | None], rest: list[str], run: str) -> Image:
+    def of(kind: str) -> Any:
+        name = found[kind]
+        return row[name] if name else None
+
+    numbers = np.asarray(of("numbers"))
+    if numbers.dtype.kind in "US":
+        from ase.data import atomic_numbers
+
+        numbers = np.array([atomic_numbers[s] for s in numbers])
+    n, cell, pbc = len(numbers), of("cell"), of("pbc")
+    cell = np.zeros((3, 3)) if cell is None or not len(cell) else np.asarray(cell, float).reshape(3, 3)
+    whole, per_atom = {}, {}
+    for name in rest:
+        value = row[name]
+        if value is None:
+            continue
+        of_cell = plain(name) in NAMES["stress"] | NAMES["virial"]
+        if isinstance(value, list) and len(value) == n and n and isinstance(value[0], list) and not of_cell:
+            per_atom[name] = np.asarray(value, float)
+        else:
+            whole[name] = value
+    x = np.asarray(of("positions"), float).reshape(n, 3)
+    return Image(numbers, x, cell, None if pbc is None else np.asarray(pbc, bool), whole, per_atom, run)

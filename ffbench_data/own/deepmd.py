@@ -75,7 +75,7 @@ def _elements(folder: Path) -> np.ndarray:
     return np.array([found[name] for name in path.read_text().split()])
 
 
-def dpdata_source(path: Path, failed: str = "", hint: str = "") -> Source:
+def dpdata_source(path: Path, failed: str = "") -> Source:
     """A file that ASE does not know, or ``failed`` on:
     dpdata finds its format. ValueError where dpdata is missing, or knows neither."""
     try:
@@ -83,18 +83,9 @@ def dpdata_source(path: Path, failed: str = "", hint: str = "") -> Source:
     except ImportError:
         raise ValueError(
             f"{path}: {failed or 'no format that ASE knows'}; `pip install dpdata` reads more (CP2K, ABACUS, QE, PWmat "
-            f"outputs){hint}, or write it as extxyz"
+            f"outputs), or write it as extxyz"
         ) from None
-    for kind in (
-        "auto",
-        "vasp/outcar",
-        "cp2k/output",
-        "cp2kdata/e_f",
-        "qe/pw/scf",
-        "abacus/md",
-        "pwmat/output",
-        "gaussian/log",
-    ):
+    for kind in ("auto", "cp2k/output", "cp2kdata/e_f", "qe/pw/scf", "abacus/md", "pwmat/output", "gaussian/log"):
         try:
             system = dpdata.LabeledSystem(str(path), fmt=kind)
         except (Exception, SystemExit) as error:
@@ -103,7 +94,7 @@ def dpdata_source(path: Path, failed: str = "", hint: str = "") -> Source:
         if len(system):
             return Source(str(path), f"dpdata {kind}", partial(_of_dpdata, system.data),
                           "energy=eV,forces=eV/Angstrom,length=Angstrom")  # fmt: skip
-    raise ValueError(f"{path}: no format that ASE or dpdata knows ({failed}); write it as extxyz{hint}")
+    raise ValueError(f"{path}: no format that ASE or dpdata knows ({failed}); write it as extxyz")
 
 
 def _of_dpdata(data: dict) -> Iterator[Image]:

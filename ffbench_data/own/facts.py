@@ -12,6 +12,7 @@ import numpy as np
 
 from ..frames import Frames
 from ..generate.blocks import BLOCKS_PS, HISTOGRAM_FS, block_rows, blocks_table, mean, stable_bonds, starts
+from ..scans import bond_angles
 from ..schema import write_parquet
 from .order import Segment
 from .parts import NAMES
@@ -23,8 +24,8 @@ MOST_GROUPS = 50  # that are listed
 MOST_TESTS = 2000  # frames of one system's own config
 BOND_FRAMES = 2000
 EMPTY = 60.0  # cubic Angstrom an atom
-R_MAX = {"rdf": 6.0, "distance_histogram": 10.0}
-BINS = 500
+R_MAX = {"rdf": 6.0, "distance_histogram": 10.0, "angle": 180.0}
+BINS, ANGLE_BINS = 500, 60
 WINDOW = (0.2, 5.0)  # the fit window of D: shortest lag over the longest, run over the longest lag
 MOST_LAG_PS = 15.0
 
@@ -98,9 +99,11 @@ def reference_files(rows: Rows, target: dict[str, Any]) -> dict[str, Any]:
     files: dict[str, Any] = {}
     if runs:
         facts |= {"runs": len(runs), "run_ps": target["run_ps"], "frame_spacing_fs": runs[0].step_fs}
-        counted = [row for k, s in enumerate(runs) for row in _histograms(rows, s, k, target)]
+        angles = bond_angles(rows.systems[target["system"]].atomic_numbers, facts.get("bonds", []))
+        counted = [row for k, s in enumerate(runs) for row in _histograms(rows, s, k, target, angles)]
         if counted:
             target["in_blocks"] = True
+            facts |= {"angles": {name: found.tolist() for name, found in angles.items()}} if angles else {}
             files["blocks.parquet"] = partial(write_parquet, blocks_table(counted))
         if target["periodic"] and (found := _diffusivity(rows, runs)):
             facts["diffusivity"] = found
@@ -127,8 +130,11 @@ def _bonds(rows: Rows, mine: np.ndarray) -> dict[str, Any]:
     return {"bonds": bonds} if len({k for i, j, _ in bonds for k in (i, j)}) == len(numbers) else {}
 
 
-def _histograms(rows: Rows, segment: Segment, run: int, target: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of ``blocks.parquet`` of one run: h(r) of an open system, g(r) per pair of a periodic one in one cell."""
+def _histograms(
+    rows: Rows, segment: Segment, run: int, target: dict[str, Any], angles: dict[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Rows of ``blocks.parquet`` of one run: h(r) and angles of an open system, g(r) per pair of a periodic one in one
+    cell."""
     from ffbench_metrics import distance_counts, pair_distance_counts
 
     assert segment.step_fs is not None
@@ -140,12 +146,14 @@ def _histograms(rows: Rows, segment: Segment, run: int, target: dict[str, Any]) 
     first = Frames(rows.read(segment.start, segment.start + 1))
     numbers, cell = first[0].atomic_numbers, first[0].cell
     pairs = {"distance_histogram": None} if target["open"] else _pairs(numbers)
-    counts: dict[str, list[np.ndarray]] = {name: [] for name in pairs}
+    counts: dict[str, list[np.ndarray]] = {name: [] for name in [*pairs, *(f"angle_histogram_{a}" for a in angles)]}
     for table in rows.parts(kept):
         frames = Frames(table.combine_chunks())
         x = frames.stacked()[1].astype(float)
         if target["periodic"] and not np.allclose(frames.cell, cell, atol=1e-9):
             return []  # a changing cell: the evaluator takes the frames, each in its own
+        for name, triples in angles.items():
+            counts[f"angle_histogram_{name}"].append(_angle_counts(x, triples))
         for name, pair in pairs.items():
             if pair is None:
                 counts[name].append(distance_counts(x, r_max=R_MAX["distance_histogram"], bins=BINS))
@@ -156,11 +164,19 @@ def _histograms(rows: Rows, segment: Segment, run: int, target: dict[str, Any]) 
     out = []
     for name, parts in counts.items():
         whole = np.concatenate(parts).astype(np.int32)
-        r_max = R_MAX["distance_histogram" if target["open"] else "rdf"]
+        r_max = R_MAX[name.partition("_")[0]] if name.startswith(("rdf", "angle")) else R_MAX["distance_histogram"]
         for block_ps in BLOCKS_PS:
             frames_in = round(block_ps / spacing)
             out += block_rows(name, run, whole, frames_in, round(frames_in * spacing, 9), r_max)
     return out
+
+
+def _angle_counts(x: np.ndarray, triples: np.ndarray) -> np.ndarray:
+    """[T, bins] from positions [T, N, 3] and atoms [M, 3] of each angle."""
+    from ffbench_metrics import angle_histogram
+
+    share = [angle_histogram(frame[None], triples, bins=ANGLE_BINS)[1] for frame in x]  # a density per degree
+    return np.rint(np.array(share) * (180.0 / ANGLE_BINS) * len(triples)).astype(np.int32)
 
 
 def _pairs(numbers: np.ndarray) -> dict[str, Any]:
@@ -222,7 +238,7 @@ def said(facts: dict[str, Any]) -> list[str]:
         )
     by_line: dict[str, list[str]] = {}
     for t in facts["targets"]:
-        for line in _of_system(t):
+        for line in of_system(t):
             by_line.setdefault(line, []).append(t["label"])
     out += [f"{', '.join(labels)}: {line}" for line, labels in by_line.items()]
     if facts["left_out"]:
@@ -234,7 +250,7 @@ def said(facts: dict[str, Any]) -> list[str]:
     return out
 
 
-def _of_system(t: dict[str, Any]) -> list[str]:
+def of_system(t: dict[str, Any]) -> list[str]:
     """What the data of one system do not allow."""
     out, runs = [], f"{t['runs']} run{'s' * (t['runs'] > 1)}"
     if not t["ordered"]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..builders.labels import NAMES, plain
+from ..builders.read import one_line
 from ..store import MANIFEST
 
 HUB = "hf://datasets/"
@@ -68,27 +69,49 @@ def _file(path: Path) -> Source:
 
         return parquet_source(path, [path])
     if name.endswith((".xyz", ".extxyz")):
+        from .bare import bare_source, is_bare
         from .cp2k import cp2k_source, is_cp2k
 
+        if is_bare(path):
+            return bare_source(path)
         return cp2k_source(path) if is_cp2k(path) else _ase(path, "extxyz")
     if name.endswith(".db"):
         return Source(str(path), "ASE database", lambda: _database(path), _units_of_database(path))
     if "outcar" in name:
-        return _any(path, "vasp-out", ", take the vasprun.xml of the same run")
+        return _outcar(path)
     if "vasprun" in name and name.endswith(".xml"):
-        return _any(path, "vasp-xml")
+        return _ase(path, "vasp-xml")
     if name.endswith((".h5", ".hdf5", ".npy", ".pt", ".pkl", ".pickle")):
         raise ValueError(f"{path}: {path.suffix} files have no layout of their own; write extxyz (ase.io.write) or npz "
                          "(R, z, E, F) from it")  # fmt: skip
     return _any(path)
 
 
-def _any(path: Path, kind: str = "", hint: str = "") -> Source:
-    """Whatever else ASE knows, or knows as ``kind``, then dpdata, where it is installed."""
+def _outcar(path: Path) -> Source:
+    """Through ASE, and where it stumbles over the first step through our own reader."""
+    from .outcar import outcar_images
+
+    try:
+        if next(_images(path, "vasp-out"), None) is not None:
+            return _ase(path, "vasp-out")
+    except ValueError:
+        pass
+    try:
+        next(outcar_images(path))
+    except Exception as error:  # of gzip and codecs too
+        said = one_line(error).removeprefix(f"{path}: ")
+        raise ValueError(
+            f"{path}: cannot be read as OUTCAR: {said}; take the vasprun.xml of the same run, or write it as extxyz"
+        ) from None
+    return Source(str(path), "OUTCAR", lambda: outcar_images(path))
+
+
+def _any(path: Path) -> Source:
+    """Whatever else ASE knows, then dpdata, where it is installed."""
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     try:
-        kind = kind or filetype(str(path))
+        kind = filetype(str(path))
     except (UnknownFileTypeError, OSError, UnicodeDecodeError):
         kind = ""
     failed = ""
@@ -101,7 +124,7 @@ def _any(path: Path, kind: str = "", hint: str = "") -> Source:
             failed = str(error).removeprefix(f"{path}: ")
     from .deepmd import dpdata_source
 
-    return dpdata_source(path, failed, hint)
+    return dpdata_source(path, failed)
 
 
 def _folder(path: Path) -> Source:

@@ -14,6 +14,7 @@ from .options import Options
 from .units import Units, parse_units, stated_units
 
 GROUPS = ("configtype", "configuration", "config", "group", "label", "dataset", "subset", "source")
+MOST_NAMES, MOST_LETTERS = 15, 60  # of a file, that a message lists
 TIMES = {"timefs": 1.0, "timeps": 1000.0}  # to fs
 TEMPERATURES = ("temperature", "temperaturek", "temp", "t", "tk")
 
@@ -62,10 +63,9 @@ class Reader:
         mine = {k for k, v in whole.items() if k not in per_atom and self._may_be_forces(k, v, n)}
         per_atom = per_atom | {k: whole[k] for k in mine}
         whole = {k: v for k, v in whole.items() if k not in mine}
-        for name in whole:
-            self.seen.setdefault(name, "")
-        for name in per_atom:
-            self.seen.setdefault(name, " per atom")
+        if len(self.seen) < 10 * MOST_NAMES:  # files that name something else in every frame end here
+            self.seen |= {k: "" for k in whole if k not in self.seen}
+            self.seen |= {k: " per atom" for k in per_atom if k not in self.seen}
         energy = self._key(whole, "energy", self.options.energy_key, where)
         if energy is None and not self.options.energy_key:
             energy = self._key(whole, "free_energy", "", where, kept="energy")
@@ -184,7 +184,8 @@ class Reader:
 
     def missing(self, has: Mapping[str, bool]) -> None:
         """ValueError if a kind of label is in no frame and nobody said so."""
-        there = ", ".join(f"{k}{kind}" for k, kind in self.seen.items()) or "nothing but positions"
+        names = [f"{k}{kind}"[:MOST_LETTERS] for k, kind in self.seen.items()]
+        there = ", ".join(names[:MOST_NAMES]) + " ..." * (len(names) > MOST_NAMES) or "nothing but positions"
         for kind, found in has.items():
             asked = getattr(self.options, f"{kind}_key")
             if found or asked == "none":

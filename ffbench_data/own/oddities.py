@@ -45,9 +45,20 @@ def empty(frames: Frames) -> tuple[str, str]:
     if len(known) >= ALIKE and np.ptp(known) == 0:
         return "energy", f"{len(known)} structures that differ all have the energy {known[0]:g}"
     forces = frames.forces[np.isfinite(frames.forces)]
-    if len(frames) >= ALIKE and len(forces) and not forces.any():
+    if len(frames) >= ALIKE and len(forces) and not forces.any() and not _at_sites(frames, alike):
         return "forces", f"every force on {len(frames)} structures is 0"
     return "", ""
+
+
+def _at_sites(frames: Frames, alike: Any) -> bool:
+    """Whether all are crystals whose atoms stay at their sites while cells change: forces are 0 by symmetry."""
+    if not frames.pbc.all():
+        return False
+    if alike is None:
+        return True
+    inside = np.array([np.linalg.solve(f.cell.T, f.positions.T).T for f in alike])
+    moved = inside - inside[0]
+    return bool(np.abs(moved - np.round(moved)).max() < 1e-3)
 
 
 def per_atom(frames: Frames) -> list[Finding]:

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..builders.read import one_line
 from ..frames import Frames
 from ..geometry import minimum_image
 from ..schema import configuration_id, to_table
-from .images import Source
+from .images import Image, Source
 from .labelled import Labelled, Reader
 
 CHUNK = 1000  # rows of a row group
@@ -159,7 +160,7 @@ def stage(
     before: tuple[Any, Labelled] | None = None
     for f, source in enumerate(sources):
         reader.units = units_of(source)
-        for t, image in enumerate(source.images()):
+        for t, image in enumerate(_told(source)):
             where = f"{source.name}: frame {t}"
             row = reader.read(image, where)
             if not _whole(row, counts):
@@ -212,6 +213,17 @@ def stage(
         path, [s.name for s in sources], list(names["system"]), [r for _, r in names["run"]], list(names["group"]),
         list(names["by"]), columns, sorted(chunk.methods), **counts,
     )  # fmt: skip
+
+
+def _told(source: Source) -> Iterator[Image]:
+    """The structures of a source; whatever its reader stumbles over in a damaged file is one line with its name."""
+    try:
+        yield from source.images()
+    except Exception as error:  # of zlib, zipfile, sqlite3, pyarrow, numpy's header parser, codecs ...
+        if type(error) is ValueError:
+            raise ValueError(" ".join(str(error).split())) from None
+        said = f"{source.name}: cannot be read as {source.format} (truncated?): {one_line(error)}"
+        raise ValueError(said) from None
 
 
 def _whole(row: Labelled, counts: Counter[str]) -> bool:

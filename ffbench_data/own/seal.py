@@ -35,7 +35,7 @@ from .units import HARD, Units, judge, parse_units, proposals
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 VALIDATION = "validation.json"
-RULES = 4  # raised when the same files give another data set
+RULES = 5  # raised when the same files give another data set
 UNSTATED = "not stated"
 APART = 1e-4  # eV an atom, between an energy extrapolated to no smearing and the one the forces belong to
 SIZES = ("force_size", "energy_spread")  # of thermal frames; frames need not be thermal
@@ -277,6 +277,7 @@ def _notes(rows: Rows, reader: Reader, sources: Sequence[Source], options: Optio
     for count, what in ((no_energy, "energy"), (no_forces, "forces")):
         notes += [f"{count} of {len(rows)} frames have no {what}"] if 0 < count < len(rows) else []
     for source in sources:
+        notes += [f"{Path(source.name).name}: read as {source.format}"] if source.format.startswith("xyz") else []
         if source.units and not options.units and _units(source, options).text != Units().text:
             notes.append(f"{Path(source.name).name}: {_units(source, options).text}, as {source.format} states")
     if reader.stated and not options.units:

@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         frames = str(getattr(error, "frames", ""))  # of a user's model: its own lines of the traceback
         if frames.count('File "') > 1:
             typer.echo(frames, err=True)
-        typer.echo(f"ffbench: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"ffbench: {_line(error)}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as end:
         interrupt = _interrupt(end)
@@ -86,6 +86,13 @@ def _interrupt(end: BaseException | None) -> KeyboardInterrupt | None:
     while end is not None and not isinstance(end, KeyboardInterrupt):
         end = (end.__cause__ or end.__context__) if not isinstance(end, SystemExit) or end.code == 130 else None
     return end
+
+
+def _line(error: ValueError | OSError) -> str:
+    """One line; of an error of the file system the file first."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return " ".join(str(error).split())
 
 
 def mount() -> None:

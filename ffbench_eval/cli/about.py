@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ffbench_data.terminal import wrapped
+
 
 def metrics(
     write: Annotated[
@@ -29,35 +31,55 @@ def kinds(name: Annotated[str, typer.Argument(help="a kind; without one, all of 
 
     if not name:
         for kind in all_kinds().values():
-            typer.echo(f"{kind.name}: {kind.about}")
+            typer.echo(wrapped(f"{kind.name}: {kind.about}"))
+        typer.echo("\nOf one: ffbench kinds NAME")
         return
     kind = find_kind(name)
-    typer.echo(f"{kind.name}: {kind.about}\n\nParameters of a task:")
+    typer.echo(wrapped(f"{kind.name}: {kind.about}", more="") + "\n\nParameters of a task:")
     for field, info in kind.module.Parameters.model_fields.items():
         default = "required" if info.is_required() else f"default {info.get_default(call_default_factory=True)!r}"
         kind_of = str(info.annotation).removeprefix("<class '").removesuffix("'>").replace("typing.", "")
-        typer.echo(f"  {field}: {kind_of.rsplit('.', 1)[-1] if 'ffbench' in kind_of else kind_of}, {default}")
+        stated = kind_of.rsplit(".", 1)[-1] if "ffbench" in kind_of else kind_of
+        typer.echo(wrapped(f"{field}: {stated}, {default}", "  "))
     typer.echo("\nMetrics:")
     for spec in kind.metrics:
         unit = "" if spec.unit == "1" else f" [{spec.unit}]"
-        typer.echo(f"  {spec.name}: {spec.label}{unit}, {spec.better} is better".replace("neither is better", "no aim"))
+        aim = "no aim" if spec.better == "neither" else f"{spec.better} is better"
+        typer.echo(wrapped(f"{spec.name}: {spec.label}{unit}, {aim}", "  "))
 
 
 def validate(suite: Annotated[str, typer.Argument(help="a suite's YAML file, or a shipped suite's name")]) -> None:
     """Check a suite: every row, its kind, parameters and data set."""
-    from ffbench_data.datacard import is_path, list_datasets
+    from ffbench_data.datacard import card, is_path, list_datasets
 
     from ..suite import load_suite
 
     found = load_suite(suite)
     known = list_datasets()
     for task in found.tasks:
-        name = task.dataset.partition(":")[0]
-        if not is_path(task.dataset) and name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{suite}: task {task.name!r}: unknown data set {name!r}{hint} `ffbench data list`")
+        where = f"{suite}: task {task.name!r}"
+        if not is_path(task.dataset) and task.dataset not in known:
+            hint = _near(task.dataset, known)
+            raise ValueError(f"{where}: unknown data set {task.dataset!r}{hint} `ffbench data list`")
+        try:
+            of_data = card(task.dataset)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        config = of_data.configs.get(task.config or of_data.default_config)
+        if config is None:
+            hint = _near(str(task.config), list(of_data.configs))
+            raise ValueError(f"{where}: {task.dataset} has no config {task.config!r}{hint}")
+        if config.splits and task.parameters.split not in config.splits:
+            raise ValueError(
+                f"{where}: {task.dataset} has no split {task.parameters.split!r} in config "
+                f"{task.config or of_data.default_config!r}, which has {', '.join(config.splits)}"
+            )
     typer.echo(f"{found.name} {found.version}: {len(found.tasks)} tasks, no fault")
+
+
+def _near(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known[:8])}{' ...' * (len(known) > 8)}"
 
 
 def train(
@@ -92,14 +114,14 @@ def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
 
 
 def suites() -> None:
-    """List the shipped suites and their tasks."""
+    """List the shipped suites; `ffbench suite NAME` says the tasks of one."""
     from ..suite import list_suites, load_suite
 
     for name in list_suites():
         suite = load_suite(name)
-        typer.echo(f"{suite.name} {suite.version}: {suite.description}")
-        for task in suite.tasks:
-            typer.echo(f"  {task.name}: {task.title}")
+        tasks = f"{len(suite.tasks)} task{'s' * (len(suite.tasks) > 1)}"
+        typer.echo(wrapped(f"{suite.name} {suite.version}, {tasks}: {suite.description}"))
+    typer.echo("\nThe tasks of one, what they cost and the data they need: ffbench suite NAME")
 
 
 def doctor() -> None:

@@ -82,6 +82,18 @@ def evaluate(
     run: Any = out or Path("runs") / f"{evaluation.slug(report.model.name)}-{report.suite}"
     page = f"{run.rstrip('/')}/report.html" if isinstance(run, str) else run / "report.html"
     typer.echo(f"\nPage: {page}. Every number: ffbench show {shlex.quote(str(run))} --all")
+    if data and not any(task.metrics for task in report.tasks.values()):
+        raise ValueError(_nothing(report, model, data))
+
+
+def _nothing(report: Any, model: str, data: list[str]) -> str:
+    """Why a model has no number on the user's data."""
+    why = next((line for t in report.tasks.values() for u in t.units for line in u.detail), "see the page")
+    hint = ""
+    if "no model for dataset" in why:
+        hint = f": {model} is one model for each data set that it was trained on; take one for all, or train one, "
+        hint += f"`ffbench train FAMILY {data[0]}`"
+    return f"nothing could be measured: {why.partition(chr(10))[0]}{hint}"
 
 
 def _said(given: dict[str, Any]) -> dict[str, Any]:

@@ -27,21 +27,37 @@ export = typer.Typer(cls=ExportGroup, no_args_is_help=True, help="Write results 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="run folders, reports or entries")],
-    task: Annotated[str | None, typer.Option(help="only this task")] = None,
+    task: Annotated[str | None, typer.Option(help="every number of this task")] = None,
+    all: Annotated[bool, typer.Option("--all", help="every number of every task")] = False,
 ) -> None:
-    """Print the metrics of several models side by side."""
+    """Print what several models answer side by side, task by task, with the number that decides."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from leaderboard.entry.read import report_of
 
+    from ..page.summary import answers_side_by_side
     from ..run.folder import columns, side_by_side
 
     reports = [report_of(path) for path in runs]
-    table = Table("task", "metric", *columns(reports, runs))
-    for name, metric, cells in side_by_side(reports, task):
-        table.add_row(name, metric, *cells)
-    Console(highlight=False).print(table)
+    rows = side_by_side(reports, task)
+    table = Table("task" if not (task or all) else "metric", *columns(reports, runs), box=box.SIMPLE_HEAD)
+    if task or all:
+        last = ""
+        for name, metric, cells in rows:
+            if name != last:
+                table.add_section()
+                table.add_row(name, style="bold")
+            table.add_row(metric, *cells)
+            last = name
+    else:
+        for name, cells in answers_side_by_side(reports):
+            table.add_row(name, *cells)
+    console = Console(highlight=False)
+    console.print(table)
+    if not (task or all):
+        console.print("Every number: --all, or --task NAME")
 
 
 def merge(

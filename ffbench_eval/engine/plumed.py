@@ -158,7 +158,7 @@ def hill_table(
 
 def write_hills(path: str | os.PathLike, hills: np.ndarray, *, periodic: Sequence[str] | None = None) -> None:
     """Write hills (of `hill_table` or `read_hills`) as PLUMED's HILLS; ``periodic`` variables (default: all) are
-    angles in [-pi, pi]."""
+    angles in [-pi, pi]. An example: `read_hills`; OSError where the file cannot be written."""
     names = list(hills.dtype.names or ())
     variables = [name.removeprefix("sigma_") for name in names if name.startswith("sigma_")]
     lines = [f"#! FIELDS {' '.join(names)}", "#! SET multivariate false", "#! SET kerneltype gaussian"]

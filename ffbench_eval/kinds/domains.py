@@ -14,7 +14,7 @@ def domain(name: str) -> tuple[float, float]:
     """(lowest, highest) value of a metric; infinite for one that is not known.
 
     >>> domain("force_cosine"), domain("rdf_error_O-O")[0], domain("auroc.test.probe"), domain("my_metric")
-    ((-1.0, 1.0), 0.0, (0.0, 1.0), (-inf, inf))
+    ((-1, 1), 0.0, (0.0, 1), (-inf, inf))
     """
     found = find_metric(name)
     return found[0].domain if found else (-math.inf, math.inf)

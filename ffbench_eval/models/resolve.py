@@ -119,7 +119,7 @@ def _factory(thing: Any) -> bool:
 def _from_spec(spec: str) -> Any:
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name:
-        raise ValueError(f"model {spec!r} is not a spec: write path/to/file.py:function or package.module:factory")
+        raise ValueError(_no_spec(spec))
     if place == "reference_models":
         import reference_models
 
@@ -146,6 +146,20 @@ def _from_spec(spec: str) -> Any:
         if of_the_user(error):
             raise
         raise ModelRaised(f"model {spec!r}: {name}() raised", error) from error
+
+
+def _no_spec(text: str) -> str:
+    """What to write instead of something that names no model: the shipped name that was meant, a file's function."""
+    from difflib import get_close_matches
+
+    from reference_models import list_models
+
+    near = get_close_matches(text, list_models(), 1, 0.75)
+    if near:
+        return f"unknown model {text!r}; did you mean {near[0]!r}? `ffbench models` lists those shipped"
+    if text.endswith(".py"):
+        return f"model {text!r}: which function of it? Write {text}:NAME"
+    return f"model {text!r} is not a spec: write path/to/file.py:function or package.module:factory"
 
 
 def _module(place: str, spec: str):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from ffbench_data.own.facts import of_system
 
 ATOM_STEPS = 1_500_000  # of all simulations at a temperature together, about a minute and a half of a light model
 NVE_ATOM_STEPS = 200_000
@@ -15,11 +18,14 @@ FEWEST_CONFIDENCE = 60  # frames, below which no part of three says anything
 HYDROGEN_FS, HEAVY_FS = 0.5, 1.0
 
 
-def suite_rows(name: str, version: str, dataset: str, facts: dict[str, Any]) -> dict[str, Any]:
+def suite_rows(
+    name: str, version: str, dataset: str, facts: dict[str, Any], told: Sequence[str] = ()
+) -> dict[str, Any]:
     """The suite of a data set as YAML has it. ``dataset`` is how its tasks name it; ``facts`` are those of
-    `ffbench_data.own.read_facts`."""
-    said = facts["not_allowed"]
-    tasks: dict[str, Any] = {"errors": _errors(dataset, said)}
+    `ffbench_data.own.read_facts`, ``told`` the lines about what was read. The notes of the tasks, which the report
+    keeps, hold both."""
+    said = left_out(facts)
+    tasks: dict[str, Any] = {"errors": _errors(dataset, [*(f"not measured: {line}" for line in said), *told])}
     targets = facts["targets"]
     for target in targets:
         tasks |= _simulations(dataset, target, targets, bool(facts["calculator"]))
@@ -46,7 +52,7 @@ def left_out(facts: dict[str, Any]) -> list[str]:
 
 
 def _errors(dataset: str, said: list[str]) -> dict[str, Any]:
-    note = {"note": "Not measured: " + "; ".join(said)} if said else {}
+    note = {"note": "\n".join(line[0].upper() + line[1:] for line in said)} if said else {}
     return {
         "title": "Errors on unseen frames", "kind": "accuracy_in_parts", "version": "1", "dataset": dataset, **note,
         "split": "test", "max_frames": FRAMES["errors"],
@@ -71,9 +77,9 @@ def _simulations(dataset: str, target: dict[str, Any], targets: list[dict[str, A
     where = dataset if target["config"] == "default" else f"{dataset}:{target['config']}"
     end = "" if target["config"] == "default" else f"_{target['config']}"
     common = {"kind": "molecular_dynamics", "version": "2", "dataset": where}
-    note = {} if stated else {
-        "indicative": True, "note": "The data state no temperature: stability only, at 300 K.",
-    }  # fmt: skip
+    missing = ["the data state no temperature: stability only, at 300 K"] * (not stated) + of_system(target)
+    note: dict[str, Any] = {"note": "; ".join(missing)[0].upper() + "; ".join(missing)[1:] + "."} if missing else {}
+    note |= {} if stated else {"indicative": True}
     nve_ps = max(
         0.2, min(1.0, round(NVE_ATOM_STEPS / len(targets) / (target["n_atoms"] * NVE_REPLICAS) * step / 1000, 1))
     )

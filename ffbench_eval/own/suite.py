@@ -35,10 +35,11 @@ def rows_for(data: Sequence[str | Path], options: Options) -> dict[str, Any]:
 def rows_of(dataset: str) -> dict[str, Any]:
     """The same of a data set that is sealed."""
     from ffbench_data.load import dataset_folder, read_manifest
-    from ffbench_data.own.facts import read_facts
+    from ffbench_data.own.facts import read_facts, said_of
 
-    manifest = read_manifest(dataset_folder(dataset))
-    return suite_rows(manifest["name"], manifest["version"], dataset, read_facts(dataset))
+    folder = dataset_folder(dataset)
+    manifest = read_manifest(folder)
+    return suite_rows(manifest["name"], manifest["version"], dataset, read_facts(dataset), said_of(folder))
 
 
 def sealed(data: Sequence[str | Path], options: Options) -> str:

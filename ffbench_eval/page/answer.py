@@ -83,8 +83,9 @@ def _by_limits(task: TaskReport) -> Answer | None:
     if failed:
         return Answer(f"{len(failed)} of {len(told)} checks fail", "bad", failed[0])
     if len(told) < len(asked):
-        return Answer(f"{len(told)} checks hold, {len(asked) - len(told)} not asked", "fair", told[0][0])
-    return Answer(f"all {len(told)} checks hold", "good", told[0][0])
+        hold = "1 check holds" if len(told) == 1 else f"{len(told)} checks hold"
+        return Answer(f"{hold}, {len(asked) - len(told)} not asked", "fair", told[0][0])
+    return Answer("the one check holds" if len(told) == 1 else f"all {len(told)} checks hold", "good", told[0][0])
 
 
 def _by_numbers(task: TaskReport, theory: str) -> Answer:

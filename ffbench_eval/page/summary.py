@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,6 +132,18 @@ def held_against(task: TaskReport, found: Answer, theory: str = "") -> list[str]
     return said
 
 
+def answers_side_by_side(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
+    """(task, a cell per report: the answer, under it the deciding number) for every task that any of them has."""
+    out = []
+    for name in dict.fromkeys(t for report in reports for t in report.tasks):
+        cells = []
+        for report in reports:
+            row = next((r for r in _rows(report) if r.task == name), None)
+            cells.append("not run" if row is None else "\n".join(x for x in (row.answer.words, row.number) if x))
+        out.append((name, cells))
+    return out
+
+
 def wanted(spec: MetricSpec, scale: float = 1.0) -> str:
     """The limit of a check in words."""
     return f"{'at least' if spec.better == 'higher' else 'at most'} {scale * (spec.limit or 0):.3g}"
@@ -155,7 +167,7 @@ def html(report: Report) -> str:
 
     rows = "".join(
         f"<tr><td>{escape(row.task)}</td><td><b>{escape(row.answer.words)}</b></td><td>{escape(row.number)}</td>"
-        f"<td>{escape(row.beside)}</td></tr>"
+        f"<td>{escape('95 %: ' * bool(row.interval) + row.beside)}</td></tr>"
         for row in _rows(report)
     )
     head = escape(f"{clean(report.model.name)} on {report.suite} {report.suite_version}")

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..report import Metric, Report
-from ..words import clean, interval_text, metric_name, number, score_text, unit_name, value_text
+from ..words import clean, in_small_units, interval_text, metric_name, number, score_text, unit_name, value_text
+from .answer import answer
+from .summary import STYLE
 from .verdict import stated_theory, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-STYLE = {"done": "cyan", "warn": "yellow", "bad": "red", "none": "dim"}
 HEADS = ("metric", "value", "95 % interval", "n", "floor/p95", "score")
 WIDE, NARROW = (30, 18, 30, 5, 15, 5), (20, 13, 16, 4, 13, 5)  # columns, from 110 characters on and below
 
@@ -30,19 +31,27 @@ def print_table(report: Report, console: Console | None = None, tasks: Sequence[
     console = console or Console(highlight=False)
     console.print(Text(f"{clean(report.model.name)} on {report.suite} {report.suite_version}", style="bold"))
     for task in [report.tasks[name] for name in tasks or report.tasks]:
-        said = verdict(task, stated_theory(report, task))
+        theory = stated_theory(report, task)
+        said, found = verdict(task, theory), answer(task, theory)
         mark = " (indicative)" if task.indicative else ""
         console.print()
-        console.print(Text.assemble((clean(task.title), "bold"), f"{mark}  ", (said.label, STYLE[said.tone])))
+        console.print(Text.assemble((clean(task.title), "bold"), f"{mark}  ", (found.words, STYLE[found.tone])))
         console.print(Padding(Text(said.sentence), (0, 0, 0, 2)))
         if not task.metrics:
             continue
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
         for head, width in zip(HEADS, WIDE if console.width >= 110 else NARROW):
             table.add_column(head, width=width, justify="right" if head in ("value", "n") else "left")
+        without: dict[str, list[str]] = {}  # reason -> metrics
         for name, metric in task.metrics.items():
-            table.add_row(*(Text(cell) for cell in _row(name, metric)))
+            cells = _row(name, in_small_units(metric))
+            if cells[2].startswith("none: "):
+                without.setdefault(cells[2].removeprefix("none: "), []).append(cells[0])
+                cells[2] = "–"
+            table.add_row(*(Text(cell) for cell in cells))
         console.print(Padding(table, (0, 0, 0, 2)))
+        for reason, names in without.items():
+            console.print(Padding(Text(f"no interval of {', '.join(names)}: {reason}", style="dim"), (0, 0, 0, 2)))
 
 
 def _row(name: str, metric: Metric) -> list[str]:

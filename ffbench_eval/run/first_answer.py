@@ -245,7 +245,12 @@ def _gradient(model: ForceField, frame: Frame, mine: Prediction, step: float = 0
     if abs(fall - size) <= 0.05 * size + rounding:
         return
     unit = _named(fall / size, ENERGY_UNITS)
-    if unit:
+    atoms = len(forces)
+    if abs(fall / size * atoms - 1) < 0.03 and atoms > 1:
+        yield f"its energies look like energies per atom beside its forces (1/{atoms} of what the work gives)"
+    elif abs(fall / size + 1) < 0.03:
+        yield "its forces point up its energy: not the gradient of its energy, forces are minus the gradient"
+    elif unit:
         yield f"its energies look like {unit} beside its forces ({fall / size:.4g} times too large); eV is expected"
     elif abs(fall) <= 0.001 * size + rounding:
         yield "its energy does not change along its forces, which it says are the gradient: state conservative=False"

@@ -139,6 +139,7 @@ def compare(
 
     Of a part, only the samples it has are compared; ``None`` if it has none.
 
+    >>> from ffbench_eval.kinds import KINDS
     >>> one = Metric(value=1.0, unit="1", values=[0.9, 1.1])
     >>> compare("t", KINDS["accuracy"], "m", one, one).verdict
     'identical'

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ffbench_data.terminal import wrapped
+
 from ..suite import Suite, Task, load_suite
 from .data import load_task_data
 
@@ -63,16 +65,18 @@ def many(count: int) -> str:
 def command(suite: Annotated[str, typer.Argument(help="suite name or YAML file")]) -> None:
     """Say what a suite asks: its tasks, how many structures they ask a model for, and the data they need."""
     found = load_suite(suite)
-    typer.echo(f"{found.name} {found.version}: {found.description}")
+    typer.echo(wrapped(f"{found.name} {found.version}: {found.description}", more=""))
     told, said = tell(found), set()
     for one in told:
         task, cost = one.task, one.cost
-        typer.echo(f"\n{task.name}: {task.title}{' (indicative)' if task.indicative else ''}")
-        typer.echo(f"  asks: {task.kind.name}{'' if task.kind.name in said else f'. {task.kind.about}'}")
+        typer.echo("\n" + wrapped(f"{task.name}: {task.title}{' (indicative)' if task.indicative else ''}"))
+        about = "" if task.kind.name in said else f". {task.kind.about}"
+        typer.echo(wrapped(f"asks: {task.kind.name}{about}", "  "))
         said.add(task.kind.name)
-        typer.echo(f"  data: {one.data}{'' if cost else f'; not here: {one.missing}'}")
+        typer.echo(wrapped(f"data: {one.data}{'' if cost else f'; not here: {one.missing}'}", "  "))
         if cost:
-            typer.echo(f"  cost: {many(cost.structures)} structures of {cost.atoms} atoms in {many(cost.calls)} calls")
+            asked = f"{many(cost.structures)} structures of {cost.atoms} atoms in {many(cost.calls)} calls"
+            typer.echo(wrapped(f"cost: {asked}", "  "))
     missing = sum(one.cost is None for one in told)
     typer.echo(f"\nIn seconds, for your model on this machine: ffbench plan MODEL --suite {suite}")
     if missing:

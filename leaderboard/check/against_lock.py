@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ffbench_eval.kinds import all_kinds, kind_of
-from ffbench_eval.report import ModelCard, TaskReport
+from ffbench_eval.report import Metric, ModelCard, TaskReport, same_theory
 
-from ..site.scoring import size
 from .bounds import bound, few_digits
 from .findings import LOOK, RERUN, Finding, error, warning
 from .lock import TaskLock
-from .recompute import metric_faults, not_recomputed, task_faults
+from .members import elements, left_out, members
+from .recompute import metric_faults, not_recomputed, rules_of, task_faults
 
 EVERY_REPLICA = ("stable_time", "stable_fraction", "trusted_time")  # there for unstable replicas too
 UNANSWERED = {"unsupported", "harness_error", "out_of_memory", "not_run"}
@@ -32,7 +32,7 @@ def check_task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard
             yield error(f"{at}.units[{k}].address", "is no address of a unit", RERUN)
     states = {s for u in task.units for s in u.status}
     kind = kind_of(task.kind)
-    if card is not None and lock is not None and lock.molecules:
+    if card is not None and lock is not None:
         yield from _covered(at, task, lock, card)
     if kind.name not in all_kinds():
         text = f"{task.kind!r} is a kind the board does not know: its numbers are shown, not checked"
@@ -59,30 +59,23 @@ def check_task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard
 
 
 def _covered(at: str, task: TaskReport, lock: TaskLock, card: ModelCard) -> Iterator[Finding]:
-    """Scans are without an answer for their elements alone, as the card's list of elements says."""
+    """Members are without an answer for their elements alone, as the card's list of elements says."""
     states = [s for u in task.units for s in u.status]
-    found = [elements_of(m) for m in lock.molecules]
-    if len(states) != len(found) or "unsupported" not in states or set(states) == {"unsupported"} or not all(found):
+    found = elements(task, lock)
+    if "unsupported" not in states or set(states) <= {"unsupported", "not_run"}:
         return
-    for k, (state, elements) in enumerate(zip(states, found)):
-        missing = card.elements is not None and not elements <= set(card.elements)
-        if (state == "unsupported") != missing:
-            text = f"scan {k} is {state}, the elements of the model's card {'lack' if missing else 'hold'} its own"
+    for k, (state, own) in enumerate(zip(states, found)):
+        missing = card.elements is not None and own is not None and not own <= set(card.elements)
+        if own is not None and (state == "unsupported") != missing:
+            what = kind_of(task.kind).member
+            text = f"{what} {k} is {state}, the elements of the model's card {'lack' if missing else 'hold'} its own"
             yield error(f"{at}.units", text, RERUN)
             return
-
-
-def elements_of(smiles: str) -> set[int]:
-    """Atomic numbers in a SMILES with every atom in brackets; empty for another text.
-
-    >>> sorted(elements_of("[H:1][c:2]1[Cl]"))
-    [1, 6, 17]
-    """
-    from .elements import NUMBERS
-
-    symbols = re.findall(r"\[\d*([A-Z][a-z]?|[a-z]{1,2})", smiles)
-    numbers = {NUMBERS.get(s.capitalize()) or NUMBERS.get(s[0].upper()) for s in symbols}
-    return {n for n in numbers if n}
+    told = sum(own is not None for own in found)
+    lacking = 118 - len(set(card.elements or range(1, 119)))  # where the lock names no member: one element each at most
+    if not told and rules_of(task.kind).each and states.count("unsupported") > lacking:
+        text = f"{states.count('unsupported')} members are unsupported, the model's card lacks {lacking} elements"
+        yield error(f"{at}.units", text, RERUN)
 
 
 def check_zero_of_energy(at: str, task: TaskReport, same: bool) -> Iterator[Finding]:
@@ -110,6 +103,8 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
         yield error(f"{at}.dataset", "the board does not hold the hash of this data yet", fix)
     elif has_result and task.dataset != lock.dataset:
         yield error(f"{at}.dataset", "is not the data of this task (version or hash)", "update the data and run again")
+    if task.dataset.theory and not same_theory(task.dataset.theory, lock.theory):
+        yield error(f"{at}.dataset.theory", f"is {task.dataset.theory!r}, the data's is {lock.theory!r}", RERUN)
     wrong = [
         k
         for k in sorted({*task.parameters, *lock.parameters})
@@ -140,15 +135,17 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
                 yield error(f"{here}.{field}", message, "run with the current version")
         if metric.value is None:
             if locked.n and (lasted or (whole and name in EVERY_REPLICA)) and not locked.optional:
-                yield error(f"{here}.value", "is null although the task ran to its end", RERUN)
+                said = error if name not in rules_of(task.kind).undefined else warning
+                yield said(f"{here}.value", "is null although the task ran to its end", RERUN)
             continue
+        yield from _values_left_out(here, name, task, lock)
         if metric.aggregate != locked.aggregate:
             yield error(f"{here}.aggregate", f"is {metric.aggregate!r}, not {locked.aggregate!r}", RERUN)
         if locked.n and metric.n > locked.n:
             yield error(f"{here}.n", f"{metric.n} samples, the task has {locked.n}", RERUN)
         if not clean and kind.frames and metric.n == locked.n:
             yield error(f"{at}.units", "a chunk did not end ok, yet every frame is counted", RERUN)
-        if clean and locked.n and metric.n < locked.n and kind.given:
+        if clean and locked.n and metric.n < locked.n and (kind.frames or not kind.sampled):
             yield error(f"{here}.n", f"{metric.n} samples, the task has {locked.n} and none failed", RERUN)
         yield from _anchors(here, name, metric, lock, clean)
     loose = [k for k, m in task.metrics.items() if k not in lock.metrics and (m.floor or m.trivial is not None)]
@@ -157,28 +154,40 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
         yield error(f"{at}.metrics.{loose[0]}", "has anchors that the board does not hold yet", fix)
 
 
+def _values_left_out(here: str, name: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
+    """A member that ended ok has its values, unless they are not defined for every answer."""
+    gone, own = left_out(name, task, lock), rules_of(task.kind)
+    if gone:
+        text = f"{gone} values are missing of members that ended ok"
+        if kind_of(task.kind).simulation or name in own.undefined or lock.metrics[name].optional or not own.known:
+            yield warning(f"{here}.values", text, "the model has no place in it")
+        else:
+            yield error(f"{here}.values", text, RERUN)
+
+
 def _too_many(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
-    """A task has so many members and no more, whatever became of them: none is added to those that went badly."""
-    count = size(lock)
+    """A task has so many members, whatever became of them: none is added to those that went badly, none is dropped."""
+    count = members(lock)
     if count is None:
         return
-    members = sum(len(u.status) for u in task.units)
-    if members > count:
-        yield error(f"{at}.units", f"hold {members} members, the task has {count}", RERUN)
+    states = [s for u in task.units for s in u.status]
+    whole = rules_of(task.kind).known and "not_run" not in states and set(states) != {"unsupported"}
+    if len(states) > count or (whole and len(states) < count):
+        yield error(f"{at}.units", f"hold {len(states)} members, the task has {count}", RERUN)
     for name, metric in task.metrics.items():
         if len(metric.values) > count:
             text = f"{len(metric.values)} values, the task has {count} members"
             yield error(f"{at}.metrics.{name}.values", text, RERUN)
 
 
-def _broke(task) -> bool:
+def _broke(task: TaskReport) -> bool:
     """Whether a replica broke by its numbers: a liquid whose g(r) strays has no state that says so, and observables of
     what was stable for less than the skipped part have no value."""
     stable = task.metrics.get("stable_fraction")
     return stable is not None and any(v is not None and v < 1 for v in stable.values)
 
 
-def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Iterator[Finding]:
+def _anchors(here: str, name: str, metric: Metric, lock: TaskLock, clean: bool) -> Iterator[Finding]:
     """Noise floor and trivial baseline belong to the task, not to the entry (selective: see `recompute`)."""
     locked, kind = lock.metrics[name], kind_of(lock.kind)
     if (metric.floor is None) != (locked.floor is None):
@@ -205,7 +214,7 @@ def _anchors(here: str, name: str, metric, lock: TaskLock, clean: bool) -> Itera
         yield error(f"{here}.trivial", f"is {metric.trivial!r}, {said}", RERUN)
 
 
-def _without_forces(name: str, metric, lock: TaskLock) -> float | None:
+def _without_forces(name: str, metric: Metric, lock: TaskLock) -> float | None:
     """What no forces score on the scans that an entry has."""
     rows = lock.no_forces.get(name, [])
     known = [v for v, mine in zip(rows, metric.values) if mine is not None]
@@ -219,7 +228,7 @@ def _typed(values: dict[str, Any], key: str) -> str:
     return json.dumps(values[key], sort_keys=True) if key in values else "absent"
 
 
-def _physics(here: str, name: str, metric, blocks: bool = False) -> Iterator[Finding]:
+def _physics(here: str, name: str, metric: Metric, blocks: bool = False) -> Iterator[Finding]:
     """``blocks``: samples are first-order terms of a weighted mean, which may lie outside what a mean can be."""
     limits = bound(name)
     if limits is None:

@@ -38,10 +38,10 @@ def bound(name: str) -> Bound | None:
     return Bound(spec.unit, low, high, spec.continuous, spec.zero, spec.low - room, spec.high + room)
 
 
-def few_digits(value: float) -> bool:
-    """At most three significant digits: typed in or rounded, not computed.
+def few_digits(value: float, digits: int = 3) -> bool:
+    """At most so many significant digits: typed in or rounded, not computed.
 
-    >>> few_digits(0.015), few_digits(0.0154321)
-    (True, False)
+    >>> few_digits(0.015), few_digits(0.0154321), few_digits(0.0154321, 6)
+    (True, False, True)
     """
-    return value != 0 and float(f"{value:.2e}") == value
+    return value != 0 and float(f"{value:.{digits - 1}e}") == value

@@ -22,11 +22,12 @@ from ffbench_eval.report import same_theory
 from ..entry.schema import CARD_LIMIT, ENTRIES, LIMIT, SLUG, Entry, entry_paths
 from ..site.scoring import card_for
 from .against_lock import check_task, check_zero_of_energy
-from .findings import Finding, errors, printable
-from .lock import SUITES, load_lock
+from .findings import Finding, error, errors, printable
+from .lock import SUITES, SuiteLock, latest_version, load_lock
 from .others import check_duplicates, check_fingerprints, check_names
 from .statements import (
     GRAMMAR,
+    MAX_METRICS,
     check_about,
     check_command,
     check_hashes,
@@ -62,8 +63,8 @@ def check(path: str | Path, *, entries: Path = ENTRIES, suites: Path = SUITES, o
     name = _name(path, entries)
     try:
         return _check(path, name, entries, suites, others)
-    except Exception as error:  # one bad file never ends the check of the others
-        said = f"cannot be checked: {type(error).__name__}: {str(error)[:200]}"
+    except Exception as bad:  # one bad file never ends the check of the others
+        said = f"cannot be checked: {type(bad).__name__}: {str(bad)[:200]}"
         return [Finding("error", name, "$", printable(said), "write it with `ffbench submit`")]
 
 
@@ -71,14 +72,14 @@ def _check(path: Path, name: str, entries: Path, suites: Path, others: Any) -> l
     found: list[Finding] = []
     try:
         raw = read(path, LIMIT)
-    except BadJson as error:
-        return [Finding("error", name, error.path, str(error), error.fix)]
-    except OSError as error:
-        return [Finding("error", name, "$", f"cannot be read: {error.strerror}", "check the path")]
+    except BadJson as bad:
+        return [Finding("error", name, bad.path, str(bad), bad.fix)]
+    except OSError as bad:
+        return [Finding("error", name, "$", f"cannot be read: {bad.strerror}", "check the path")]
     try:
         entry = Entry.model_validate_json(json.dumps(raw), strict=True)  # "0.5" is no number, "off" no truth value
-    except ValidationError as error:
-        for fault in error.errors(include_url=False, include_input=False)[:MAX_SHOWN]:
+    except ValidationError as bad:
+        for fault in bad.errors(include_url=False, include_input=False)[:MAX_SHOWN]:
             message = str(fault["msg"])[:300]
             found.append(Finding("error", name, _json_path(fault["loc"]), message, "write it with `ffbench submit`"))
         return found
@@ -89,7 +90,7 @@ def _check(path: Path, name: str, entries: Path, suites: Path, others: Any) -> l
     lock = load_lock(entry.report.suite, entry.report.suite_version, suites) if _plain(entry) else None
     number: Counter[str] = Counter()
     with np.errstate(all="ignore"):  # absurd numbers are findings, not warnings of numpy
-        for one in _all(entry, name, lock, others):
+        for one in _all(entry, name, lock, others, suites):
             number[one.level] += 1
             if number[one.level] <= MAX_SHOWN:
                 found.append(replace(one, file=name, message=one.message[:500]))
@@ -113,16 +114,21 @@ def _plain(entry: Entry) -> bool:
     return bool(re.fullmatch(SLUG, entry.report.suite) and re.fullmatch(SLUG, entry.report.suite_version))
 
 
-def _all(entry: Entry, name: str, lock, others) -> Iterator[Finding]:
+def _all(entry: Entry, name: str, lock: SuiteLock | None, others: dict[str, Any], suites: Path) -> Iterator[Finding]:
     yield from check_place(entry, name)
     yield from check_hashes(entry)
     yield from check_about(entry)
     yield from check_command(entry, lock)
     yield from check_machine(entry)
     yield from check_sizes(entry)
-    yield from check_suite(entry, lock)
+    yield from check_suite(entry, lock, latest_version(lock.suite, suites) if lock else "")
     for task_name, task in entry.report.tasks.items():
         at = f"$.report.tasks.{task_name}"
+        if len(task.metrics) > MAX_METRICS:
+            yield error(
+                f"{at}.metrics", f"{len(task.metrics)} metrics, at most {MAX_METRICS}", "leave out what no kind has"
+            )
+            continue
         locked = lock.tasks.get(task_name) if lock else None
         card = card_for(entry.report, locked.dataset.name, locked.dataset.config) if locked else None
         yield from check_task(at, task, locked, card)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -17,6 +17,9 @@ from ffbench_eval.report import DatasetUsed, Floor, Report, Strict, TaskReport
 
 from ..entry.schema import ROOM
 from .recompute import Scans
+
+if TYPE_CHECKING:
+    from ffbench_eval.suite import Task
 
 SUITES = ROOM / "suites"
 
@@ -64,6 +67,12 @@ PRESENT = "the lock"
 def load_lock(suite: str, version: str, folder: Path = SUITES) -> SuiteLock | None:
     path = folder / f"{suite}-{version}.json"
     return SuiteLock.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def latest_version(suite: str, folder: Path = SUITES) -> str:
+    """The highest version of a suite that has a lock; empty if none has."""
+    found = [p.stem.removeprefix(f"{suite}-") for p in folder.glob(f"{suite}-*.json")]
+    return max((v for v in found if v[:1].isdigit()), key=_order, default="")
 
 
 def all_locks(folder: Path = SUITES) -> list[SuiteLock]:
@@ -129,7 +138,7 @@ def make_lock(
         if previous is not None and not parts and (task.kind.simulation or not rerun):
             if not content and not rerun and task.name in previous.tasks:
                 used = previous.tasks[task.name].dataset
-            parts += _carried(task, parameters, used, previous, {task.name, "all"} & set(same))
+            parts += _carried(task, parameters, used, previous, bool({task.name, "all"} & set(same)))
         for report in trusted:
             if task.name in report.tasks and _usable(report.tasks[task.name]):
                 if report.tasks[task.name].parameters != parameters or report.tasks[task.name].dataset != used:
@@ -165,7 +174,9 @@ def make_lock(
     return SuiteLock(suite=found.name, version=found.version, description=found.description, tasks=tasks)
 
 
-def _carried(task, parameters, used, previous: SuiteLock, same) -> list[tuple[str, dict[str, MetricLock]]]:
+def _carried(
+    task: Task, parameters: dict[str, Any], used: DatasetUsed, previous: SuiteLock, same: bool
+) -> list[tuple[str, dict[str, MetricLock]]]:
     """The metrics of an earlier version's task, with anchors worked out from the data."""
     from ffbench_data.load import NotBuilt
     from ffbench_eval.run.data import load_task_data
@@ -279,14 +290,14 @@ def _alike(a: Any, b: Any) -> bool:
     return a == b
 
 
-def _groups(task) -> dict[str, Any]:
+def _groups(task: Task) -> dict[str, Any]:
     from ffbench_eval.run.data import load_task_data
 
     found = task.kind.groups(task, load_task_data(task))
     return {"molecules": found} if found else {}
 
 
-def _scans(task, split: str) -> dict[str, Any]:
+def _scans(task: Task, split: str) -> dict[str, Any]:
     from ffbench_data.load import load_frames
     from ffbench_eval.kinds.bsct.scans import find_scans
     from ffbench_eval.kinds.bsct.scores import without_forces

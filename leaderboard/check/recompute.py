@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ffbench_eval.kinds import find_metric
 from ffbench_eval.kinds.statistics import BLOCK
-from ffbench_eval.report import Metric, TaskReport
+from ffbench_eval.report import Metric, ModelCard, TaskReport
 
 from .faults import RELATIVE, UNKNOWN, Fault, close, same
 from .recompute_reactions import over_parents, reaction_faults, reaction_score
@@ -241,7 +242,7 @@ def _restricted_mean(name: str, metric: Metric, known: list[float], task: TaskRe
     return float(times.mean()), None if ends is None else (max(ends[0], 0.0), min(ends[1], float(length)))
 
 
-def _student(values) -> tuple[float, float] | None:
+def _student(values: Any) -> tuple[float, float] | None:
     """95 % interval of a mean; none from fewer than two samples or from equal ones."""
     from scipy.stats import t
 
@@ -366,23 +367,46 @@ def _structure_faults(task: TaskReport) -> Iterator[Fault]:
     states = [s for u in task.units for s in u.status]
     if not isinstance(dimers, list) or "not_run" in states or set(states) == {"unsupported"}:
         return
-    structures = len(states) - len(dimers)
     for name, metric in task.metrics.items():
-        of_dimers = name.startswith("dimer_")
-        members = len(dimers) if of_dimers else structures
-        if len(metric.values) != members:
-            yield f".metrics.{name}.values", f"{len(metric.values)} values for {members} members"
-        elif of_dimers and [v is None for v in metric.values] != [s != "ok" for s in states[structures:]]:
+        mine = structures_or_dimers(name, task)
+        if len(metric.values) != len(mine):
+            yield f".metrics.{name}.values", f"{len(metric.values)} values for {len(mine)} members"
+        elif name.startswith("dimer_") and [v is None for v in metric.values] != [s != "ok" for s in mine]:
             yield f".metrics.{name}.values", "are not those of the dimers that ended ok"
+
+
+def structures_or_dimers(name: str, task: TaskReport) -> list[str]:
+    """The states of what a metric is about: dimers come last."""
+    dimers = task.parameters.get("dimers")
+    states: list[str] = [s for u in task.units for s in u.status]
+    first = len(states) - (len(dimers) if isinstance(dimers, list) else 0)
+    return states[first:] if name.startswith("dimer_") else states[:first]
+
+
+def not_to_be_asked(name: str, card: ModelCard) -> bool:
+    """Whether a model states that it has nothing to be asked about: no cutoff to cross, no single precision."""
+    if name in ("cutoff_energy_jump", "cutoff_force_jump", "far_atom_force_change"):
+        return card.cutoff_angstrom is None
+    return name == "precision_error" and card.dtype == "float64"
 
 
 def _scan_faults(task: TaskReport) -> Iterator[Fault]:
     states = [s for u in task.units for s in u.status]
-    ok = sum(s == "ok" for s in states)
+    ok = [s == "ok" for s in states]
     for name, metric in task.metrics.items():
-        known = sum(v is not None for v in metric.values)
-        if known > ok or len(metric.values) > len(states) or (name in EVERY_SCAN and known != ok):
-            yield f".metrics.{name}.values", f"{known} values for {ok} of {len(states)} scans that ended ok"
+        known = [v is not None for v in metric.values]
+        each = name in EVERY_SCAN and (known != ok if len(known) == len(ok) else sum(known) != sum(ok))
+        if sum(known) > sum(ok) or len(known) > len(ok) or each:
+            yield f".metrics.{name}.values", f"{sum(known)} values for {sum(ok)} of {len(ok)} scans that ended ok"
+
+
+def _dimer_faults(task: TaskReport) -> Iterator[Fault]:
+    """One place per dimer, empty for one that did not end ok."""
+    ok = [s == "ok" for u in task.units for s in u.status]
+    for name, metric in task.metrics.items():
+        known = [v is not None for v in metric.values]
+        if len(known) != len(ok) or any(a and not b for a, b in zip(known, ok)):
+            yield f".metrics.{name}.values", f"{sum(known)} values for {sum(ok)} of {len(ok)} dimers that ended ok"
     parts = [task.metrics.get(k) for k in ("fsd", "fsd_compress", "fsd_stretch")]
     if all(parts):
         for k, (full, left, right) in enumerate(zip(*(p.values for p in parts if p))):
@@ -391,7 +415,7 @@ def _scan_faults(task: TaskReport) -> Iterator[Fault]:
 
 
 COUNTED = ("supported_share", "masked_labels")  # of the data and the states: there is a number without any answer
-EVERY_SCAN = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema")
+EVERY_SCAN = ("fsd", "scan_force_mae", "scan_energy_mae_aligned", "spurious_extrema", "sign_flips")
 
 
 @dataclass(frozen=True)
@@ -401,7 +425,9 @@ class KindRules:
     ``faults``: what its metrics say about each other; ``score``: of a metric, where it is not of its anchors;
     ``sampled``: metrics have samples; ``in_part``: a member that failed has numbers all the same; ``over_molecules``:
     a mean with the interval of a bootstrap over molecules, where means have such; ``known``: entries can be worked
-    out again at all.
+    out again at all. ``each``: a metric has a sample per member; ``undefined``: metrics that a member may lack although
+    it ended ok, because they are not defined for every answer; ``about``: the states of the members that a metric is
+    about, where not all; ``unasked``: whether a model states that it cannot be asked for a metric.
     """
 
     faults: Callable[[TaskReport], Iterator[Fault]] | None = None
@@ -411,20 +437,32 @@ class KindRules:
     in_part: bool = False
     over_molecules: Callable[[str, list[float | None], Scans | None], Expected] | None = None
     known: bool = True
+    each: bool = False
+    undefined: tuple[str, ...] = ()
+    about: Callable[[str, TaskReport], list[str]] | None = None
+    unasked: Callable[[str, ModelCard], bool] | None = None
 
+
+FLAT = ("dimer_tortuosity", "dimer_wall_error", "dimer_bond_length_error", "dimer_frequency_error")  # none of these
+NO_MINIMUM = ("frequency_mae", "zero_point_energy_error", "imaginary_modes", "minimum_rmsd")
 
 # The one place of the board that names kinds: a second implementation has to know what it implements.
 OF_KIND = {
     "accuracy": KindRules(_accuracy_faults, in_part=True),
     "molecular_dynamics": KindRules(_dynamics_faults),
-    "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=_over_molecules),
-    "diatomics": KindRules(),
+    "bsct": KindRules(_scan_faults, tolerance=ROUNDED, over_molecules=_over_molecules, undefined=("energy_jump",)),
+    "diatomics": KindRules(_dimer_faults, each=True, undefined=FLAT),
     "relative_energy": KindRules(reaction_faults, reaction_score, over_molecules=over_parents),
     "selective": KindRules(selective_faults, selective_score, sampled=False, in_part=True),
     "speed": KindRules(),
-    "physicality": KindRules(_structure_faults),
+    "physicality": KindRules(
+        _structure_faults,
+        about=structures_or_dimers,
+        unasked=not_to_be_asked,
+        undefined=("cutoff_energy_jump", "cutoff_force_jump"),
+    ),
     "experiment": KindRules(),
-    "frequencies": KindRules(),
+    "frequencies": KindRules(undefined=NO_MINIMUM),
     "accuracy_in_parts": KindRules(_accuracy_faults, in_part=True),
     "bond_smoothness": KindRules(tolerance=ROUNDED, over_molecules=_over_molecules),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,11 @@ from .faults import RELATIVE, Fault, close
 OF_THE_LEAD = (
     *("augrc", "auroc", "aurc", "excess_augrc", "excess_aurc", "residual_augrc", "auprc", "accuracy_at_coverage"),
     *("accuracy", "ece", "brier", "spearman", "realised_risk", "realised_coverage"),
+)
+TOGETHER = (  # what a model with embeddings, with several members, and any model at all has
+    {"probe", "linear_probe", "nearest_neighbours", "mahalanobis", "mixture"},
+    {"force_spread", "energy_spread"},
+    {"size_only", "composition_only", "gradient_boosting"},
 )
 
 
@@ -72,6 +78,7 @@ def selective_faults(task: TaskReport) -> Iterator[Fault]:
 def _complete(task: TaskReport) -> Iterator[Fault]:
     """The headline source is the best on the calibration part, and all its scores are there for every domain."""
     domains = {n.split(".")[1] for n in task.metrics if n.startswith("prevalence.")} - {"calibration"}
+    yield from _sources(task, domains)
     lead = task.headline
     chosen = best({n.split(".")[2]: m.value for n, m in task.metrics.items() if n.startswith("augrc.calibration.")})
     if domains and lead not in ELIGIBLE:
@@ -85,7 +92,31 @@ def _complete(task: TaskReport) -> Iterator[Fault]:
                 yield ".metrics", f"{first}.{domain}.{lead} is missing: all scores of the headline source belong here"
 
 
-def _against_share(first, source, rule, v, metric, e, n, value, domain) -> Fault | None:
+def _sources(task: TaskReport, domains: set[str]) -> Iterator[Fault]:
+    """A source is there for the calibration part and every domain, and so are all that need what it needs: the best on
+    the calibration part is the best of all."""
+
+    def known(domain: str) -> set[str]:
+        parts = [n.split(".") for n, m in task.metrics.items() if m.value is not None]
+        return {p[2] for p in parts if p[:2] == ["augrc", domain] and len(p) == 3 and p[2] in ELIGIBLE}
+
+    chosen_from = known("calibration")
+    if not domains or not chosen_from:
+        return
+    for group in TOGETHER:
+        there = {s for d in domains for s in group & known(d)} | (group & chosen_from)
+        for missing in sorted(group - chosen_from if there else ()):
+            yield ".metrics", f"augrc.calibration.{missing} is missing, {sorted(there)[0]} is there"
+    for domain in sorted(domains):
+        for missing in sorted(
+            chosen_from - {n.split(".")[2] for n in task.metrics if n.startswith(f"augrc.{domain}.")}
+        ):
+            yield ".metrics", f"augrc.{domain}.{missing} is missing, the calibration part has it"
+
+
+def _against_share(
+    first: str, source: str, rule: str, v: float, metric: Metric, e: float, n: int, value: dict[str, Any], domain: str
+) -> Fault | None:
     if first == "majority_accuracy" and not close(v, max(e, 1 - e), 1.0):
         return "value", "is not the larger share"
     lowest = e * e / 2
@@ -142,8 +173,11 @@ def _count_of_cases(first: str, v: float, n: int, coverage: float | None, task: 
         coverage is not None and 0 <= coverage <= 1 and _whole(v * round(coverage * n))
     ):
         return f"{v!r} is no share of the accepted cases"
+    if first == "accuracy_at_coverage" and n < 1:
+        return "rests on no case"
     if first == "accuracy_at_coverage":
-        least = float(task.parameters.get("coverage") or 0.0)
+        stated = task.parameters.get("coverage")
+        least = float(stated) if isinstance(stated, int | float) else 0.0
         accepted = np.arange(max(1, math.ceil(least * n - 1e-9)), n + 1)
         wrong = (1 - v) * accepted
         if not (np.abs(wrong - np.round(wrong)) <= 1e-9 * n).any():

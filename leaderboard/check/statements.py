@@ -15,7 +15,9 @@ from .lock import SuiteLock
 
 MAX_TEXT = 20_000  # characters of one string
 MAX_VALUES = 5_000  # per metric
+MAX_METRICS = 500  # per task: each costs the check time
 MAX_SECONDS = 1e9
+FINGERPRINT = re.compile("[0-9a-f]{16}")
 GRAMMAR = re.compile(rf"^(?P<org>{SLUG})__(?P<model>{SLUG})/(?P<version>{SLUG})/(?P<suite>{SLUG})\.json\Z")
 
 
@@ -44,10 +46,11 @@ def check_hashes(entry: Entry) -> Iterator[Finding]:
 
 
 def check_about(entry: Entry) -> Iterator[Finding]:
-    model = entry.report.model
-    cards = entry.report.models or {"": model}
+    cards = {"": entry.report.model, **entry.report.models}
     for dataset, card in cards.items():
         at = f"$.report.models.{dataset}" if dataset else "$.report.model"
+        if dataset and card == entry.report.model:
+            continue  # said once
         for field, fix in (
             ("training_data", "name the data the model was trained on in its card"),
             ("theory", "state the level of theory it was trained on; without it errors are not ranked"),
@@ -61,8 +64,8 @@ def check_about(entry: Entry) -> Iterator[Finding]:
             yield warning(
                 f"{at}.theory", f"{card.theory!r} is on no list: it equals no data's", "see ffbench_data/theories.yaml"
             )
-        if not card.fingerprint:
-            yield error(f"{at}.fingerprint", "is empty: the weights are not named", RERUN)
+        if not FINGERPRINT.fullmatch(card.fingerprint):
+            yield error(f"{at}.fingerprint", "is none of 16 hex digits: the weights are not named", RERUN)
     if entry.about.open_weights and not entry.about.weights:
         yield warning("$.about.weights", "is empty although the weights are open", "give the link")
     units = {(task, u.address) for task, report in entry.report.tasks.items() for u in report.units}
@@ -163,7 +166,7 @@ def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _strings(v, f"{path}[{i}]")
 
 
-def check_suite(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
+def check_suite(entry: Entry, lock: SuiteLock | None, latest: str) -> Iterator[Finding]:
     report = entry.report
     try:
         created = datetime.fromisoformat(report.created)
@@ -188,6 +191,9 @@ def check_suite(entry: Entry, lock: SuiteLock | None) -> Iterator[Finding]:
         if name not in lock.tasks:
             yield error(f"$.report.tasks.{name}", f"is no task of {lock.suite} {lock.version}", "take it out")
     absent = [name for name in lock.tasks if name not in report.tasks]
+    if latest != lock.version:
+        text = f"is {lock.version}, the suite's current version is {latest}: nobody is compared with it"
+        yield warning("$.report.suite_version", text, "run the current suite")
     if absent:
         text = f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} missing"
         yield warning("$.report.tasks", text, "fine: the entry is compared on the tasks it has")

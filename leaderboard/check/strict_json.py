@@ -39,7 +39,7 @@ def parse(raw: bytes) -> Any:
     {'a': [1, 2.5]}
     >>> parse(b'{"a": {"b": 1, "b": 2}}')
     Traceback (most recent call last):
-    leaderboard.strict_json.BadJson: key 'b' is given twice
+    leaderboard.check.strict_json.BadJson: key 'b' is given twice
     """
     try:
         text = raw.decode("utf-8")

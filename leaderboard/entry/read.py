@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from ffbench_data.strict_yaml import told
 from ffbench_eval.report import Report
 
 from ..check.strict_json import read
@@ -38,5 +39,4 @@ def valid(make: Callable[[], Made]) -> Made:
         return make()
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise ValueError(f"{where}: {first['msg']}, got {first.get('input')!r}") from None
+        raise ValueError(f"{told(first)}, got {str(first.get('input'))[:80]!r}") from None

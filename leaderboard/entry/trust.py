@@ -19,8 +19,14 @@ LEVELS = ("self-reported", "recomputed", "reproduced")
 
 def level(entry: Entry, checks: Path = CHECKS) -> str:
     """The highest level the board has reached for exactly this entry."""
-    found = [c.level for c in records(entry, checks) if c.entry_sha256 == entry.content_sha256]
-    return max(found, key=LEVELS.index, default="self-reported")
+    return max((c.level for c in own_records(entry, checks)), key=LEVELS.index, default="self-reported")
+
+
+def own_records(entry: Entry, checks: Path = CHECKS) -> list[Checked]:
+    """The records of this very entry, by the hash of what it holds, not by the one it states."""
+    found = records(entry, checks)
+    mine = entry.hash() if found else ""
+    return [c for c in found if c.entry_sha256 == mine]
 
 
 def records(entry: Entry, checks: Path = CHECKS) -> list[Checked]:

@@ -18,7 +18,7 @@ from ffbench_eval.report import Metric, TaskReport
 from ..check.lock import SUITES
 from ..check.recompute import not_recomputed
 from ..entry.schema import ENTRIES, ROOM, Entry
-from ..entry.trust import CHECKS, records
+from ..entry.trust import CHECKS, own_records
 from .cells import cell
 from .data import Row, SuiteBoard, load_board, load_entries, shown_metrics
 from .figures import dot, small
@@ -59,14 +59,39 @@ def build(
 
     An entry that cannot be drawn, or that ``aside`` names with a reason, has a page that says so and is on no other.
     """
+    if out.exists() and any(out.iterdir()) and not (out / "style.css").exists():
+        raise ValueError(f"out: {out} is not empty and not a site; choose another folder")
     aside = dict(aside or {})
     loaded = load_entries(entries, aside)
     loaded = _drawable(loaded, aside, suites, checks, weights)
+    given: dict[str, Any] = {"suites": suites, "checks": checks, "weights": weights}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        made = Path(folder) / "site"
+        try:
+            _draw(made, loaded, aside, built, **given)
+        except Exception as error:
+            loaded = _without_culprit(loaded, error, aside, Path(folder) / "trial", **given)
+            shutil.rmtree(made)
+            _draw(made, loaded, aside, built, **given)
+        if out.exists():
+            shutil.rmtree(out)
+        shutil.move(made, out)
+    return Site(out / "index.html", aside)
+
+
+def _draw(
+    out: Path,
+    loaded: list[Entry],
+    aside: dict[str, str],
+    built: str,
+    *,
+    suites: Path,
+    checks: Path,
+    weights: dict[str, Any] | None,
+) -> None:
+    """Write every page into the new folder ``out``."""
     boards = load_board(loaded, suites=suites, checks=checks, weights=weights)
-    if out.exists():
-        if not (out / "style.css").exists() and any(out.iterdir()):
-            raise ValueError(f"out: {out} is not empty and not a site; choose another folder")
-        shutil.rmtree(out)
     for folder in (out, out / "models", out / "tasks", out / "suites", out / "pictures"):
         folder.mkdir(parents=True)
     for name in ("style.css", "site.js"):
@@ -90,7 +115,25 @@ def build(
             if found["picture"]:
                 shutil.copyfile(PICTURES / found["picture"], out / "pictures" / found["picture"])
     _page(out, "aside.html", shared)
-    return Site(out / "index.html", aside)
+
+
+def _without_culprit(
+    loaded: list[Entry], error: Exception, aside: dict[str, str], trial: Path, **given: Any
+) -> list[Entry]:
+    """The entries without the one beside which others cannot be drawn, the newest of those that could be meant.
+
+    The error again if leaving out any one of them does not help.
+    """
+    for entry in sorted(loaded, key=lambda e: e.report.created, reverse=True):
+        rest = [e for e in loaded if e is not entry]
+        shutil.rmtree(trial, ignore_errors=True)
+        try:
+            _draw(trial, rest, aside, "", **given)
+        except Exception:
+            continue
+        aside[entry.key] = f"cannot be drawn beside the others: {type(error).__name__}: {str(error)[:300]}"
+        return rest
+    raise error
 
 
 @dataclass(frozen=True)
@@ -101,7 +144,7 @@ class Site:
     aside: dict[str, str]
 
 
-def _drawable(entries: list[Entry], aside: dict[str, str], suites: Path, checks: Path, weights) -> list[Entry]:
+def _drawable(entries: list[Entry], aside: dict[str, str], suites: Path, checks: Path, weights: Any) -> list[Entry]:
     """The entries that can be scored and drawn alone; the others go to ``aside``: one never stops the site."""
     kept = []
     for entry in entries:
@@ -304,9 +347,8 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
         "links": links(rows[0][1].entry),
         "tasks": tasks,
         "cards": list(report.models.values()) or [report.model],
-        "checks": {r.entry.key: [c for c in records(r.entry, checks) if c.entry_sha256 == r.entry.content_sha256]
-                   for _, r in rows},
-    }  # fmt: skip
+        "checks": {r.entry.key: own_records(r.entry, checks) for _, r in rows},
+    }
 
 
 def _stories(task: TaskReport) -> list[str]:

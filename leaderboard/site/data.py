@@ -141,8 +141,8 @@ def _columns(lock: SuiteLock, reports: dict[str, Report]) -> Iterator[Column]:
         }
         kind = kind_of(locked.kind)
         for metric in (spec.name for spec in kind.metrics if spec.ranked):
-            if kind.says_little(metric, locked.parameters):
-                continue  # a few ps at constant energy say little about stability
+            if metric not in locked.metrics or kind.says_little(metric, locked.parameters):
+                continue  # the lock does not know it; a few ps at constant energy say little about stability
             if any(metric in t.metrics for t, _ in done.values()):
                 yield Column(name, metric, places(name, metric, locked, done))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -108,11 +109,11 @@ def _thinned(curve: Curve, points: int) -> tuple[list[float], dict[str, list[flo
     """At most ``points`` points: the means of neighbours; at most `LINES` lines."""
     step = max(1, math.ceil(len(curve.x) / points))
 
-    def mean(values):
+    def mean(values: Sequence[float | None]):
         known = [v for v in values if v is not None]
         return sum(known) / len(known) if known else None
 
-    def thin(values):
+    def thin(values: Sequence[float | None]):
         return [mean(values[i : i + step]) for i in range(0, len(values), step)]
 
     return thin(curve.x), {k: thin(v) for k, v in list(curve.series.items())[:LINES]}

@@ -14,17 +14,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ffbench_eval import words as wording
-from ffbench_eval.kinds import kind_of
+from ffbench_eval.kinds import MetricSpec, kind_of
 from ffbench_eval.page.templating import typeset
 from ffbench_eval.report import Metric, ModelCard
 
+from ..check.members import left_out, size
+from ..check.recompute import rules_of
 from ..entry.schema import Entry
 from .data import Row, SuiteBoard, main_metric
 from .figures import FAR, dot
 from .key_figures import normalised_cost
 from .links import links
 from .pairs import APART, Place
-from .scoring import size
+from .scoring import card_for
 from .told import ordinal, pair_words, place_words, short_state, state_meaning
 
 SPAN = 30.0  # a column whose largest value is so many times its smallest has a logarithmic axis
@@ -202,20 +204,35 @@ def _score(board: SuiteBoard, row: Row) -> Cell | None:
 
 
 def checks(board: SuiteBoard, row: Row, only: str = "") -> Cell | None:
-    """Of metrics with a limit: how many hold of those that have a value, in all tasks or in one."""
-    kept = asked = 0
+    """Of the lock's metrics with a limit: how many hold, in all tasks or in one. A check without a value, or without
+    that of a member that ended well, does not hold, unless the model states that it cannot be asked."""
+    kept = asked = known = 0
+    limited = {n: _with_limit(t.kind, t.metrics) for n, t in board.lock.tasks.items()}
     for name, task in row.entry.report.tasks.items():
         locked = board.lock.tasks.get(name) if only in ("", name) else None
-        for key, m in task.metrics.items():
-            hit = kind_of(locked.kind).spec(key) if locked else None
-            if hit and hit[0].limit is not None and m.value is not None:
-                asked += 1
-                kept += not hit[0].beyond(m.value)
-    if not asked:
+        if locked is None:
+            continue
+        own = _with_limit(locked.kind, task.metrics) if not any(limited.values()) else {}  # nothing is locked yet
+        unasked = rules_of(locked.kind).unasked
+        card = card_for(row.entry.report, locked.dataset.name, locked.dataset.config)
+        for key, spec in (limited[name] or own).items():
+            m = task.metrics.get(key)
+            value = m.value if m is not None else None
+            if value is None and (key in own or (locked.metrics[key].optional and unasked and unasked(key, card))):
+                continue
+            asked += 1
+            known += value is not None
+            kept += value is not None and not spec.beyond(value) and not left_out(key, task, locked)
+    if not known:
         return None
     share, done = kept / asked, sum(name in row.entry.report.tasks for name in board.lock.tasks)
     part = f"{done} of {len(board.lock.tasks)} tasks" if not only and done < len(board.lock.tasks) else ""
     return Cell(f"{share:.4f}", f"{kept} of {asked}", dot(share, None, (0.0, 1.0)), part, "checks within their limits")
+
+
+def _with_limit(kind: str, names: Iterable[str]) -> dict[str, MetricSpec]:
+    found = ((name, kind_of(kind).spec(name)) for name in names)
+    return {name: hit[0] for name, hit in found if hit and hit[0].limit is not None}
 
 
 def unscored(board: SuiteBoard, row: Row, name: str = "") -> Cell | None:

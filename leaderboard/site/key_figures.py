@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ffbench_eval import words as wording
 from ffbench_eval.kinds import find_metric, kind_of
 from ffbench_eval.report import TaskReport
@@ -74,7 +76,7 @@ def _chosen(board: SuiteBoard, system: str, of: tuple[str, ...]) -> str:
     return next((name for name in of if any(kind.spec(name) for kind in kinds)), of[0])
 
 
-def _number(row: Row, board: SuiteBoard, system: str, of, boards: list[SuiteBoard]):
+def _number(row: Row, board: SuiteBoard, system: str, of: Any, boards: list[SuiteBoard]):
     """(value, interval) of a model on an axis, or None. A cost may come from another suite of the same model."""
     name = _chosen(board, system, of)
     if name in COST + SPEED:
@@ -112,7 +114,7 @@ def normalised_cost(entry: Entry, task: TaskReport) -> float | None:
     return wall / steps / kernel if kernel and steps > 0 and wall > 0 else None
 
 
-def _axis(of, board: SuiteBoard, system: str) -> str:
+def _axis(of: Any, board: SuiteBoard, system: str) -> str:
     name = _chosen(board, system, of)
     if name in COST + SPEED:
         return "reference kernels per replica step" if name == "cost" else "replica steps per reference kernel"

@@ -1,19 +1,22 @@
 """Places in metrics that need no level of theory: every pair of models is compared on the members both did.
 
 A model's place is 1 plus the number of models that beat it in 97.5 % of paired bootstrap draws over their common
-members, so that one that misses some molecules is held against the others on the molecules it has, and nobody gains
-by an easier mean. The rule for partial models: members may be missing for elements alone (``unsupported``), and at
-least `COVERAGE` of all members have to be there; whoever lost members otherwise has no place. Coverage is shown.
+members (widened by Student's factor, since few members draw too narrowly), so that one that misses some molecules is
+held against the others on the molecules it has, and nobody gains by an easier mean. The rule for partial models:
+members may be missing for elements alone (``unsupported``), and at least `COVERAGE` of all members have to be there;
+whoever lost members otherwise, or gives no value for a member that ended well, has no place. Coverage is shown.
 
 FSD near the minimum of the reference feels another bond length as much as a bump, so that it is ranked among models of
 the data's theory (`benchmarks/theory_floor.py`: GFN2 judged by wB97M-D3(BJ) scores far from 0, without a bump).
-Spurious extrema and sign flips rank all models whose force error along the scans is below that of no forces at all.
+What no forces at all would win (spurious extrema, sign flips, jumps of dimers) ranks the models whose force error is
+below that of none; where neither way is better there is no place.
 """
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -21,7 +24,8 @@ from ffbench_eval.kinds import kind_of
 from ffbench_eval.report import ModelCard, TaskReport, same_theory
 
 from ..check.lock import TaskLock
-from .scoring import DRAWS, size, state_of, surely, widening
+from ..check.members import left_out, members
+from .scoring import DRAWS, SURE, state_of, surely, widening
 
 COVERAGE = 0.25
 APART = 1.1  # one job's timing: speeds within ten percent of each other share a place
@@ -41,20 +45,26 @@ class Place:
 def places(
     name: str, metric: str, locked: TaskLock, models: dict[str, tuple[TaskReport, ModelCard]]
 ) -> dict[str, Place]:
-    """The place of every model that has the metric."""
+    """The place of every model that has the metric. How many members there are and which way is better are the lock's
+    and the kind's, never an entry's."""
     out: dict[str, Place] = {}
     found: dict[str, np.ndarray] = {}
-    lower = True
+    hit = kind_of(locked.kind).spec(metric)
+    lower = hit is None or hit[0].better != "higher"
+    of = members(locked) or 0
     for model, (task, card) in models.items():
         m = task.metrics.get(metric)
         if m is None or m.value is None:
             continue
         values = np.array([np.nan if v is None else v for v in m.values], float)
-        lower = m.better == "lower"
-        covered, of = int(np.isfinite(values).sum()), size(locked) or len(values)
+        covered = int(np.isfinite(values).sum())
         why = _why_not(metric, task, card, locked, covered, of)
-        if why or len(values) != of:
-            out[model] = Place(None, covered=covered, of=of, why=why or "other members than the task's")
+        if not why and len(values) != of:
+            why = "other members than the task's"
+        if not why and left_out(metric, task, locked):
+            why = "values left out"
+        if why or (hit is not None and hit[0].better == "neither"):
+            out[model] = Place(None, covered=covered, of=of, why=why)
         else:
             found[model], out[model] = values, Place(None, covered=covered, of=of)
     names = list(found)
@@ -97,7 +107,20 @@ def difference_draws(name: str, difference: np.ndarray) -> np.ndarray:
         return difference.mean() * np.linspace(-1, 1, DRAWS)
     pick = np.random.default_rng(zlib.crc32(name.encode())).integers(0, n, (DRAWS, n))
     mean = difference.mean()
-    return mean + (difference[pick].mean(1) - mean) * widening(n)
+    return mean + (difference[pick].mean(1) - mean) * widening(n) * few(n)
+
+
+@cache
+def few(n: int) -> float:
+    """How much further Student's 97.5 % point of n differences lies than the normal one: draws of two, three or five
+    members alone would call two equal models apart in 20, 10 or 6 % of all cases.
+
+    >>> round(few(2), 2), round(few(5), 2), round(few(500), 2)
+    (6.48, 1.42, 1.0)
+    """
+    from scipy.stats import norm, t
+
+    return float(t.ppf(1 - SURE, n - 1) / norm.ppf(1 - SURE))
 
 
 def _why_not(metric: str, task: TaskReport, card: ModelCard, locked: TaskLock, covered: int, of: int) -> str:

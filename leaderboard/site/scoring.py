@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -39,6 +40,8 @@ from ffbench_eval.kinds.statistics import BLOCK
 from ffbench_eval.report import Metric, ModelCard, Report, TaskReport, same_theory
 
 from ..check.lock import MetricLock, SuiteLock, TaskLock
+from ..check.members import size
+from ..check.recompute import rules_of
 from ..entry.schema import ROOM
 
 DRAWS = 1000
@@ -137,12 +140,12 @@ def _members(task: TaskReport, locked: TaskLock, key: str, anchor: MetricLock) -
         if not anchor.n:
             return None
         blocks = max(1, min(anchor.n, max(2, anchor.n // BLOCK)))
-        answered = min(1.0, (metric.n if metric else 0) / anchor.n)
         out = np.zeros(max(blocks, len(scores)))
+        answered = min(1.0, (metric.n if metric else 0) / anchor.n, len(scores) / blocks)  # no block is left out
         if len(scores):
             out[: len(scores)] = scores * answered * len(out) / len(scores)
         return out
-    count = size(locked) or anchor.n
+    count = anchor.n if rules_of(locked.kind).each else size(locked) or anchor.n
     if not count:
         return None
     out = np.zeros(max(count, len(scores)))
@@ -151,12 +154,6 @@ def _members(task: TaskReport, locked: TaskLock, key: str, anchor: MetricLock) -
     else:
         out[: len(scores)] = scores
     return out
-
-
-def size(locked: TaskLock) -> int | None:
-    """How many members a task has: replicas, or scans."""
-    count = locked.parameters.get(kind_of(locked.kind).members)
-    return count if isinstance(count, int) else len(locked.molecules) or None
 
 
 def _scale(values: np.ndarray, anchor: MetricLock) -> np.ndarray:
@@ -315,7 +312,7 @@ def rank(scores: dict[str, dict[str, Score]], weights: dict[str, float]) -> dict
     return {m: r for tasks, models in groups.items() for m, r in _places(models, tasks, scores, weights).items()}
 
 
-def _places(models: list[str], tasks: tuple[str, ...], scores, weights) -> dict[str, Rank]:
+def _places(models: list[str], tasks: tuple[str, ...], scores: Any, weights: Mapping[str, float]) -> dict[str, Rank]:
     share = np.array([weights[t] for t in tasks])
     share = share / share.sum()
     value = np.array([[scores[m][t].value for t in tasks] for m in models]) @ share

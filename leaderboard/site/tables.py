@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def write_tables(out: Path, boards: list[SuiteBoard]) -> None:
     pq.write_table(pa.table(columns), out / "leaderboard.parquet", use_dictionary=words, **packed)
 
 
-def _lines(row: Row, chosen=lambda task: list(task.metrics)) -> list[list[Any]]:
+def _lines(row: Row, chosen: Callable[[Any], list[str]] = lambda task: list(task.metrics)) -> list[list[Any]]:
     e = row.entry
     head = [e.org, e.model, e.version, e.report.suite]
     out = []

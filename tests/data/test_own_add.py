@@ -1,6 +1,7 @@
 """`ffbench data add`: what is found, what is asked for in one line, and what lies in the sealed folder."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -166,6 +167,23 @@ def test_hostile_files_end_in_one_line_that_says_what_to_type(frames, tmp_path, 
 def test_wrong_options_are_one_line(frames, tmp_path, options, why):
     with pytest.raises(ValueError, match=why):
         seal(tmp_path, files.atoms_of(frames), **options)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "gz", "latin"])
+def test_damaged_files_are_one_line_that_names_them(frames, tmp_path, kind):
+    """Whatever pyarrow, zlib and codecs raise; the same byte of the same file each time."""
+    path = tmp_path / {"parquet": "a.parquet", "gz": "a.xyz.gz", "latin": "a.xyz"}[kind]
+    if kind == "parquet":
+        whole = files.colabfit(path, frames).read_bytes()
+        path.write_bytes(whole[:4000] + b"\xff" * 300 + whole[4300:])
+    else:
+        write(path, files.atoms_of(frames), format="extxyz")
+        whole = path.read_bytes()
+        path.write_bytes(whole[:3000] + b"\xff" * 30 + whole[3030:])
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        add("mine", [path], Options(), out=tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert type(caught.value) is ValueError
 
 
 def test_names_that_are_taken_or_no_names(tmp_path):

@@ -1,5 +1,6 @@
 """Every format gives back the structures and labels that were written into it, in eV and Angstrom."""
 
+import json
 import shutil
 
 import numpy as np
@@ -62,6 +63,28 @@ def schnetpack(folder, frames):
     return folder / "s.db"
 
 
+def sgdml(folder, frames):
+    """MD17 as it is downloaded: kcal/mol, an energy alone in the comment and forces behind the positions."""
+    z, x, e, f = files.labels(frames)
+    with (folder / "ethanol.xyz").open("w") as file:
+        for rows, pull, energy in zip(x, f / files.KCAL, e / files.KCAL):
+            file.write(f"{len(z)}\n{energy:.10f}\n")
+            file.writelines(
+                f"{'HCO'[(1, 6, 8).index(k)]} {' '.join(f'{v:.10f}' for v in [*a, *b])}\n"
+                for k, a, b in zip(z, rows, pull)
+            )
+    return folder / "ethanol.xyz"
+
+
+def columns_as_text(folder, frames):
+    z, x, e, f = files.labels(frames)
+    lists = {"positions": x, "atomic_forces": f, "atomic_numbers": np.tile(z, (len(e), 1)),
+             "cell": np.zeros((len(e), 3, 3)), "pbc": np.zeros((len(e), 3), bool)}  # fmt: skip
+    table = {k: [json.dumps(v.tolist()) for v in values] for k, values in lists.items()} | {"energy": e}
+    pyarrow.parquet.write_table(pyarrow.table(table), folder / "text.parquet")
+    return folder / "text.parquet"
+
+
 def deepmd_raw(folder, frames):
     _, x, e, f = files.labels(frames)
     place = files.deepmd(folder / "raw", frames[:1])
@@ -111,7 +134,8 @@ def padded(folder, frames):
 FORMATS = {
     "extxyz": extxyz, "packed": packed, "traj": trajectory, "db": database, "md17": md17, "rmd17": rmd17,
     "nequip": nequip, "padded": padded, "schnetpack": schnetpack, "deepmd raw": deepmd_raw,
-    "flat forces": flat_forces, "deepmd": lambda folder, frames: files.deepmd(folder / "d", frames), "cp2k": files.cp2k,
+    "sgdml": sgdml, "columns as text": columns_as_text, "flat forces": flat_forces,
+    "deepmd": lambda folder, frames: files.deepmd(folder / "d", frames), "cp2k": files.cp2k,
     "colabfit": lambda folder, frames: files.colabfit(folder / "a.parquet", frames),
     "hub folder": lambda folder, frames: files.colabfit(folder / "co/main/0.parquet", frames).parents[1],
 }  # fmt: skip
@@ -120,7 +144,8 @@ FORMATS = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_labels_come_back(name, frames, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    rows, _ = read(FORMATS[name](tmp_path, frames))
+    units = {"units": "kcal/mol"} if name == "sgdml" else {}
+    rows, _ = read(FORMATS[name](tmp_path, frames), **units)
     z, x, e, f = files.labels(frames)
     assert len(rows) == len(e)
     assert all((row.numbers == z).all() and not row.pbc.any() for row in rows)
@@ -252,3 +277,71 @@ def test_an_outcar_that_ase_cannot_read_says_what_to_take(tmp_path):
     with pytest.raises(ValueError, match=r"vasprun\.xml of the same run") as caught:
         read(tmp_path / "OUTCAR")
     assert "\n" not in str(caught.value)
+
+
+def test_kinds_that_are_counted_are_no_elements(frames, tmp_path):
+    """Taken for atomic numbers they gave B2N: the 0 of hydrogen was room behind the last atom."""
+    z, x, e, f = files.labels(frames)
+    for name, kinds in (("z", z - 1), ("atom_types", np.searchsorted([1, 6, 8], z) + 1)):
+        np.savez(tmp_path / "k.npz", R=x, E=e, F=f, **{name: kinds})
+        with pytest.raises(ValueError, match=rf"{name} holds .*: kinds that are counted"):
+            read(tmp_path / "k.npz")
+
+
+def test_a_file_that_names_something_else_in_every_frame_is_listed_in_short(tmp_path):
+    text = "".join(f"1\nProperties=species:S:1:pos:R:3 id{k}=1\nH 0 0 {k}\n" for k in range(1000))
+    (tmp_path / "a.xyz").write_text(text)
+    with pytest.raises(ValueError, match=r"id0, id1, .* \.\.\.: name it") as caught:
+        read(tmp_path / "a.xyz")[1].missing({"energy": False, "forces": False})
+    assert len(str(caught.value)) < 400
+
+
+def test_a_cut_off_bare_file_is_one_line(frames, tmp_path):
+    path = sgdml(tmp_path, frames)
+    path.write_text(path.read_text()[:-100])
+    with pytest.raises(ValueError, match=r"ends within a frame|unequal length"):
+        read(path, units="kcal/mol")
+
+
+OUTCAR = """ vasp.6.3.0 20Jan22
+ POTCAR:    PAW_PBE Si 05Jan2001
+ POTCAR:    PAW_PBE O_s 08Apr2002
+ POTCAR:    PAW_PBE Si 05Jan2001
+   ions per type =               1   2
+{steps}"""
+OUTCAR_STEP = """  in kB      10.00000    20.00000    30.00000    40.00000    50.00000    60.00000
+      direct lattice vectors                 reciprocal lattice vectors
+     5.000000000  0.000000000  0.000000000     0.200000000  0.000000000  0.000000000
+     0.000000000  6.000000000  0.000000000     0.000000000  0.166666667  0.000000000
+     0.000000000 -1.000000000  7.000000000     0.000000000  0.000000000  0.142857143
+ POSITION                                       TOTAL-FORCE (eV/Angst){head}
+ -----------------------------------------------------------------------------------
+      0.00000      0.00000      0.00000         0.100000      0.000000     -0.200000{more}
+      1.60000      0.00000      0.00000        -0.050000      0.000000      0.100000{more}
+      0.00000      1.60000      0.00000        -0.050000      0.000000      0.100000{more}
+ -----------------------------------------------------------------------------------
+  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)
+  free  energy   TOTEN  =       {free:.8f} eV    w/o vdW =       -1.00000000 eV
+  energy  without entropy=      -2.00000000 eV    w/o vdW =  -2.0  energy(sigma->0) =      {energy:.8f} eV    w/o = -3.0
+"""
+
+
+def test_an_outcar_with_columns_that_ase_does_not_know(tmp_path):
+    """Forces with and without dispersion side by side; a step of a machine-learned field, and one that was cut off."""
+    vdw = {"head": ",        FORCE-w/o vdW (eV/Angst)", "more": "        9.000000      9.000000      NaN"}
+    steps = [
+        OUTCAR_STEP.format(**vdw, free=-10.5, energy=-10.4),
+        OUTCAR_STEP.format(head=" (ML)", more="", free=-10.5, energy=-10.4).replace("energy", "ML energy"),
+        OUTCAR_STEP.format(**vdw, free=-10.7, energy=-10.6),
+        OUTCAR_STEP.format(**vdw, free=-10.7, energy=-10.6)[:700],
+    ]
+    (tmp_path / "OUTCAR").write_text(OUTCAR.format(steps="".join(steps)))
+    rows, _ = read(tmp_path / "OUTCAR")
+    assert [row.energy for row in rows] == [-10.4, -10.6]
+    assert [row.energy for row in read(tmp_path / "OUTCAR", energy_key="free_energy")[0]] == [-10.5, -10.7]
+    assert rows[0].numbers.tolist() == [14, 8, 8]
+    assert rows[0].pbc.all()
+    np.testing.assert_allclose(rows[0].cell, [[5, 0, 0], [0, 6, 0], [0, -1, 7]])
+    np.testing.assert_allclose(rows[0].forces[0], [0.1, 0, -0.2])
+    tension = -np.array([[10, 40, 60], [40, 20, 50], [60, 50, 30]]) / 1602.176634  # VASP: xx, yy, zz, xy, yz, zx
+    np.testing.assert_allclose(rows[0].stress, tension, rtol=1e-6)

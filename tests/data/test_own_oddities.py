@@ -12,6 +12,7 @@ from ase.io import write
 
 from ffbench_data import load_frames
 from ffbench_data.frames import Frames
+from ffbench_data.own.facts import read_facts
 from ffbench_data.own.oddities import held, per_atom
 from ffbench_data.own.options import Options
 from ffbench_data.own.seal import add
@@ -106,6 +107,23 @@ def test_forces_held_at_zero_are_told(copper, tmp_path):
     assert "exactly 0 on 25 % of the atoms" in told(seal(tmp_path, still))["held"]
     (tmp_path / "free").mkdir()
     assert "held" not in told(seal(tmp_path / "free", [(a, e, f, None) for a, e, f, _ in copper[:24]]))
+
+
+def test_an_equation_of_state_has_no_forces_by_symmetry(tmp_path):
+    """Atoms at their sites in cells of other size are labels; the same zeros beside moving atoms are none."""
+    frames = []
+    for k in range(20):
+        a = bulk("Cu", "fcc", a=3.4 + 0.02 * k, cubic=True)
+        a.info["energy"], a.arrays["forces"] = 0.5 * (k - 10) ** 2 / 100 - 14.0, np.zeros((4, 3))
+        frames.append(a)
+    write(tmp_path / "eos.xyz", frames, format="extxyz")
+    folder = add("eos", [tmp_path / "eos.xyz"], Options(), out=tmp_path / "out")
+    assert read_facts(str(folder))["labels"] == {"energy": True, "forces": True}
+    for k, a in enumerate(frames):
+        a.rattle(0.1, seed=k)
+    write(tmp_path / "moved.xyz", frames, format="extxyz")
+    with pytest.raises(ValueError, match="every force on 20 structures is 0"):
+        add("moved", [tmp_path / "moved.xyz"], Options(), out=tmp_path / "out")
 
 
 def test_a_system_at_rest_is_not_held():

@@ -36,6 +36,7 @@ WAYS = {
     "energies of atoms [A, 1]": lambda b: {"energy": per_atom(b)[:, None], "forces": -b.positions},
     "numpy": lambda b: {"energy": energy(b).numpy(), "forces": -b.positions.numpy()},
     "lists": lambda b: {"energy": energy(b).tolist(), "forces": (-b.positions).tolist()},
+    "tensors of systems": lambda b: (list(energy(b)), list((-b.positions).split(b.n_atoms.tolist()))),
     "tuple": lambda b: (energy(b), -b.positions),
     "tuple of three": lambda b: (energy(b).numpy(), -b.positions.numpy(), None),
     "named tuple": lambda b: Named(energy(b), -b.positions),

@@ -108,6 +108,22 @@ def test_acac_val_is_test(shared_data):
     assert "lies wholly" in found.message
 
 
+def test_unit_factor_of_egraffbench(shared_data):
+    """Values printed with few decimals betray the factor of a later conversion: over the right one they are round."""
+
+    def round_over(values, factor, decimals=8):
+        source = values.ravel()[:3000] / factor
+        return np.abs(source - np.round(source, decimals)).max() < 1e-10 + 1e-15 * np.abs(source).max()
+
+    shipped, exact = 0.04336, 0.043364104241800934
+    with np.load(shared_data / "md17/ethanol_train.npz") as data:
+        ours = data["forces"].astype(float)
+    assert round_over(ours, exact)
+    assert not round_over(ours, shipped)
+    assert round_over(ours / exact * shipped, shipped)
+    assert not round_over(ours * 1.01, exact)
+
+
 def test_gete_labels(shared_data):
     table = Frames(read_npz(shared_data / "gete/val_300.npz", method=""))
     assert level(check_frames(table, ""), "net_force") == {"warning"}

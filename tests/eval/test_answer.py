@@ -87,10 +87,10 @@ STABLE = {"stable_fraction": (1, 1, 1, 1), "stable_time": (10, 10, 10, 10)}
             "1 of 2 checks fail",
             "bad",
         ),
-        (task("physicality", net_force=Metric(value=1e-9, unit="eV/Å")), "all 1 checks hold", "good"),
+        (task("physicality", net_force=Metric(value=1e-9, unit="eV/Å")), "the one check holds", "good"),
         (
             task("physicality", net_force=Metric(value=0, unit="eV/Å"), precision_error=Metric(value=None, unit="1")),
-            "1 checks hold, 1 not asked",
+            "1 check holds, 1 not asked",
             "fair",
         ),
         (task("accuracy", status=("unsupported",)), "not covered", "none"),
@@ -308,6 +308,38 @@ def test_small_questions(words, held, capsys):
         main(words)
     assert end.value.code == 0
     assert held in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "painn", "ethanol_gfn2", "--minutes", "-1"], "ffbench: recipe: minutes must be positive, got -1.0"),
+        (["validate", "nowhere.yaml"], "ffbench: suite nowhere.yaml: no such file; shipped are "),
+        (["metrics", "--write", "nowhere.md"], "ffbench: nowhere.md: no such file or directory"),
+        (["evaluate", "painn@ethanol_gfn"], "did you mean 'painn@ethanol_gfn2'?"),
+        (["evaluate", "my_model.py"], "which function of it? Write my_model.py:NAME"),
+        (["kinds", "md"], "did you mean 'molecular_dynamics'?"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_with_the_fix(words, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    found = capsys.readouterr().err
+    assert said in found
+    assert found.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["suites"], ["suite", "mini"], ["suite", "ood"], ["kinds"], ["kinds", "bsct"], ["models", "list"]]
+)
+def test_lists_fit_80_columns(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(words)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 5
+    assert [line for line in lines if len(line) > 80] == []
 
 
 def test_a_data_set_with_a_typo_is_a_fault(tmp_path, capsys):

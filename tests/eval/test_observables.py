@@ -1,5 +1,7 @@
 """Observables on trajectories made by hand, each through `score` and against a closed form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,7 @@ def ethanol(**how):
     mini = next(t for t in load_suite("mini").tasks if t.name == "ethanol_md")
     made = load_task_data(mini)
     wanted = task(temperature_K=500, replicas=5, observables=["distance_histogram"], save_every_fs=50, **how)
+    wanted = replace(wanted, dataset=mini.dataset)
     rows = molecular_dynamics.starting_rows(wanted.parameters, made)
     return made, wanted, np.stack([made.frames[r].positions for r in rows])
 

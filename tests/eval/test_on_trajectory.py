@@ -122,6 +122,10 @@ class Saved(NamedTuple):
     def __len__(self):
         return len(self.time_ps)
 
+    @property
+    def cells(self):
+        return np.tile(self.cell, (len(self), 1, 1))
+
 
 def oscillator(strength=1.0, raises=lambda far: False, charged=False):
     """strength x^2, times 1 + the charge where ``charged``."""

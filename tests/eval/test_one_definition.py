@@ -176,6 +176,8 @@ ELSEWHERE = {  # tied to their functions by another test
 def test_every_number_of_a_report_is_the_function_its_spec_names(run, task, again):
     report, folders = run
     expected, kind = again(folders[task]), kind_of(report.tasks[task].kind)
+    names, there = ({kind.spec(k)[0].name for k in keys} for keys in (expected, report.tasks[task].metrics))
+    assert names <= there  # none is lost
     checked = 0
     for key, m in report.tasks[task].metrics.items():
         hit = kind.spec(key)

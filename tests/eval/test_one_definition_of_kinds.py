@@ -216,6 +216,8 @@ def test_g_of_r_against_experiment_is_that_of_positions_and_cell():
 def test_every_number_of_a_report_is_the_function_its_spec_names(run, task, again, least):
     report, folders = run
     expected, kind = again(folders[task]), kind_of(report.tasks[task].kind)
+    names, there = ({kind.spec(k)[0].name for k in keys} for keys in (expected, report.tasks[task].metrics))
+    assert names <= there  # none is lost
     checked = 0
     for key, m in report.tasks[task].metrics.items():
         assert kind.spec(key) is not None, f"{key}: a metric without a spec"

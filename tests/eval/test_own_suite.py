@@ -1,5 +1,7 @@
 """Your own data in the evaluator: the suite that fits, errors in parts, scans without labels, the truth on call."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,18 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from ffbench_data import card, load_dataset, load_frames, reference
+from ffbench_data.observables import read_reference
 from ffbench_data.own.options import Options
 from ffbench_data.own.seal import add
 from ffbench_eval import ForceField, evaluate, from_ase, load_suite, suite_for
 from ffbench_eval.cli import main
+from ffbench_eval.cli.about import validate
+from ffbench_eval.kinds.dynamics.observables import OBSERVABLES
 from ffbench_eval.own.suite import as_yaml, called, rows_for
+from ffbench_eval.run.data import TaskData
+from reference_models import load
 from tests.data import own_files as files
+from tests.eval.test_more_observables import USED, trajectory
 
 
 def harmonic(batch):
@@ -262,6 +270,40 @@ def test_what_was_left_out_of_a_file_is_said_where_it_is_evaluated(home, atoms, 
     said = capsys.readouterr().err
     assert "note: 40 of 80 frames have no forces" in said
     assert "note: 1 frames that occur again were left out" in said
+    rows = rows_for(["mine.extxyz"], Options())["tasks"]  # and so does the report: notes are kept there
+    assert "Note: 40 of 80 frames have no forces" in rows["errors"]["note"].splitlines()
+    assert "Not measured: 16 test frames are too few (below 60): confidence is not tested" in rows["errors"]["note"]
+    assert "no temperature" in rows["dynamics"]["note"]
+    assert "frames are not ordered in time" in rows["dynamics"]["note"]
+
+
+def test_a_model_with_nothing_for_the_data_ends_in_one_line(home, atoms, capsys):
+    write("mine.extxyz", atoms)
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", "painn", "--data", "mine.extxyz", "--task", "errors"])
+    assert end.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "no model for dataset mine" in said
+    assert "ffbench train FAMILY mine.extxyz" in said
+    with pytest.raises(ValueError, match=r"shipped for .*ethanol_gfn2, .* only; .*`ffbench train painn mine`"):
+        load("painn@mine")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"dataset": "water:9k"}, r"water has no config '9k'; did you mean '90k'"),
+        ({"dataset": "ethanol_gfn2", "split": "dev"}, r"has no split 'dev' in config 'default', which has .*test"),
+        ({"dataset": "watr"}, "unknown data set 'watr'; did you mean 'water'"),
+        ({"dataset": "./nowhere"}, "nowhere"),
+    ],
+)
+def test_a_suite_that_names_what_is_not_there_is_at_fault(home, change, why):
+    row = {"title": "t", "kind": "accuracy", "version": "1", "dataset": "ethanol_gfn2", "split": "test"}
+    rows = {"name": "s", "version": "1", "description": "", "tasks": {"errors": row | change}}
+    (home / "s.yaml").write_text(yaml.safe_dump(rows))
+    with pytest.raises(ValueError, match=why):
+        validate("s.yaml")
 
 
 def test_train_and_load_dataset_take_it_too(home, atoms):
@@ -298,3 +340,46 @@ def test_dynamics_are_held_against_the_data(home, atoms, model):
     curve = task.curves["distance_histogram"]
     h = np.array(curve.series["reference"], float)
     assert (np.array(curve.x) * h).sum() / h.sum() == pytest.approx(mean, rel=0.01)
+
+
+def bending(phase, frames=120, step_fs=10.0):
+    """(angles [T] in degrees, structures) of water whose angle swings by 12 degrees around 104.5 in 0.31 ps."""
+    angle = 104.5 + 12 * np.cos(2 * np.pi * step_fs * np.arange(frames) / 310 + phase)
+    half = np.radians(angle) / 2
+    out = []
+    for a, w in zip(half, angle):
+        water = Atoms(
+            "OHH", [[0, 0, 0], [0.96 * np.sin(a), 0.96 * np.cos(a), 0], [-0.96 * np.sin(a), 0.96 * np.cos(a), 0]]
+        )
+        water.positions += 1e-4 * len(out)  # no frame twice
+        water.info["energy"] = -2080 + 0.001 * (w - 104.5) ** 2
+        out.append(water)
+    return angle, out
+
+
+def test_angles_of_runs_have_a_noise_floor(home):
+    """Three runs of 1.2 ps: a block of 1 ps in each, 20 frames counted; histograms and errors by hand."""
+    angles = []
+    for k, phase in enumerate((0.0, 0.4, 1.1)):
+        angle, frames = bending(phase)
+        angles.append(angle[4::5][:20])
+        write(f"run{k}.extxyz", frames)
+    folder = add("bent", [f"run{k}.extxyz" for k in range(3)],
+                 Options(time_step=10.0, temperature="300", forces_key="none"))  # fmt: skip
+    reference = read_reference(folder, "default")
+    assert reference.facts["angles"] == {"H-O-H": [[1, 0, 2]]}
+    blocks = reference.blocks("angle_histogram_H-O-H")
+    by_hand = [np.histogram(a, 60, (0, 180))[0] for a in angles]
+    np.testing.assert_array_equal([c[0] for c in blocks.counts], by_hand)
+    data = TaskData(load_frames("bent", None, "test"), reference, USED)
+    _, other = bending(2.5)
+    t = trajectory(list(data.frames), [a.positions for a in other])
+    p = SimpleNamespace(length_ps=1.0, skip_ps=0.0, temperature_K=300.0, replicas=1, metadynamics=None)
+    found = OBSERVABLES["angle_histogram"]([t], data, p, None)[0]["angle_histogram_error_H-O-H"]
+    mine = np.histogram(bending(2.5)[0], 60, (0, 180))[0] / 120
+    theirs = np.sum(by_hand, axis=0) / 60
+    assert found.value == pytest.approx(np.abs(mine - theirs).sum(), abs=0.03)  # an angle at the edge of its bin
+    gaps = [np.abs(by_hand[k] / 20 - np.sum([h for j, h in enumerate(by_hand) if j != k], axis=0) / 40).sum()
+            for k in range(3)]  # fmt: skip
+    assert found.floor.runs == 3
+    assert min(gaps) - 1e-9 <= found.floor.median <= found.floor.p95 <= max(gaps) + 1e-9

@@ -670,7 +670,8 @@ def test_table_in_the_terminal(report):
     out = io.StringIO()
     print_table(report, Console(file=out, width=120, force_terminal=False))
     text = out.getvalue()
-    for shown in ("force MAE", "0.0598 to 0.0627", "needs 100 ps", ">= 10 ps", "unstable", "[17]"):
+    for shown in ("force MAE", "59.8 to 62.7", "needs 100 ps", ">= 10 ps", "2 of 5 broke", "[17]"):
         assert shown in text
+    assert "finished" not in text  # a state, and no answer
     assert "\x1b" not in text
     assert "\u202e" not in text

@@ -11,10 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from ffbench_eval.report import Metric, Report, TaskReport
-from leaderboard.check.against_lock import _anchors, _physics, _typed, check_zero_of_energy, elements_of
+from leaderboard.check.against_lock import _anchors, _physics, _typed, check_zero_of_energy
 from leaderboard.check.bounds import bound
 from leaderboard.check.check import CARD, GRAMMAR, check, compare_with_base, errors, known_entries
 from leaderboard.check.lock import TaskLock, all_locks
+from leaderboard.check.members import elements_of
 from leaderboard.check.recompute import LOOSE, expected_score
 from leaderboard.check.statements import check_machine, check_sizes
 from leaderboard.entry.schema import SCHEMA, Entry, schema_text

@@ -90,7 +90,14 @@ def test_commands_run_and_say_where(tmp_path, capsys):
     assert command("leaderboard", "build", "--entries", entries, "--out", tmp_path / "site") == 0
     assert command("export", "hub", path, "--out", tmp_path / "hub") == 0
     assert (tmp_path / "hub/.eval_results/ffbench.yaml").exists()
-    assert command("compare", path, path) == 0
+    capsys.readouterr()
+    assert command("compare", path, path) == 0  # a task has two lines: its answer and the number that decides
+    short = capsys.readouterr().out
+    assert command("compare", path, path, "--all") == 0
+    long = capsys.readouterr().out
+    assert "like the truth" in short
+    assert "force RMSE" in long
+    assert "force RMSE" not in short
     path.write_text("{}")
     assert command("leaderboard", "check", path, "--entries", entries) == 1
     assert command("export", "hub", path) == 2

@@ -417,6 +417,16 @@ def test_a_phone_sorts_without_heads(open_page):
     assert down == sorted(down, reverse=True)
 
 
+def test_long_names_do_not_widen_the_page_that_compares(open_page):
+    page = open_page("compare.html", viewport={"width": 390, "height": 800})
+    page.eval_on_selector_all(
+        "#pick option", "all => all.forEach(o => { o.textContent += ', version of eight networks, accuracy 0.01'; })"
+    )
+    edges = page.eval_on_selector_all("#pick select", "all => all.map(s => s.getBoundingClientRect().right)")
+    assert len(edges) == 4
+    assert max(edges) <= 390
+
+
 def test_models_are_told_apart_by_organisation_and_version(open_page):
     page = open_page("plots.html")
     assert page.locator("svg.s a[data-n='acme / model-03 1']").count() >= 5

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ffbench_data.frames import Frames, collate
 from ffbench_data.load import load_frames
@@ -51,7 +51,7 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: str = "test"
-    max_frames: int | None = None
+    max_frames: int | None = Field(default=None, gt=0)
 
 
 def plan(task: Task, data: TaskData, seed: int) -> list[dict]:

@@ -11,7 +11,14 @@ from ..base import Kind, MetricSpec
 if TYPE_CHECKING:
     from ...report import TaskReport
 
-_alone: Callable[..., MetricSpec] = partial(MetricSpec, usual=(0, 1e9), zero=True, continuous=False, ranked=True)
+_alone: Callable[..., MetricSpec] = partial(
+    MetricSpec,
+    usual=(0, 1e9),
+    zero=True,
+    continuous=False,
+    ranked=True,
+    worse_than_none="dimer_force_mae",  # no forces at all have no jumps
+)
 _against: Callable[..., MetricSpec] = partial(
     MetricSpec, usual=(0, 1e9), zero=True, theory="another theory than the data's"
 )

@@ -12,6 +12,7 @@ from ase.data.vdw_alvarez import vdw_radii
 from pydantic import BaseModel, ConfigDict
 
 import ffbench_metrics as m
+from ffbench_metrics.diatomics import ENERGY_STEP, FORCE_SIZE
 
 from ...models.batching import batch_atoms
 from ...report import Curve, Metric, axis, rounded
@@ -45,6 +46,11 @@ class Parameters(BaseModel):
 def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
     names = [n for n in find_scans(data.frames) if n not in LEFT_OUT]
     return [{"dimers": names[i : i + UNIT]} for i in range(0, len(names), UNIT)]
+
+
+def groups(task: Task, data: TaskData) -> list[str]:
+    """The dimers, in the order of the states."""
+    return [n for n in find_scans(data.frames) if n not in LEFT_OUT]
 
 
 def sample_rows(data: TaskData, model: ForceField, count: int) -> np.ndarray:
@@ -96,17 +102,23 @@ def inside(scan: LabelledScan, r: np.ndarray, first: float = 0.9) -> np.ndarray:
 def score_dimer(
     scan: LabelledScan, energy: np.ndarray, forces: np.ndarray, forces_there: np.ndarray
 ) -> dict[str, float]:
-    """Every number of one dimer: ``energy``, ``forces`` on the grid, ``forces_there`` at the reference's distances."""
+    """Every number of one dimer, but for how smooth an energy or a force is that does not change: ``energy``,
+    ``forces`` on the grid, ``forces_there`` at the reference's distances."""
     window, wall, near, deep = (inside(scan, r, k) for r in (GRID, scan.bond_length) for k in (0.9, WALL))
     e, f, truth, a = energy[window], forces[window], scan.energy[near], scan.bond_length
-    row = {
-        "dimer_tortuosity": m.dimer_tortuosity(e),
-        "dimer_energy_flips": m.dimer_energy_flips(e),
-        "dimer_energy_jump": m.dimer_energy_jump(e),
-        "dimer_force_flips": m.dimer_force_flips(f),
-        "dimer_force_variation": m.dimer_force_variation(f),
-        "dimer_force_jump": m.dimer_force_jump(f),
-    }
+    row: dict[str, float] = {}
+    if np.ptp(e) >= ENERGY_STEP:  # a curve that goes nowhere would be the smoothest
+        row |= {
+            "dimer_tortuosity": m.dimer_tortuosity(e),
+            "dimer_energy_flips": m.dimer_energy_flips(e),
+            "dimer_energy_jump": m.dimer_energy_jump(e),
+        }
+    if np.abs(f).max() >= FORCE_SIZE:
+        row |= {
+            "dimer_force_flips": m.dimer_force_flips(f),
+            "dimer_force_variation": m.dimer_force_variation(f),
+            "dimer_force_jump": m.dimer_force_jump(f),
+        }
     if m.dimer_energy_jump(truth) >= ROUGH[0] and m.dimer_energy_flips(truth) >= ROUGH[1]:
         return row
     both = a[near], truth, GRID[window], e

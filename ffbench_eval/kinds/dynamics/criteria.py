@@ -119,7 +119,7 @@ def first_failure(trajectory: Trajectory, wanted: Criterion, save_every_fs: floa
     failures: list[int | None] = []
     if wanted.bonds and periodic:  # the engine watches those of open systems
         cells = trajectory.cell[None] if trajectory.cell_scale is None else trajectory.cells
-        cell = np.squeeze(np.stack([_completed(c, trajectory.pbc) for c in cells]))
+        cell = np.squeeze(np.stack([completed(c, trajectory.pbc) for c in cells]))
         found = bond_stability(
             x, [b[:2] for b in wanted.bonds], [b[2] for b in wanted.bonds], tolerance=TOLERANCE, cell=cell
         )
@@ -248,7 +248,7 @@ def _neighbours(x: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     basis, last = np.eye(3), None
     for t, (frame, one) in enumerate(zip(x, cells)):
         if pbc.any() and (last is None or not np.array_equal(one, last)):
-            basis, last = minkowski_reduce(_completed(one, pbc), pbc)[0], one
+            basis, last = minkowski_reduce(completed(one, pbc), pbc)[0], one
         v = (frame[:, None] - frame[None]).astype(float)
         if pbc.any():
             v = v - (np.round(v @ np.linalg.inv(basis)) * pbc) @ basis
@@ -258,7 +258,7 @@ def _neighbours(x: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     return out
 
 
-def _completed(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+def completed(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     """The cell with a vector along open directions, which may be zero, long enough that nothing wraps along them."""
     from ase.geometry import complete_cell
 
@@ -269,7 +269,7 @@ def _completed(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
 
 
 def _completed_all(system: System) -> np.ndarray:
-    return np.stack([_completed(c, system.pbc) for c in system.frames.cell])
+    return np.stack([completed(c, system.pbc) for c in system.frames.cell])
 
 
 def _some(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...engine.units import KJ_PER_MOL
 from ...report import Curve, Floor, Metric, axis, rounded
 from ..base import MetricsAndCurves
 from ..statistics import over_replicas
@@ -184,7 +183,7 @@ def pair_distributions(
 def element_pairs(numbers: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name -> atoms of both groups, for every pair of elements; the same array twice within one element.
 
-    >>> sorted(element_pairs([8, 1, 1]))
+    >>> sorted(element_pairs(np.array([8, 1, 1, 8, 1, 1])))
     ['H-H', 'H-O', 'O-O']
     """
     from ase.data import chemical_symbols
@@ -324,7 +323,7 @@ def diffusivity(stable: list[Trajectory], data: TaskData, p: Parameters, hills: 
 
     values: list[float | None] = []
     for t in stable:
-        if len(t) < 2 or t.time_ps[-1] - t.time_ps[0] < least:
+        if len(t) < 2 or len(t) * (t.time_ps[1] - t.time_ps[0]) < least - 1e-6:  # each frame ends a saving interval
             values.append(None)
             continue
         element = atomic_numbers[facts["element"]] if "element" in facts else t.numbers.max()
@@ -338,78 +337,6 @@ def diffusivity(stable: list[Trajectory], data: TaskData, p: Parameters, hills: 
     if "value" in facts and metric.value is not None:
         metric = metric.noted(f"reference {facts['value']:.3g} +- {facts['standard_error']:.1g} m^2/s")
     return {"diffusivity": metric}, {}
-
-
-def free_energy(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -> MetricsAndCurves:
-    """F(phi, psi) from the hills before failure: mean |F - F_ref| where F_ref < 20 kJ/mol, per replica and marginal."""
-    from ffbench_metrics import (
-        free_energy_error,
-        free_energy_from_hills,
-        free_energy_integral_error,
-        free_energy_marginal,
-    )
-
-    bias, truth = p.metadynamics, data.reference
-    assert bias is not None  # `Parameters` asks for it
-    assert truth is not None  # `plan` does
-    reference = truth.free_energy
-
-    def surface(rows: np.ndarray):
-        width = np.full((len(rows), 2), bias.sigma_rad)
-        return free_energy_from_hills(
-            np.column_stack([rows[:, :2], width, rows[:, 2]]), temperature=p.temperature_K, bias_factor=bias.bias_factor
-        )
-
-    surfaces: list[np.ndarray | None] = []
-    for t, rows in zip(stable, hills):
-        if rows is None:
-            surfaces.append(None)
-            continue
-        end = t.time_ps[-1] if len(t) else 0.0
-        before = rows[: int(end / bias.every_ps + 1e-9)]
-        scaled = np.column_stack([before[:, :2], before[:, 2] / KJ_PER_MOL])
-        surfaces.append(surface(scaled) if len(before) else None)
-    errors = [None if s is None else float(free_energy_error(s, reference)) for s in surfaces]
-    count = int(p.length_ps / bias.every_ps + 1e-9)
-    try:
-        runs = [h[:count] for h in truth.hills if len(h) >= count]
-    except FileNotFoundError:
-        runs = []
-    limits = None
-    if len(runs) >= 20:
-        spread = [float(free_energy_error(surface(h), reference)) for h in runs]
-        limits = Floor(
-            median=float(np.median(spread)),
-            p95=float(np.quantile(spread, 0.95)),
-            runs=len(spread),
-            length_ps=p.length_ps,
-        )
-    metrics = {
-        "free_energy_error": over_replicas(
-            errors, unit="kJ/mol", floor=limits, trivial=float(free_energy_error(np.zeros_like(reference), reference))
-        )
-    }
-    known = [s for s in surfaces if s is not None]
-    grid = -np.pi + np.arange(len(reference)) * (2 * np.pi / len(reference))
-    curves = {"free_energy_surface_reference": _surface(grid, reference)}
-    mean = np.mean(known, axis=0) if known else None
-    if mean is not None:
-        mean = mean - mean.min()
-        curves["free_energy_surface"] = _surface(grid, mean)
-    for kept, name in enumerate(("phi", "psi")):
-
-        def marginal(f: np.ndarray, kept: int = kept):
-            return free_energy_marginal(f, axis=kept, temperature=p.temperature_K)
-
-        series = {"reference": marginal(reference)}
-        if mean is not None:
-            series = {"model": marginal(mean), **series}
-            published = [
-                None if s is None else free_energy_integral_error(marginal(s), series["reference"]) for s in surfaces
-            ]
-            metrics[f"free_energy_integral_error_{name}"] = over_replicas(published, unit="kJ/mol rad")
-        curves[f"free_energy_{name}"] = density_curve(grid, series, f"{name} (rad)", f"F({name}) (kJ/mol)")
-    return metrics, curves
 
 
 def _in_room(module: str, name: str) -> Callable:
@@ -429,7 +356,7 @@ OBSERVABLES: dict[str, Callable] = {
     "temperature": temperature,
     "energy_drift": energy_drift,
     "diffusivity": diffusivity,
-    "free_energy": free_energy,
+    "free_energy": _in_room("free_energies", "free_energy"),
     "wright_factor": _in_room("pair_distributions", "wright_factor"),
     "jensen_shannon": _in_room("pair_distributions", "jensen_shannon"),
     "angle_histogram": _in_room("angles", "angle_histogram"),
@@ -477,16 +404,4 @@ def density_curve(x: np.ndarray, series: dict, x_label: str, y_label: str) -> Cu
         y_label=y_label,
         x=axis(np.asarray(x)[:cut].reshape(-1, step).mean(1)),
         series={k: thin(v) for k, v in series.items()},
-    )
-
-
-def _surface(grid: np.ndarray, values: np.ndarray) -> Curve:
-    """Every other grid point, one series per psi."""
-    return Curve(
-        kind="surface",
-        x_label="phi (rad)",
-        y_label="psi (rad)",
-        x=axis(grid[::2], 4),
-        series={f"{grid[k]:.4g}": rounded(values[::2, k], 4) for k in range(0, len(grid), 2)},
-        note="F in kJ/mol",
     )

@@ -57,9 +57,10 @@ def label_sample(
     for b, t in enumerate(trajectories):
         if not len(t):
             continue
-        rows = np.unique(np.linspace(0, len(t) - 1, min(frames, len(t))).round().astype(int))
-        x = t.positions[rows].astype(float)
-        mine, forces, said = _asked(model, t, x, charge, spin)
+        first = 0 if frames > 1 else len(t) - 1
+        rows = np.unique(np.linspace(first, len(t) - 1, min(frames, len(t))).round().astype(int))
+        x, cells = t.positions[rows].astype(float), t.cells[rows]
+        mine, forces, said = _asked(model, t, x, cells, charge, spin)
         for k, text in sorted(said.items(), reverse=True):
             notes[b] = (
                 f"replica {b}: asked about its own frame at {t.time_ps[rows[k]]:.3f} ps, the model failed: {text}"
@@ -67,7 +68,7 @@ def label_sample(
         theirs, wanted = np.full(len(x), np.nan), np.full(x.shape, np.nan)
         for k, one in reversed(list(enumerate(x))):
             try:
-                theirs[k], wanted[k] = _true(truth, t.numbers, one, t.cell, t.pbc, charge, spin)
+                theirs[k], wanted[k] = _true(truth, t.numbers, one, cells[k], t.pbc, charge, spin)
             except Exception as error:  # of a foreign code, on a structure that nobody has seen before
                 broken = _broken(truth, known)
                 if broken:
@@ -89,9 +90,10 @@ def label_sample(
 
 
 def _asked(
-    model: ForceField, t: Trajectory, x: np.ndarray, charge: int, spin: int
+    model: ForceField, t: Trajectory, x: np.ndarray, cells: np.ndarray, charge: int, spin: int
 ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """The model's energies [T] and forces [T, N, 3] of positions [T, N, 3]; NaN and the message where it raises."""
+    """The model's energies [T] and forces [T, N, 3] of positions [T, N, 3] in their cells [T, 3, 3]; NaN and the
+    message where it raises."""
     import torch
 
     from ffbench_data.contract import AtomsBatch
@@ -106,7 +108,7 @@ def _asked(
             positions=torch.from_numpy(x[rows].reshape(-1, 3)),
             atomic_numbers=torch.from_numpy(np.tile(t.numbers, count)),
             system_index=torch.arange(count).repeat_interleave(n),
-            cell=torch.from_numpy(np.tile(t.cell, (count, 1, 1))),
+            cell=torch.from_numpy(cells[rows]),
             pbc=torch.from_numpy(np.tile(t.pbc, (count, 1))),
             charge=torch.full((count,), charge),
             spin_multiplicity=torch.full((count,), spin),

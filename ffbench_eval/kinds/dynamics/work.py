@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from .systems import System
 
 
+SAME_TEMPERATURE = 0.02  # relative
+OF_THE_DATA = {"distance_histogram", "rdf", "wright_factor", "jensen_shannon", "angle_histogram", "free_energy"}
+
+
 class Metadynamics(BaseModel):
     """Well-tempered metadynamics on the dataset's dihedrals (phi, psi)."""
 
@@ -104,6 +108,8 @@ class Parameters(BaseModel):
         fixed = sorted(FIXED_CELL & set(self.observables)) + ["watch_rdf"] * self.watch_rdf
         if breathes and fixed:
             raise ValueError(f"ensemble npt: {', '.join(fixed)} needs a cell that does not breathe; leave it out")
+        if "energy_drift" in self.observables and self.ensemble != "nve":
+            raise ValueError(f"energy_drift needs ensemble nve: under {self.ensemble} the energy is no constant")
         if "vibrational_spectrum" in self.observables and self.save_every_fs > DENSEST_FS:
             said = f"save_every_fs {self.save_every_fs:g} is too long for vibrational_spectrum"
             raise ValueError(f"{said}; take at most {DENSEST_FS:g}")
@@ -363,8 +369,11 @@ def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCu
         metrics["trusted_time"] = trusted_time(samples, ends, p.length_ps, _no_forces(data), p.save_every_fs / 1000)
     curves: dict[str, Curve] = {}
     stable = [t.between(p.skip_ps, end) for t, end in zip(trajectories, ends)]
+    other = _other_temperature(task, data)
     for name in p.observables:
         more, drawn = OBSERVABLES[name](stable, data, p, hills)
+        if other and name in OF_THE_DATA:  # as far off as the truth itself would be: no floor, and no score
+            more = {k: m.model_copy(update={"floor": None, "score": None}).noted(other) for k, m in more.items()}
         metrics |= more
         curves |= drawn
     if p.truth_frames:
@@ -384,6 +393,26 @@ def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCu
             series={f"replica {b}": rounded(_padded(t, longest)[::every]) for b, t in enumerate(trajectories)},
         )
     return metrics, curves
+
+
+def _other_temperature(task: Task, data: TaskData) -> str:
+    """What to know where the data that a simulation is held against are of another temperature than it is."""
+    from ffbench_data.datacard import card
+    from ffbench_data.magnitudes import thermal_range
+
+    wanted, table = task.parameters.temperature_K, data.frames.table
+    if "temperature_K" in table.column_names:
+        heats = table["temperature_K"].to_numpy().astype(float)
+        known = np.unique(heats[np.isfinite(heats)])
+        same = bool((np.abs(known - wanted) <= SAME_TEMPERATURE * wanted).all())
+    else:  # the card may state a range, and not which frames are of what
+        known = np.array(thermal_range(card(task.dataset).temperature_K) or ())
+        room = SAME_TEMPERATURE * wanted
+        same = not len(known) or bool(known[0] - room <= wanted <= known[1] + room)
+    if same:
+        return ""
+    said = " to ".join(dict.fromkeys(f"{t:g}" for t in (known[0], known[-1])))
+    return f"the data are of {said} K, the simulation of {wanted:g} K"
 
 
 def _hills(folder: Path, replicas: int) -> list[np.ndarray | None]:

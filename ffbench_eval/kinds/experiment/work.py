@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from ffbench_data.measured import Measured, measured
 from ffbench_metrics import finite_size_correction, pair_distance_counts, rdf_chi, rdf_error
 
+from ...engine.integrators import INTEGRATORS
 from ...engine.run import simulate
 from ...engine.trajectory import read_trajectories
 from ...report import Curve, Metric, axis, rounded
@@ -44,15 +45,18 @@ class Parameters(dynamics.Parameters):
     @model_validator(mode="after")
     def _known(self) -> Parameters:
         found = measured(self.liquid)
+        if INTEGRATORS[self.ensemble].npt:
+            raise ValueError("ensemble npt: g(r) and D of a liquid need a cell that does not breathe")
         if not self.r_min < self.r_max <= found.r[-1]:
             raise ValueError(f"r_min {self.r_min:g} and r_max {self.r_max:g}: measured up to {found.r[-1]:g} Å")
         return self
 
 
 def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
+    """As in dynamics; ValueError for data of another liquid, or open along a direction."""
     liquid, frames = task.parameters.liquid, data.frames
     of = {atomic_numbers[s] for pair in measured(liquid).rdf for s in pair.split("-")}
-    if not frames.pbc.all() or not of <= set(frames.atomic_numbers.tolist()):
+    if not frames.pbc.all() or of != set(frames.atomic_numbers.tolist()):
         raise ValueError(f"dataset {data.used.name} is no periodic {liquid}, of which g(r) was measured; name one")
     return dynamics.plan(task, data, seed)
 
@@ -131,16 +135,16 @@ def _structure(kept: list[Trajectory], sound: list[bool], p: Parameters, liquid:
     curves: dict[str, Curve] = {}
     window, spacing = _window(p, liquid), float(liquid.r[1] - liquid.r[0])
     top = int(np.flatnonzero(window)[-1]) + 1
-    for pair, (a, b) in element_pairs(kept[0].numbers).items():
-        if pair not in liquid.rdf:
-            continue
+    groups = [element_pairs(t.numbers) for t in kept]
+    for pair in dict.fromkeys(name for found in groups for name in found if name in liquid.rdf):
         g0, error = (v[:top] for v in liquid.rdf[pair])
         inside = window[:top]
-        number = len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b)
         curve = []
-        for t, fine in zip(kept, sound):
+        for t, fine, found in zip(kept, sound, groups):
             if not fine:
                 continue
+            a, b = found[pair]
+            number = len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b)
             counts = pair_distance_counts(
                 t.positions.astype(float), t.cell, index_a=a, index_b=None if a is b else b,
                 r_max=(top + 0.5) * spacing, bins=2 * top + 1,
@@ -151,7 +155,7 @@ def _structure(kept: list[Trajectory], sound: list[bool], p: Parameters, liquid:
         gaps = [_gaps(next(waiting), g0, error, inside, spacing) if fine else trivial for fine in sound]
         for k, (name, unit) in enumerate((("rdf_chi", "1"), ("rdf_measured_error", "Å"))):
             made = over_replicas([g[k] for g in gaps], unit=unit, trivial=trivial[k])
-            metrics[f"{name}_{pair}"] = made.noted(_about(p, liquid, kept[0], sound))
+            metrics[f"{name}_{pair}"] = made.noted(_about(p, liquid, kept, sound))
         series = {"measured": rounded(g0)}
         if curve:
             series = {"model": rounded(np.mean(curve, axis=0)), **series}
@@ -167,9 +171,17 @@ def _gaps(g: np.ndarray, g0: np.ndarray, error: np.ndarray, inside: np.ndarray, 
     return chi, float(rdf_error(g[inside], g0[inside], r_max=inside.sum() * spacing))
 
 
-def _about(p: Parameters, liquid: Measured, like: Trajectory, sound: list[bool]) -> str:
-    box = abs(np.linalg.det(like.cell)) ** (1 / 3)
-    said = [f"{p.temperature_K:g} K in a box of {box:.2f} Å against {liquid.temperature_K:g} K measured"]
+def _edge(t: Trajectory) -> float:
+    """Of a cube as large as the cell, Å."""
+    return float(abs(np.linalg.det(t.cell)) ** (1 / 3))
+
+
+def _boxes(kept: Sequence[Trajectory]) -> str:
+    return " and ".join(dict.fromkeys(f"{_edge(t):.2f}" for t in kept))
+
+
+def _about(p: Parameters, liquid: Measured, kept: Sequence[Trajectory], sound: list[bool]) -> str:
+    said = [f"{p.temperature_K:g} K in a box of {_boxes(kept)} Å against {liquid.temperature_K:g} K measured"]
     broken = len(sound) - sum(sound)
     if broken:
         said.append(f"{broken} of {len(sound)} replicas broke and count as a liquid without structure")
@@ -180,26 +192,34 @@ def _diffusivity(
     kept: list[Trajectory], sound: list[bool], data: TaskData, p: Parameters, liquid: Measured
 ) -> dict[str, Metric]:
     """D as the dynamics kind fits it, plus what the box takes off (Yeh and Hummer) with the measured viscosity."""
-    made = OBSERVABLES["diffusivity"]([t for t, fine in zip(kept, sound) if fine] or kept, data, p, None)[0]
+    whole = [t for t, fine in zip(kept, sound) if fine]
+    made = OBSERVABLES["diffusivity"](whole or kept, data, p, None)[0]
     plain = made["diffusivity"]
-    if plain.value is None or not any(sound):
-        why = plain.not_scored or "no replica ran to the end"
+    why = plain.not_scored or ("" if whole else "no replica ran to the end")
+    viscosity = float("nan")
+    try:
+        viscosity = liquid.viscosity_at(p.temperature_K)
+    except ValueError as error:
+        why = why or f"no viscosity to correct it with: {error}"
+    if why or plain.value is None:
         return {
             "diffusivity_corrected": Metric(value=None, unit="m^2/s", better="neither", not_scored=why),
             "diffusivity_error": Metric(value=None, unit="1", not_scored=why),
         }
-    viscosity = liquid.viscosity_at(p.temperature_K)
-    box = abs(np.linalg.det(kept[0].cell)) ** (1 / 3)
-    more = finite_size_correction(p.temperature_K, viscosity, box)
-    values = [None if v is None else v + more for v in plain.values]
-    error = [None if v is None else abs(v - liquid.diffusivity) / liquid.diffusivity for v in values]
+    more = [finite_size_correction(p.temperature_K, viscosity, _edge(t)) for t in whole]
+    corrected = iter([None if v is None else v + m for v, m in zip(plain.values, more)])
+    values = [next(corrected) if fine else None for fine in sound]  # a replica that broke has none
+    off = [None if v is None else abs(v - liquid.diffusivity) / liquid.diffusivity for v in values]
+    added = " and ".join(dict.fromkeys(f"{m:.3g}" for m in more))
     note = (
-        f"with {more:.3g} m^2/s of Yeh and Hummer for {box:.2f} Å and {viscosity:.3g} Pa s, the measured viscosity; "
+        f"with {added} m^2/s of Yeh and Hummer for {_boxes(whole)} Å and {viscosity:.3g} Pa s, the measured viscosity; "
         f"experiment {liquid.diffusivity:.3g} m^2/s at {liquid.temperature_K:g} K"
     )
+    broken = len(sound) - len(whole)
+    note += f"; {broken} of {len(sound)} replicas broke and have no diffusivity" if broken else ""
     return {
         "diffusivity_corrected": over_replicas(values, unit="m^2/s", better="neither").noted(note),
-        "diffusivity_error": over_replicas(error, unit="1").noted(note),
+        "diffusivity_error": over_replicas(off, unit="1").noted(note),
     }
 
 

@@ -37,11 +37,13 @@ if TYPE_CHECKING:
 STEP = {torch.float64: 0.005, torch.float32: 0.02}  # Å
 SMALL_FORCE = {torch.float64: 1e-4, torch.float32: 2e-3}  # eV/Å, largest of a minimum
 STEPS = 500
+FLAT = 1e-4  # eV/Å^2: two argon atoms have 0.05
 
 
 class Parameters(BaseModel):
     """``molecules`` by their names in the G2 set of ASE, ``frames`` more from ``split`` (a fixed random choice):
-    there the reference's minimisation starts, and the model's at its minimum."""
+    there the reference's minimisation starts, and the model's at its minimum. Frames are those of neutral closed-shell
+    molecules in open space."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,6 +61,9 @@ class Parameters(BaseModel):
         open_shell = [n for n in self.molecules if molecule(n).get_initial_magnetic_moments().any()]
         if open_shell:
             raise ValueError(f"molecules: {', '.join(open_shell)} is an open shell; take closed ones")
+        atoms = [n for n in self.molecules if len(molecule(n)) == 1]
+        if atoms:
+            raise ValueError(f"molecules: {', '.join(atoms)} is an atom, which does not vibrate")
         return self
 
 
@@ -68,8 +73,14 @@ def plan(task: Task, data: TaskData, seed: int) -> list[dict]:
 
 
 def starts_of(p: Parameters, data: TaskData) -> list[str | int]:
-    rows = np.sort(np.random.default_rng(0).permutation(len(data.frames))[: p.frames]) if p.frames else np.zeros(0)
-    return [*p.molecules, *rows.tolist()]
+    if not p.frames:
+        return [*p.molecules]
+    f = data.frames
+    free = (f.n_atoms > 1) & ~f.pbc.any(1) & (np.asarray(f.charge) == 0) & (np.asarray(f.spin_multiplicity) == 1)
+    rows = np.flatnonzero(free)
+    if not len(rows):
+        raise ValueError("frames: none is a neutral closed-shell molecule in open space, whose frequencies these are")
+    return [*p.molecules, *np.sort(rows[np.random.default_rng(0).permutation(len(rows))[: p.frames]]).tolist()]
 
 
 def calls(task: Task, inputs: dict[str, Any], data: TaskData, model: ForceField) -> tuple[int, float]:
@@ -202,6 +213,8 @@ def vibrations(ask: Ask, atoms: Atoms) -> tuple[np.ndarray, np.ndarray] | str:
     made = hessian(ask, found.numbers, x, STEP.get(dtype, 0.02))
     if not np.isfinite(made).all():
         return "no finite forces near the minimum"
+    if np.abs(made).max() < FLAT:
+        return f"no minimum: no force constant reaches {FLAT:g} eV/Å^2"
     return x, harmonic_frequencies(made, x, atomic_masses[found.numbers])
 
 

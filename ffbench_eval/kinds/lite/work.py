@@ -140,8 +140,9 @@ def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCu
     """Means over scans, resampled by molecule; curves of the roughest."""
     done = [r for r in results if "rows" in r.values]
     values_of: list[Values] = [r.values for r in done]
-    names = [(name, v["molecule"]) for v in values_of for name in v["scans"]]
-    rows = {name: row for v in values_of for name, row in v["rows"].items()}
+    # isomers, and charges of one molecule, share their formula and with it the names of their scans
+    names = [((u, name), f"{v['molecule']} {u}") for u, v in enumerate(values_of) for name in v["scans"]]
+    rows = {(u, name): row for u, v in enumerate(values_of) for name, row in v["rows"].items()}
     if not names:
         return {}, {}
     metrics = {}
@@ -149,14 +150,15 @@ def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCu
         values = np.array([rows.get(name, {}).get(key, np.nan) for name, _ in names], float)
         metrics[key] = over_molecules(values, [molecule for _, molecule in names], unit=unit)
     worst = sorted(rows, key=lambda n: (-rows[n]["spurious_extrema"], -rows[n]["energy_roughness"]))[:DRAWN]
-    curves = {}
-    for r in done:
+    curves: dict[str, Curve] = {}
+    for u, r in enumerate(done):
         kept = np.load(r.folder / "scans.npz")
         for k, name in enumerate(kept["names"].tolist()):
-            if name in worst:
+            if (u, name) in worst:
                 step = -(-len(kept["length"][k]) // SHOWN)
                 energy = kept["energy"][k] - np.min(kept["energy"][k])
-                curves[f"scan_energy_{name}"] = Curve(
+                label = f"scan_energy_{name}" if f"scan_energy_{name}" not in curves else f"scan_energy_{name}_{u}"
+                curves[label] = Curve(
                     x_label=f"bond length {name} (Å)", y_label="energy from its lowest (eV)",
                     x=axis(kept["length"][k][::step]), series={"model": rounded(energy[::step])},
                 )  # fmt: skip

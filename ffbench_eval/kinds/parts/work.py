@@ -84,8 +84,9 @@ def score(task: Task, results: Sequence[Result], data: TaskData) -> MetricsAndCu
             names, counts = np.unique(keys[keys != ""], return_counts=True)
             if len(names) < 2:
                 continue
-            for name in names[np.argsort(-counts, kind="stable")][:MOST]:
-                metrics |= _of_part(got, energy, np.flatnonzero(keys == name), f"{kind}.{_slug(name)}")
+            chosen = names[np.argsort(-counts, kind="stable")][:MOST].tolist()
+            for name, slug in zip(chosen, _slugs(chosen)):
+                metrics |= _of_part(got, energy, np.flatnonzero(keys == name), f"{kind}.{slug}")
     return metrics, curves
 
 
@@ -166,6 +167,22 @@ def _aligned(got: Answers, results: Sequence[Result]) -> np.ndarray | None:
         return got.energy - offsets.shift(got.structures)
     except ValueError:
         return None
+
+
+def _slugs(names: Sequence[str]) -> list[str]:
+    """A part of a key for each name; names that differ have keys that differ.
+
+    >>> _slugs(["bulk T=300", "bulk T 300", "slab"])
+    ['bulk_T_300', 'bulk_T_300_2', 'slab']
+    """
+    out: list[str] = []
+    for name in names:
+        slug, count = _slug(name), 1
+        while slug in out:
+            count += 1
+            slug = f"{_slug(name)}_{count}"
+        out.append(slug)
+    return out
 
 
 def _slug(text: str) -> str:

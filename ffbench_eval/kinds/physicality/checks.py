@@ -225,9 +225,9 @@ def _far_away(
     if model.cutoff is None:
         found.skip("it states no cutoff, and a lone atom is an open shell to it", "far_atom_force_change")
         return
-    k = rng.integers(n)
+    k, raised = rng.integers(n), len(ask.raised)
     _, g = ask(np.concatenate([x, x[k : k + 1] + away])[None], np.append(z, z[k]))
-    if ask.raised and not np.isfinite(g).all():
+    if len(ask.raised) > raised and not np.isfinite(g).all():
         found.skip("the model refuses an atom without neighbours", "far_atom_force_change")
         return
     found.beyond("far_atom_force_change", lambda: np.abs(g[0, :n] - f0).max(), small["force"] + small["far force"], g)
@@ -245,7 +245,7 @@ def _across_cutoff(
     small: dict[str, float],
 ) -> None:
     """Two atoms pass each other's stated cutoff in steps of 1e-4 Å: alone, and in two copies of the molecule; in a
-    periodic system an atom and one that is nearly that far away."""
+    periodic system an atom and one that is nearly that far away. A model may refuse two lone atoms, nothing else."""
     names = ("cutoff_energy_jump", "cutoff_force_jump")
     if model.cutoff is None:
         found.skip("it states no cutoff", *names)
@@ -276,12 +276,15 @@ def _across_cutoff(
                 if (a + b) % 2 == 0:  # closed shells, for models that ask
                     pair = np.zeros((len(gap), 2, 3))
                     pair[:, 1, 0] = model.cutoff + gap
-                    answers.append(ask(pair, [a, b]))
-    known = [(e, f) for e, f in answers if np.isfinite(e).all() and np.isfinite(f).all()]
-    if not known:
-        found.skip("no finite answer near the cutoff", *names)
-        return
-    _jumps(found, names, known, {**small, "energy": 2 * small["energy"]})  # of two copies
+                    raised, answer = len(ask.raised), ask(pair, [a, b])
+                    if len(ask.raised) == raised:
+                        answers.append(answer)
+    if not answers:
+        found.skip("of neutral closed-shell molecules and periodic systems only", *names)
+    elif not all(np.isfinite(e).all() and np.isfinite(f).all() for e, f in answers):
+        found.values |= dict.fromkeys(names, float("nan"))
+    else:
+        _jumps(found, names, answers, {**small, "energy": 2 * small["energy"]})  # of two copies
 
 
 def _jumps(

@@ -62,7 +62,7 @@ def threshold_of(train: Cases, rule: Rule) -> float:
 def label(cases: Cases, rule: Rule | str, threshold: float | None = None) -> Cases:
     """The cases with ``residual`` and ``failed``. Give ``threshold`` (of the training part) for any other part.
 
-    >>> from ffbench_eval.selective.cases import Cases
+    >>> from ffbench_eval.kinds.selective.cases import Cases
     >>> two = Cases(np.array([1, 1]), np.zeros((2, 3)), np.array([0, 1, 2]), np.zeros(2), np.zeros((2, 3)),
     ...             reference_energy=np.array([0.01, 0.1]))
     >>> label(two, "energy_absolute").failed

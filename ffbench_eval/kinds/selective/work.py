@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from ffbench_data.contract import ForceField
+    from ffbench_data.frames import Frames
 
     from ...run.data import TaskData
     from ...run.units import Result
@@ -139,15 +140,14 @@ def run_unit(
 ) -> UnitValues:
     from ...models.embedding import bare, members_of, with_embedding
     from ...models.guard import guarded
-    from .cases import ask, load_cases
-    from .groups import UNUSED, deal, groups_of, new_molecules
+    from .groups import UNUSED, deal, groups_of
 
     p = task.parameters
     inside = bare(model)
     members = [guarded(m) for m in members_of(inside)]
     hooked = with_embedding(inside)
     model = model if hooked is inside else guarded(hooked)
-    status, detail, made, asked_s, asked = [], [], 0, 0.0, 0
+    status, detail, asked_s, asked = [], [], 0.0, 0
     cases, samples, blocks, by = {}, {}, {}, ""
     others = {o.name: o for o in p.out_of_distribution}
     total = sum(len(part["rows"]) for part in inputs["parts"])
@@ -164,33 +164,15 @@ def run_unit(
         groups = groups_of(frames[rows], p.groups if name == "test" else "auto", gaps=name == "test")
         detail.append(f"{name}: {groups.note}")
         by = groups.by if name == "test" else by
-        path = folder / f"predictions-{name}.npz"
-        cost = path.with_name(f"asked-{name}.json")
-        if not (path.exists() and cost.exists()):
-            begun = time.process_time()
 
-            def moved(done: float, before: int = made, here: int = len(rows)) -> None:
-                progress(0.5 * (before + done * here) / total)
+        def moved(done: float, before: int = asked, here: int = len(rows)) -> None:
+            progress(0.5 * (before + done * here) / total)
 
-            raised: dict[int, str] = {}
-            got = ask(model, frames, rows, members=members, progress=moved, raised=raised)
-            got.save(path)
-            told = [[row, text] for row, text in sorted(raised.items())]
-            write_text(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
-        about_asking = json.loads(cost.read_text())  # of this process or of one before
-        asked_s, asked = asked_s + about_asking["seconds"], asked + len(rows)
-        got = load_cases(path)
-        made += len(rows)
+        got, seconds, raised = _answers(model, members, frames, rows, folder, name, moved)
+        asked_s, asked = asked_s + seconds, asked + len(rows)
         fine = got.finite()
         status.append("ok" if fine.all() else "model_error")
-        raised = dict(about_asking["raised"])
-        if raised:
-            row = next(iter(raised))
-            detail.append(
-                f"{name}: the model raised on {len(raised)} of {len(fine)} frames; frame {row}: {raised[row]}"
-            )
-        if (~fine).sum() > len(raised):
-            detail.append(f"{name}: the answer is not finite on {int((~fine).sum())} of {len(fine)} frames")
+        detail += _faults(name, fine, raised)
         kept = np.flatnonzero(groups.block != UNUSED)
         if len(kept):
             cases[name], samples[name], blocks[name] = got[kept], groups.sample[kept], groups.block[kept]
@@ -205,17 +187,13 @@ def run_unit(
         return _nothing(folder, p, status, detail, str(error))
     parts = {k: replace(cases["test"], group=blocks["test"])[rows] for k, rows in split.items()}
     keep = {k: samples["test"][rows] for k, rows in split.items()}
-    for name in others:
-        if name not in cases:
-            continue
-        fresh = np.ones(len(cases[name]), bool)
-        if by == "molecules":
-            fresh = new_molecules(cases[name], parts["train"], parts["calibration"])
-            if not fresh.all():
-                detail.append(f"{name}: {(~fresh).sum()} structures of molecules in the training parts were left out")
-        if fresh.any():
-            rows = np.flatnonzero(fresh)
-            parts[name], keep[name] = cases[name][rows], samples[name][rows]
+    for name in (o for o in others if o in cases):
+        fresh = _fresh(cases[name], parts, by)
+        if len(fresh) < len(cases[name]):
+            left_out = len(cases[name]) - len(fresh)
+            detail.append(f"{name}: {left_out} structures of molecules in the training parts were left out")
+        if len(fresh):
+            parts[name], keep[name] = cases[name][fresh], samples[name][fresh]
     answered = {k: c.finite() for k, c in parts.items()}
     silent = {k: (c[~answered[k]], keep[k][~answered[k]]) for k, c in parts.items()}
     parts, keep = {k: c[answered[k]] for k, c in parts.items()}, {k: s[answered[k]] for k, s in keep.items()}
@@ -228,6 +206,50 @@ def run_unit(
     detail += shifts + about["missing"]
     detail += [f"{rule}: {facts['why_not']}" for rule, facts in about["rules"].items() if facts.get("why_not")]
     return {"status": status, "detail": detail, "force_calls": asked}
+
+
+def _answers(
+    model: ForceField,
+    members: list[ForceField],
+    frames: Frames,
+    rows: np.ndarray,
+    folder: Path,
+    name: str,
+    progress: Progress,
+) -> tuple[Cases, float, dict[int, str]]:
+    """(what the model says of the frames ``rows``, seconds of the processor, what it raised by row): asked once, and
+    read again where a process before has asked."""
+    from .cases import ask, load_cases
+
+    path, cost = folder / f"predictions-{name}.npz", folder / f"asked-{name}.json"
+    if not (path.exists() and cost.exists()):
+        begun = time.process_time()
+        raised: dict[int, str] = {}
+        ask(model, frames, rows, members=members, progress=progress, raised=raised).save(path)
+        told = [[row, text] for row, text in sorted(raised.items())]
+        write_text(cost, json.dumps({"seconds": time.process_time() - begun, "raised": told}))
+    about = json.loads(cost.read_text())
+    return load_cases(path), about["seconds"], dict(about["raised"])
+
+
+def _faults(name: str, fine: np.ndarray, raised: dict[int, str]) -> list[str]:
+    """What a unit says of the frames without a finite answer."""
+    lines = []
+    if raised:
+        row = next(iter(raised))
+        lines.append(f"{name}: the model raised on {len(raised)} of {len(fine)} frames; frame {row}: {raised[row]}")
+    if (~fine).sum() > len(raised):
+        lines.append(f"{name}: the answer is not finite on {int((~fine).sum())} of {len(fine)} frames")
+    return lines
+
+
+def _fresh(cases: Cases, parts: dict[str, Cases], by: str) -> np.ndarray:
+    """The rows of structures that the parts for training have not seen: of other molecules where these were dealt."""
+    from .groups import new_molecules
+
+    if by != "molecules":
+        return np.arange(len(cases))
+    return np.flatnonzero(new_molecules(cases, parts["train"], parts["calibration"]))
 
 
 def _nothing(folder: Path, p: Parameters, status: list[str], detail: list[str], why: str) -> UnitValues:
