@@ -41,6 +41,10 @@ class ProcessLost(RuntimeError):
     whole = True  # it says nothing of one replica: nobody is asked alone, a new process a step
 
 
+class Late(ProcessLost):
+    """The child did not answer in time."""
+
+
 class CannotRunThere(Exception):
     """A unit cannot be sent to the process; its calls can."""
 
@@ -135,6 +139,7 @@ class Child:
     def __init__(self, spec: str, device: str, env: str = ""):
         self.spec, self.device, self.env = spec, device, env
         self.end: Any = None
+        self.late = ""  # why it did not start again: each frame would wait for that anew
         self.pipe: Connection | None = None
         self.process: subprocess.Popen | None = None
 
@@ -169,8 +174,14 @@ class Child:
         self.process = self.pipe = self.end = None
 
     def ask(self, message: dict[str, Any], progress: Callable[[float], None] = lambda _: None) -> Any:
+        if self.late:
+            raise ProcessLost(self.late)
         if self.process is None:
-            self.start()
+            try:
+                self.start()
+            except Late as error:
+                self.late = str(error)
+                raise
         message["deterministic"] = torch.are_deterministic_algorithms_enabled()
         return self._exchange(message, "a call", progress)
 
@@ -185,7 +196,7 @@ class Child:
                     progress(answer["sign"])
                 if not self.pipe.poll(limit):
                     self.stop()
-                    raise ProcessLost(
+                    raise Late(
                         f"its process gave no answer within {limit:g} s in {during} and was ended; if it only needs "
                         f"more time, set {LIMIT}{self._reinstall()}"
                     )
@@ -245,15 +256,20 @@ def _end(process: subprocess.Popen, pipe: Connection) -> None:
 
 
 def call_limit() -> float:
-    """Seconds a call may take; ValueError if the environment variable is no positive number."""
-    text = os.environ.get(LIMIT, "600")
+    """Seconds a call may take."""
+    return seconds_of(LIMIT, 600.0)
+
+
+def seconds_of(variable: str, usual: float) -> float:
+    """What an environment variable says; ValueError, one line, if that is no positive number."""
+    text = os.environ.get(variable, "")
     try:
-        limit = float(text)
+        seconds = float(text) if text else usual
     except ValueError:
-        limit = 0.0
-    if not 0 < limit < float("inf"):
-        raise ValueError(f"{LIMIT}={text!r} must be a positive number of seconds")
-    return limit
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{variable}={text!r} must be a positive number of seconds")
+    return seconds
 
 
 def provider_of(spec: str) -> Any:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -28,6 +28,7 @@ JOBS = {  # batch system -> (package, class); all but k8s are configured in Dask
     "k8s": ("dask_kubernetes.operator", "KubeCluster"),
 }
 CONNECT_S = "20s"
+BEGIN = "forkserver" if sys.platform == "linux" else "spawn"  # worker processes of this machine
 LOADED = [
     "torch", "distributed.nanny", "distributed.worker", "pyarrow.dataset", "ffbench_data.load",
     "ffbench_data.observables", "ffbench_eval.run.worker", "ffbench_eval.run.execute", "ffbench_eval.engine.run",
@@ -63,7 +64,7 @@ def workers_of(workers: int, scheduler: str = "", cluster: str = "") -> Iterator
         raise ValueError(f"{what} needs the extra dask: pip install 'ffbench[dask]' ({error})") from None
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with dask.config.set(QUIET):
+    with dask.config.set({**QUIET, "distributed.worker.multiprocessing-method": BEGIN}):
         if scheduler:
             with _connected(Client, scheduler) as client:
                 yield client
@@ -130,24 +131,20 @@ def jobs(cluster: str, workers: int = 0) -> Any:
 def _processes(workers: int) -> Any:
     """Processes of this machine. They load the script that was run; without a guard it would start a run of its own in
     each."""
-    import dask
     from distributed import LocalCluster
 
-    forks = sys.platform == "linux"
+    settings = {name: str(value) for name, value in (ALLOCATION | ONE_THREAD).items()}
     try:
-        with (
-            _deaf(),
-            dask.config.set({"distributed.worker.multiprocessing-method": "forkserver" if forks else "spawn"}),
-        ):
-            if forks:
-                _loaded()
+        with _deaf():
+            if BEGIN == "forkserver":
+                _loaded(settings)
             return LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
                 dashboard_address="127.0.0.1:0",  # any free port: two runs side by side
                 silence_logs=logging.CRITICAL,
-                env=dict(os.environ),
+                env={**os.environ, **settings},
             )
     except (RuntimeError, OSError, EOFError) as error:
         first = (str(error).strip().splitlines() or [""])[0]
@@ -158,11 +155,11 @@ def _processes(workers: int) -> Any:
         ) from None
 
 
-def _loaded() -> None:
+def _loaded(settings: Mapping[str, str]) -> None:
     """A process that has loaded what every worker needs, of which workers are forks: three seconds of processor time
     once, not for each worker and each that takes the place of one that died. It ends with this process."""
-    before = {name: os.environ.get(name) for name in ALLOCATION | ONE_THREAD}
-    os.environ.update({name: str(value) for name, value in (ALLOCATION | ONE_THREAD).items()})
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         multiprocessing.get_context("forkserver").set_forkserver_preload(LOADED)
         forkserver.ensure_running()

@@ -132,7 +132,7 @@ def _evaluate(
     models = _on_device(models, device)
     name = model_room.name_of(models)
     out = out or Path("runs") / f"{slug(name)}-{suite.name}{shard and '-' + shard.replace('/', 'of')}"
-    storage = Storage(url_of(out)) if url_of(out) else None
+    storage = Storage(url_of(out), shard) if url_of(out) else None
     run = storage.mirror if storage else Path(out)
     if storage and resume:
         storage.fetch("run.json")
@@ -143,7 +143,7 @@ def _evaluate(
             storage.put("run.json")
             for p in ready(planned):
                 for unit in p.units if resume else ():
-                    storage.pull(unit.folder(run).name)
+                    storage.match(unit.folder(run).name)
         for line in oddities(planned):
             tell(f"warning: {line}")
         estimate(planned, run)

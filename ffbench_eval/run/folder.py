@@ -31,6 +31,8 @@ def status(run: Path) -> list[TaskState]:
         raise ValueError(f"{run} is not a run folder (no run.json)")
     found: dict[str, list] = {}
     for folder in sorted((run / "units").glob("*-*")):
+        if folder.name.startswith("."):  # left aside, or a copy that was stopped
+            continue
         stopped = folder.suffix == ".part"
         task = folder.name.removesuffix(".part").rpartition("-")[0]
         row = found.setdefault(task, [0, 0, Counter(), 0.0])

@@ -7,7 +7,6 @@ when its folder is, whoever made it and however often: the first that is whole i
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ import torch
 
 from ffbench_data.atomic import replacing, write_text
 
-from ..models.isolated import call_limit
+from ..models.isolated import call_limit, seconds_of
 from ..models.resolve import FROM_FILE
 from ..report import Status
 from ..stderr import tell
@@ -80,7 +79,7 @@ class Dealer:
 
     def until_done(self) -> None:
         """Deal until every unit has a result. OSError or ValueError: every worker that there is refuses."""
-        silent_s = float(os.environ.get(SILENT, "120"))
+        silent_s = seconds_of(SILENT, 120.0)
         self.client.subscribe_topic(self.job.token, self.hear)
         self.waited, self.begun = time.monotonic(), begun_in(self.run)
         try:

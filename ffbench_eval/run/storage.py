@@ -12,7 +12,8 @@ import json
 import re
 import shutil
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,10 @@ def local(place: str | Path) -> Path:
 
 
 class Storage:
-    """The run at ``url`` and its ``mirror`` here. ValueError, one line, for what fsspec cannot open."""
+    """The run at ``url`` and its ``mirror`` here, one for each ``shard`` that puts its units there: several may run on
+    one machine. ValueError, one line, for what fsspec cannot open."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, shard: str = ""):
         import fsspec
 
         self.url = url.rstrip("/")
@@ -62,18 +64,36 @@ class Storage:
             self.files, self.root = fsspec.url_to_fs(self.url, use_listings_cache=False)
         except (ImportError, ValueError, OSError) as error:
             raise ValueError(f"out: {url} cannot be opened ({' '.join(str(error).split())})") from None
-        self.mirror = user_cache() / "runs" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self.mirror = (
+            user_cache() / "runs" / hashlib.sha256(f"{self.url}{shard and ' ' + shard}".encode()).hexdigest()[:16]
+        )
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Whatever a client of some storage raises is one line; FileNotFoundError is an answer."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            first = " ".join(str(error).split())[:300]
+            raise OSError(
+                f"{self.url} cannot be reached ({type(error).__name__}: {first}); what is finished lies in "
+                f"{self.mirror}, and the same command puts it there"
+            ) from error
 
     def read(self, name: str) -> bytes:
-        return self.files.cat_file(f"{self.root}/{name}")
+        with self._reached():
+            return self.files.cat_file(f"{self.root}/{name}")
 
     def write(self, name: str, content: bytes) -> None:
         path = f"{self.root}/{name}"
-        self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        self.files.pipe_file(path, content)
+        with self._reached():
+            self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.files.pipe_file(path, content)
 
     def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._reached():
             self.files.rm_file(f"{self.root}/{name}")
 
     def fetch(self, name: str) -> Path:
@@ -104,6 +124,14 @@ class Storage:
             self.write(f"{name}/{mine}/{file}", (folder / file).read_bytes())
         manifest = {"attempt": mine, "address": sealed["address"], "seal": sealed["seal"], "files": sealed["files"]}
         self.write(f"{name}/{MANIFEST}", json.dumps(manifest).encode())
+
+    def match(self, name: str) -> None:
+        """A complete unit that one side has, the other has afterwards: what is put there may have failed."""
+        folder = self.mirror / "units" / name
+        if not folder.exists() or damage(folder):
+            self.pull(name)
+        elif not self._manifest(name):
+            self.push(folder)
 
     def pull(self, name: str) -> bool:
         """Bring a complete unit into the mirror, if it is not here already; whether it is here now and whole."""
@@ -143,7 +171,8 @@ class Storage:
     def names(self) -> list[str]:
         """Units that the run has, complete or not."""
         try:
-            found = self.files.ls(f"{self.root}/units", detail=False)
+            with self._reached():
+                found = self.files.ls(f"{self.root}/units", detail=False)
         except FileNotFoundError:
             return []
         names = [str(path).rstrip("/").rpartition("/")[2] for path in found]

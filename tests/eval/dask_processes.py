@@ -62,6 +62,7 @@ def scheduler(folder, host="127.0.0.1"):
     finally:
         process.kill()
         process.wait()
+        file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -204,6 +204,42 @@ def test_a_worker_behind_a_cut_cable_changes_nothing(home, alone, monkeypatch, c
     assert whole(home / "cable") == whole(home / "alone")
 
 
+@pytest.mark.parametrize("how", ["scheduler", "ctrl-c"])
+def test_a_lost_scheduler_and_an_interrupt_cost_no_finished_unit(home, alone, address, workers, how, monkeypatch):
+    """In the middle of the second unit; the same command goes on, over another scheduler."""
+    monkeypatch.setattr("ffbench_eval.run.cluster.CONNECT_S", "3s")
+    noted, arrived, ended = [], parallel.Dealer.arrived, []
+
+    def stop(self, given, wait):
+        missing = arrived(self, given, wait)
+        noted.append(len(given.units) - len(missing))
+        if not ended:
+            ended.append(how)
+            if how == "ctrl-c":
+                raise KeyboardInterrupt
+            os.kill(self.client.run_on_scheduler(os.getpid), signal.SIGKILL)
+        return missing
+
+    with scheduler(_made(home / f"going-{how}")) as going:
+        there = worker(going)
+        with monkeypatch.context() as patch:
+            patch.setattr(parallel.Dealer, "arrived", stop)
+            expected = (
+                pytest.raises(KeyboardInterrupt) if how == "ctrl-c" else pytest.raises(ValueError, match="is gone")
+            )
+            with expected:
+                run(home, f"gone-{how}", going)
+        there.kill()
+        there.join()
+    folder = home / f"gone-{how}"
+    finished = [p for p in (folder / "units").iterdir() if not p.name.endswith(".part")]
+    assert len(finished) >= noted[0] > 0
+    assert not list(folder.glob("sent*")) + list(folder.glob("token"))
+    workers()
+    assert without_times(run(home, folder.name, address)) == alone.text
+    assert whole(folder) == whole(home / "alone")
+
+
 def _made(folder):
     folder.mkdir()
     return folder

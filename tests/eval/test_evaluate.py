@@ -452,7 +452,7 @@ def test_a_changed_report_is_refused_and_the_schema_is_closed(tmp_path, suite):
 
 def test_worker_processes_give_the_same_report_to_the_last_byte(tmp_path, suite, monkeypatch):
     """In the surroundings of this run, not of the process that they are forks of, which an earlier run left."""
-    cluster._loaded()
+    cluster._loaded({})
     monkeypatch.setenv("REST", "2.0")
     model = tmp_path / "model.py"
     model.write_text(

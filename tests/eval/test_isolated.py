@@ -115,6 +115,22 @@ def test_a_call_that_never_ends_is_ended_at_the_limit_and_the_next_one_answers(t
     assert model(collate(frames, indices=[0])).energy.shape == (1,)
 
 
+def test_a_process_that_does_not_start_again_is_waited_for_once(tmp_path, monkeypatch):
+    """Frames are asked one by one after a failure: each would wait for the limit."""
+    once = str(tmp_path / "once")
+    loading = f"time.sleep(600) if os.path.exists({once!r}) else open({once!r}, 'w').close()"
+    model = isolated(spec(tmp_path, "os._exit(3)", loading))
+    frames = load_frames("ethanol_gfn2", split="test")
+    with pytest.raises(ProcessLost, match="died in a call"):
+        model(collate(frames, indices=range(PAIR)))
+    monkeypatch.setenv(LIMIT, "4")
+    begun = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(ProcessLost, match="gave no answer within 4 s in loading"):
+            model(collate(frames, indices=[0]))
+    assert time.monotonic() - begun < 40
+
+
 @pytest.mark.parametrize(
     ("loading", "message"),
     [

@@ -188,6 +188,13 @@ def test_a_full_disk_everywhere_is_said_as_it_is(tmp_path):
         dealt(tmp_path, [1.0] * 3, ["a:1", "b:1"], lambda *_: OSError("cannot write unit; free the disk and run again"))
 
 
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_a_silence_of_no_number_is_one_line(tmp_path, monkeypatch, text):
+    monkeypatch.setenv(parallel.SILENT, text)
+    with pytest.raises(ValueError, match=f"FFBENCH_SILENT_S='{text}' must be a positive number of seconds"):
+        dealt(tmp_path, [1.0], ["a"], lambda name, units: None)
+
+
 def test_workers_that_were_all_silent_for_a_while_go_on(tmp_path, monkeypatch):
     """Nobody is struck off for good: a machine may have been asleep."""
     monkeypatch.setenv("FFBENCH_SILENT_S", "0.02")

@@ -4,7 +4,9 @@ import json
 import shutil
 
 import fsspec
+import fsspec.implementations.memory
 import pytest
+from filelock import FileLock
 
 from ffbench_eval import evaluate
 from ffbench_eval.report import Report
@@ -72,14 +74,19 @@ def test_a_run_on_object_storage_is_the_run_of_a_folder_and_goes_on_anywhere(hom
 
 
 def test_parts_of_a_run_may_share_one_place_and_are_merged_from_it(home, plain, bucket, elsewhere, tmp_path):
-    for k in "12":
-        elsewhere(k)
-        run(home, bucket, shard=f"{k}/2")
+    with FileLock(_made(Storage(bucket, "2/2").mirror) / "lock"):  # both at once, on one machine
+        run(home, bucket, shard="1/2")
+    run(home, bucket, shard="2/2")
     elsewhere("whole")
     suite = load_suite(home / "stored.yaml")
     merged = merge_shards([local(bucket)], tmp_path / "merged", suite)
     assert {k: t.metrics for k, t in merged.tasks.items()} == {k: t.metrics for k, t in plain.tasks.items()}
     assert command("merge", "--strict", bucket, "--out", tmp_path / "again", "--suite", home / "stored.yaml") == 0
+
+
+def _made(folder):
+    folder.mkdir(parents=True)
+    return folder
 
 
 def test_what_is_not_sealed_or_damaged_there_is_not_there(home, plain, bucket, elsewhere):
@@ -110,6 +117,30 @@ def test_a_unit_that_was_damaged_there_is_put_there_again(home, bucket, elsewher
     storage.push(storage.mirror / "units" / name)
     elsewhere("second")
     assert Storage(bucket).pull(name)
+
+
+def test_a_storage_that_fails_is_one_line_and_gets_later_what_it_lacks(home, plain, bucket, elsewhere, monkeypatch):
+    """Its client raises whatever it likes, in the middle of a unit that is put there."""
+    put = fsspec.implementations.memory.MemoryFileSystem.pipe_file
+
+    def cut(self, path, content, **options):
+        if path.endswith(MANIFEST):
+            raise RuntimeError("no route to\nthe endpoint")
+        return put(self, path, content, **options)
+
+    monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "pipe_file", cut)
+    with pytest.raises(
+        OSError, match=r"cannot be reached \(RuntimeError: no route to the endpoint\); what is fin"
+    ) as told:
+        run(home, bucket)
+    assert len(str(told.value).splitlines()) == 1
+    monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "pipe_file", put)
+    assert not [name for name in Storage(bucket).names() if Storage(bucket)._manifest(name)]
+    run(home, bucket)
+    elsewhere("second")
+    assert without_times(Report.load(local(bucket))) == without_times(plain)
+    storage = Storage(bucket)
+    assert len([name for name in storage.names() if (storage.mirror / "units" / name).exists()]) == 2
 
 
 def test_a_manifest_that_leads_out_of_its_folder_is_refused(home, bucket, elsewhere, tmp_path):
