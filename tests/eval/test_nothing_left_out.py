@@ -66,7 +66,7 @@ def test_angles_across_the_boundary_are_those_of_the_whole_molecule(pbc):
     wrapped[..., 0] %= 8.0  # the third atom is at 7.3
     assert (np.ptp(wrapped[..., 0], axis=1) > 4).all()
     data = TaskData(frames_of(table([1, 8, 1], wrapped, cell=cell, pbc=np.array(pbc, bool))), None, USED)
-    p = SimpleNamespace(temperature_K=300.0, replicas=1)
+    p = SimpleNamespace(temperature_K=300.0, length_ps=30.0, skip_ps=0.0, replicas=1)
     metrics, curves = OBSERVABLES["angle_histogram"]([saved([1, 8, 1], whole, cell, pbc)], data, p, None)
     assert metrics["angle_histogram_error_H-O-H"].value == pytest.approx(0, abs=0.15)  # float32 at the edges of bins
     curve = curves["angle_histogram_H-O-H"]
