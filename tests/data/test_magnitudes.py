@@ -147,13 +147,14 @@ def test_valence_energies_are_no_mistake():
 
 
 def test_a_spin_that_the_electrons_do_not_allow():
-    x = np.zeros((1, 1, 3))
-
-    def levels(**state):
-        frames = Frames(to_table([1], x, [0.0], x, **state))
+    def levels(numbers=(1,), **state):
+        x = np.zeros((1, len(numbers), 3))
+        x[0, :, 0] = np.arange(len(numbers))
+        frames = Frames(to_table(list(numbers), x, [0.0], 0 * x, **state))
         return [f.level for f in check_frames(frames, "") if f.check == "electrons"]
 
-    assert levels() == ["warning"]
+    assert levels() == []  # of free atoms hardly any file states the spin
+    assert levels((8, 1)) == ["warning"]
     assert levels(spin_multiplicity=2) == ["note"]
     assert levels(charge=1) == ["note"]
     assert levels(charge=-1, spin_multiplicity=2) == ["warning", "note"]
