@@ -406,7 +406,7 @@ def run_cli(*arguments, cwd):
         ("nothing.py:load", "no file"),
         ("broken.py:load", "does not import"),
         ("fine.py:lod", "did you mean 'load'"),
-        ("fine.py", "not a spec"),
+        ("fine.py", "which function of it? Write fine.py:NAME"),
         ("no_such_package:load", "cannot import"),
         ("reference_models:painnn", "unknown reference model"),
     ],
