@@ -136,7 +136,7 @@ def _structure(kept: list[Trajectory], sound: list[bool], p: Parameters, liquid:
     window, spacing = _window(p, liquid), float(liquid.r[1] - liquid.r[0])
     top = int(np.flatnonzero(window)[-1]) + 1
     groups = [element_pairs(t.numbers) for t in kept]
-    for pair in dict.fromkeys(name for found in groups for name in found if name in liquid.rdf):
+    for pair in (name for name in liquid.rdf if any(name in found for found in groups)):
         g0, error = (v[:top] for v in liquid.rdf[pair])
         inside = window[:top]
         curve = []
