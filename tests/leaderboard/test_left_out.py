@@ -128,7 +128,7 @@ def smooth_dimers(entry):
     ("change", "word"),
     [
         (a_dimer_less, "hold 86 members, the task has 87"),
-        (easy_dimers, "60 members are unsupported, the model's card lacks"),
+        (easy_dimers, "is unsupported, the elements of the model's card hold its own"),
         (smooth_dimers, "values are missing of members that ended ok"),
     ],
 )
