@@ -1,5 +1,6 @@
 """Physicality: closed forms pass, the test beds fail what they were made to fail, and what cannot be asked is said."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -106,11 +107,11 @@ def test_lennard_jones_passes_everything(frames):
         assert value >= 1.0 if name.startswith("pair_") else value <= LIMITS[name], (name, value)
 
 
-def stiff(batch):
+def stiff(batch, width=0.6):
     """Every pair within a Gaussian well 30 eV deep and 0.6 Å wide around 1.2 Å: as stiff as a bond, gone at 10 Å."""
     i, j = batch.edge_index
     r = (batch.positions[j] - batch.positions[i]).norm(dim=-1)
-    per_edge = -15.0 * torch.exp(-(((r - 1.2) / 0.6) ** 2))
+    per_edge = -15.0 * torch.exp(-(((r - 1.2) / width) ** 2))
     return per_edge.new_zeros(batch.n_systems).index_add(0, batch.system_index[i], per_edge)
 
 
@@ -128,6 +129,21 @@ def test_rounding_of_a_network_in_float32_behind_a_calculator_is_no_fault(frames
         assert name.startswith("pair_") or value <= LIMITS[name], (name, value)
     assert "rounding" in behind["skipped"]["far_molecule_force_change"]
     assert asked(exact, frames)["checks"]["far_molecule_force_change"] == 0.0
+
+
+def test_differences_of_rounded_forces_are_no_asymmetry_and_a_vortex_in_float32_is_one(frames):
+    """A step of 0.01 Å sees the higher derivatives of a narrow well, one of 0.001 Å the last digit of its forces."""
+    narrow = ForceField.from_energy(lambda b: stiff(b, width=0.12), 10.0, dtype=torch.float64)
+
+    def digits(batch):
+        out = narrow.fn(batch)
+        return {"energy": out.energy, "forces": (out.forces / 2e-3).round().mul(2e-3).float().double()}
+
+    result = asked(ForceField(digits, 10.0, None, torch.float64, True, {"name": "digits"}), frames)
+    assert result["checks"].get("jacobian_asymmetry", 0.0) <= LIMITS["jacobian_asymmetry"]
+    vortex = replace(field_model(vortex=0.2), dtype=torch.float32)
+    found = asked(vortex, frames)["checks"]["jacobian_asymmetry"]
+    assert found == pytest.approx(2 * 0.2 * np.sqrt(2) / np.sqrt(3 + 2 * 0.04), rel=1e-2)
 
 
 @pytest.mark.parametrize(
