@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -243,13 +244,14 @@ class TaskReport(Strict):
         return {k: v for k, v in write(self).items() if k != "headline" or v}
 
     @property
+    def states(self) -> list[Status]:
+        """How every member ended, in the task's order."""
+        return [state for unit in self.units for state in unit.status]
+
+    @property
     def statuses(self) -> dict[str, int]:
         """How many members ended in each state."""
-        count: dict[str, int] = {}
-        for unit in self.units:
-            for s in unit.status:
-                count[s] = count.get(s, 0) + 1
-        return count
+        return dict(Counter(self.states))
 
 
 class ModelCard(Strict):

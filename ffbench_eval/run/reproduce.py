@@ -101,7 +101,7 @@ def _same_models(report: Report, here: dict[str, ModelCard]) -> None:
 
 
 def _ran(report: Report, task: str) -> bool:
-    return any(s in ("ok", "unstable") for u in report.tasks[task].units for s in u.status)
+    return any(s in ("ok", "unstable") for s in report.tasks[task].states)
 
 
 def _rerun(report: Report, p: Ready, group: list[Unit], out: Path, compile: str) -> list[Compared]:

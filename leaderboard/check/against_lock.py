@@ -30,7 +30,7 @@ def check_task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard
             yield error(f"{at}.units[{k}].status", "is empty", RERUN)
         if not re.fullmatch(r"[0-9a-f]{64}", unit.address) and not set(unit.status) <= {"unsupported", "not_run"}:
             yield error(f"{at}.units[{k}].address", "is no address of a unit", RERUN)
-    states = {s for u in task.units for s in u.status}
+    states = set(task.states)
     kind = kind_of(task.kind)
     if card is not None and lock is not None:
         yield from _covered(at, task, lock, card)
@@ -60,7 +60,7 @@ def check_task(at: str, task: TaskReport, lock: TaskLock | None, card: ModelCard
 
 def _covered(at: str, task: TaskReport, lock: TaskLock, card: ModelCard) -> Iterator[Finding]:
     """Members are without an answer for their elements alone, as the card's list of elements says."""
-    states = [s for u in task.units for s in u.status]
+    states = task.states
     found = elements(task, lock)
     if "unsupported" not in states or set(states) <= {"unsupported", "not_run"}:
         return
@@ -112,7 +112,7 @@ def _against_lock(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding
     ]
     if wrong:
         yield error(f"{at}.parameters", f"differ from the suite's in {', '.join(wrong)}", "run the task as it is")
-    states = {s for u in task.units for s in u.status}
+    states = set(task.states)
     clean = states <= {"ok"}
     whole = states <= {"ok", "unstable"}
     lasted = clean and not _broke(task)
@@ -170,7 +170,7 @@ def _too_many(at: str, task: TaskReport, lock: TaskLock) -> Iterator[Finding]:
     count = members(lock)
     if count is None:
         return
-    states = [s for u in task.units for s in u.status]
+    states = task.states
     whole = rules_of(task.kind).known and "not_run" not in states and set(states) != {"unsupported"}
     if len(states) > count or (whole and len(states) < count):
         yield error(f"{at}.units", f"hold {len(states)} members, the task has {count}", RERUN)

@@ -225,13 +225,13 @@ def not_locked(lock: SuiteLock, trusted: Iterable[Report]) -> list[str]:
 
 def _usable(task: TaskReport) -> bool:
     """Whether no member was lost: floors and baselines are then the task's own."""
-    states = {s for u in task.units for s in u.status}
+    states = set(task.states)
     return states <= {"ok", "unstable"} and any(m.value is not None for m in task.metrics.values())
 
 
 def _finished(task: TaskReport) -> bool:
     """Whether every member ended ok: only then the number of samples and the set of metrics are the task's own."""
-    return _usable(task) and all(s == "ok" for u in task.units for s in u.status)
+    return _usable(task) and all(s == "ok" for s in task.states)
 
 
 def _not_asked(task: TaskReport) -> list[str]:

@@ -30,14 +30,10 @@ def members(locked: TaskLock) -> int | None:
     return max((m.n or 0 for m in locked.metrics.values()), default=0) or None
 
 
-def states(task: TaskReport) -> list[str]:
-    return [s for u in task.units for s in u.status]
-
-
-def states_of(name: str, task: TaskReport) -> list[str]:
+def states_of(name: str, task: TaskReport) -> Sequence[str]:
     """The states of the members that a metric is about."""
     about = rules_of(task.kind).about
-    return states(task) if about is None else about(name, task)
+    return task.states if about is None else about(name, task)
 
 
 def left_out(name: str, task: TaskReport, locked: TaskLock) -> int:
@@ -55,7 +51,7 @@ def elements(task: TaskReport, locked: TaskLock) -> Sequence[set[int] | None]:
     dimers = task.parameters.get("dimers")
     if rules_of(task.kind).about is not None and isinstance(dimers, list):
         told = [elements_of(str(symbol)) or None for symbol in dimers]
-        return [*[None] * (len(states(task)) - len(told)), *told]
+        return [*[None] * (len(task.states) - len(told)), *told]
     return [elements_of(text) or None for text in locked.molecules]
 
 

@@ -11,7 +11,7 @@ Scores of selective classification have no samples in a report: `recompute_selec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,7 +159,7 @@ def _ninetieth(name: str, metric: Metric, known: list[float], task: TaskReport, 
 
 
 def _fraction(name: str, metric: Metric, known: list[float], task: TaskReport, scans: Scans | None) -> Expected:
-    states = [s for u in task.units for s in u.status]
+    states = task.states
     if metric.n != len(states):
         raise ValueError(f"{metric.n} members, the units have {len(states)}")
     return sum(s != "unsupported" for s in states) / len(states), None
@@ -274,8 +274,8 @@ def task_faults(task: TaskReport) -> Iterator[Fault]:
     own = rules_of(task.kind)
     if own.faults is not None:
         yield from own.faults(task)
-    ran = any(s in ("ok", "unstable") for u in task.units for s in u.status)
-    some = ran or any(s == "model_error" for u in task.units for s in u.status)  # on some frames of a chunk
+    ran = any(s in ("ok", "unstable") for s in task.states)
+    some = ran or any(s == "model_error" for s in task.states)  # on some frames of a chunk
     if ran and not task.metrics and own.sampled:
         yield ".metrics", "is empty although members finished"
     told = [m for k, m in task.metrics.items() if m.value is not None and k not in COUNTED]
@@ -307,7 +307,7 @@ class KindRules:
     known: bool = True
     each: bool = False
     undefined: tuple[str, ...] = ()
-    about: Callable[[str, TaskReport], list[str]] | None = None
+    about: Callable[[str, TaskReport], Sequence[str]] | None = None
     unasked: Callable[[str, ModelCard], bool] | None = None
 
 

@@ -50,7 +50,7 @@ def over_parents(
 
 def reaction_score(name: str, metric: Metric, value: float, task: TaskReport) -> float | None:
     """1 at the uncertainty of the references, 0 at no difference; none for a set that a model covers in part."""
-    states = {s for u in task.units for s in u.status}
+    states = set(task.states)
     if metric.floor is None or metric.trivial is None or states & {"unsupported", "not_run"}:
         return None
     span = metric.trivial - metric.floor.median
@@ -59,7 +59,7 @@ def reaction_score(name: str, metric: Metric, value: float, task: TaskReport) ->
 
 def reaction_faults(task: TaskReport) -> Iterator[Fault]:
     """A value for every reaction the model covers and for no other; absolute errors are those of the signed ones."""
-    states = [s for u in task.units for s in u.status]
+    states = task.states
     has = [s not in ("unsupported", "not_run") for s in states]
     for name in COUNTED:
         metric = task.metrics.get(name)

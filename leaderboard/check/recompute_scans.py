@@ -53,7 +53,7 @@ def bond_type(name: str, scans: Scans | None) -> str | None:
 
 
 def scan_faults(task: TaskReport) -> Iterator[Fault]:
-    states = [s for u in task.units for s in u.status]
+    states = task.states
     ok = [s == "ok" for s in states]
     for name, metric in task.metrics.items():
         known = [v is not None for v in metric.values]
@@ -64,7 +64,7 @@ def scan_faults(task: TaskReport) -> Iterator[Fault]:
 
 def dimer_faults(task: TaskReport) -> Iterator[Fault]:
     """One place per dimer, empty for one that did not end ok."""
-    ok = [s == "ok" for u in task.units for s in u.status]
+    ok = [s == "ok" for s in task.states]
     for name, metric in task.metrics.items():
         known = [v is not None for v in metric.values]
         if len(known) != len(ok) or any(a and not b for a, b in zip(known, ok)):

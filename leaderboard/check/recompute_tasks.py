@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ffbench_eval.report import ModelCard, TaskReport
 
@@ -19,7 +19,7 @@ def dynamics_faults(task: TaskReport) -> Iterator[Fault]:
     finished = [s for u in task.units if set(u.status) <= {"ok", "unstable"} for s in u.status]
     fraction, time = task.metrics.get("stable_fraction"), task.metrics.get("stable_time")
     replicas = task.parameters.get("replicas")
-    members = [s for u in task.units for s in u.status]
+    members = task.states
     whole = "not_run" not in members and set(members) != {"unsupported"}
     if isinstance(replicas, int) and whole and len(members) != replicas:
         yield ".units", f"hold {len(members)} replicas, the task has {replicas}"
@@ -55,7 +55,7 @@ def dynamics_faults(task: TaskReport) -> Iterator[Fault]:
 def structure_faults(task: TaskReport) -> Iterator[Fault]:
     """One value per structure, and per dimer one that is there unless its element is not supported."""
     dimers = task.parameters.get("dimers")
-    states = [s for u in task.units for s in u.status]
+    states = task.states
     if not isinstance(dimers, list) or "not_run" in states or set(states) == {"unsupported"}:
         return
     for name, metric in task.metrics.items():
@@ -66,10 +66,9 @@ def structure_faults(task: TaskReport) -> Iterator[Fault]:
             yield f".metrics.{name}.values", "are not those of the dimers that ended ok"
 
 
-def structures_or_dimers(name: str, task: TaskReport) -> list[str]:
+def structures_or_dimers(name: str, task: TaskReport) -> Sequence[str]:
     """The states of what a metric is about: dimers come last."""
-    dimers = task.parameters.get("dimers")
-    states: list[str] = [s for u in task.units for s in u.status]
+    dimers, states = task.parameters.get("dimers"), task.states
     first = len(states) - (len(dimers) if isinstance(dimers, list) else 0)
     return states[first:] if name.startswith("dimer_") else states[:first]
 

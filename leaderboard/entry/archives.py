@@ -132,7 +132,7 @@ def _one(name: str, task: TaskReport, run: Path, entry: Entry) -> str:
     headline = kind.headline(results)
     if headline != task.headline:
         raise ValueError(f"task {name}: the headline is {task.headline!r}, the archived files give {headline!r}")
-    lost = sum(s not in ("ok", "unstable") for u in task.units for s in u.status)
+    lost = sum(s not in ("ok", "unstable") for s in task.states)
     word = f", {lost} lost by the submitter's word" if lost else ""
     return f"{name}: {len(task.metrics)} metrics, {checked} values{word}"
 

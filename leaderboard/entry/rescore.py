@@ -117,7 +117,7 @@ def _metric(task_name: str, name: str, m: Metric, task: TaskReport, locked: Task
         )
     if m.value is None or not kind_of(task.kind).sampled:
         return m
-    complete = all(s == "ok" for u in task.units for s in u.status) or kind_of(task.kind).simulation
+    complete = all(s == "ok" for s in task.states) or kind_of(task.kind).simulation
     update: dict = {}
     if rule is not None:
         update["floor"] = rule.floor

@@ -336,7 +336,7 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
                         if (m := task.metrics[k]) is not None
                     ],
                     "loose": any(loose.get(k) for k in shown_metrics(task)),
-                    "failed": any(s not in ("ok", "not_run") for u in task.units for s in u.status),
+                    "failed": any(s not in ("ok", "not_run") for s in task.states),
                     "charts": charts,
                     "stories": _stories(task),
                 }
@@ -354,7 +354,7 @@ def _model(rows: list[tuple[SuiteBoard, Row]], checks: Path) -> dict[str, Any]:
 def _stories(task: TaskReport) -> list[str]:
     """What the units say; of a task that never ran, the sentence above says it all."""
     told = [wording.clean(d).strip()[:600] for u in task.units for d in u.detail if d]
-    ran = any(s not in ("unsupported", "not_run") for u in task.units for s in u.status)
+    ran = any(s not in ("unsupported", "not_run") for s in task.states)
     return list(dict.fromkeys(told))[:STORIES] if ran else []
 
 

@@ -288,7 +288,7 @@ def anchored(locked: TaskLock) -> dict[str, MetricLock]:
 
 def state_of(task: TaskReport) -> str:
     """One word for a task: the worst that happened to its members, with instability seen in the numbers too."""
-    states = {s for u in task.units for s in u.status}
+    states = set(task.states)
     fraction = task.metrics.get("stable_fraction")
     if fraction is not None and fraction.value is not None and fraction.value < 1:
         states.add("unstable")
