@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TypeGuard
 
@@ -91,7 +91,7 @@ def number(value: float, last: int | None = None) -> str:
 
 
 SMALL = 0.1  # below this an eV is read better in meV
-NOTHING = 1e-6  # of an energy or a force in (m)eV: rounding
+NOTHING, AS_TEXT = 1e-6, "1e-6"  # of an energy or a force in (m)eV: rounding
 
 
 def small(metrics: Iterable[Metric | None]) -> bool:
@@ -102,6 +102,21 @@ def small(metrics: Iterable[Metric | None]) -> bool:
     """
     values = [abs(m.value) for m in metrics if known(m) and m.value and m.unit.startswith("eV")]
     return bool(values) and median(values) < SMALL
+
+
+def in_one_unit(metrics: Sequence[Metric | None]) -> list[Metric | None]:
+    """A column of one metric with every value in meV where that is read better (`small`), else as it is."""
+    return [m and in_small_units(m, always=True) for m in metrics] if small(metrics) else list(metrics)
+
+
+def with_unit(key: str, metrics: Iterable[Metric | None]) -> str:
+    """What people read over a column of the metric ``key``: its name, and its unit if it has one.
+
+    >>> with_unit("force_mae", [None, Metric(value=0.1, unit="eV/Å")])
+    'force MAE (eV/Å)'
+    """
+    unit = next((unit_name(m.unit) for m in metrics if m), "")
+    return f"{metric_name(key)} ({unit})" if unit else metric_name(key)
 
 
 def in_small_units(metric: Metric, always: bool = False) -> Metric:
@@ -149,7 +164,7 @@ def value_text(metric: Metric) -> str:
     if censored(metric):
         return f">= {metric.value:g}"
     if _rounding(metric, metric.value):
-        return f"< {NOTHING:g}".replace("e-0", "e-")
+        return f"< {AS_TEXT}"
     return number(metric.value, last_digit(metric))
 
 
@@ -171,7 +186,7 @@ def interval_text(metric: Metric) -> str:
     """
     if metric.interval is not None:
         if _rounding(metric, *metric.interval):
-            return f"below {NOTHING:g}".replace("e-0", "e-")
+            return f"below {AS_TEXT}"
         place = last_digit(metric)
         low, high = (0 if _rounding(metric, end) else end for end in metric.interval)
         return f"{number(low, place)} to {number(high, place)}"

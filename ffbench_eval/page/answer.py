@@ -73,19 +73,16 @@ def _astray(task: TaskReport) -> Answer | None:
 
 def _by_limits(task: TaskReport) -> Answer | None:
     """Of a kind whose metrics are checks: how many fail, and the first that does."""
-    asked = [
-        (n, spec, m.value) for n, m in task.metrics.items() if (spec := spec_of(task, n)) and spec.limit is not None
-    ]
-    told = [(n, spec.beyond(value)) for n, spec, value in asked if value is not None]
-    failed = [n for n, beyond in told if beyond]
+    asked = [n for n in task.metrics if (spec := spec_of(task, n)) and spec.limit is not None]
+    told, failed = [n for n in asked if task.metrics[n].value is not None], beyond_limits(task)
     if not told:
         return None
     if failed:
         return Answer(f"{len(failed)} of {len(told)} checks fail", "bad", failed[0])
     if len(told) < len(asked):
         hold = "1 check holds" if len(told) == 1 else f"{len(told)} checks hold"
-        return Answer(f"{hold}, {len(asked) - len(told)} not asked", "fair", told[0][0])
-    return Answer("the one check holds" if len(told) == 1 else f"all {len(told)} checks hold", "good", told[0][0])
+        return Answer(f"{hold}, {len(asked) - len(told)} not asked", "fair", told[0])
+    return Answer("the one check holds" if len(told) == 1 else f"all {len(told)} checks hold", "good", told[0])
 
 
 def _by_numbers(task: TaskReport, theory: str) -> Answer:
@@ -180,6 +177,12 @@ def key_metric(task: TaskReport) -> str:
         return bare, bare and spec.gloss is None, not spec.continuous, column, kind.metrics.index(spec)
 
     return min(measured, key=place)
+
+
+def beyond_limits(task: TaskReport) -> list[str]:
+    """The checks whose values lie beyond their limits."""
+    specs = ((n, m.value, spec_of(task, n)) for n, m in task.metrics.items() if m.value is not None)
+    return [n for n, value, spec in specs if spec and spec.beyond(value)]
 
 
 def spec_of(task: TaskReport, name: str) -> MetricSpec | None:

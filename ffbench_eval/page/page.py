@@ -12,7 +12,7 @@ from typing import Any
 from .. import words as wording
 from ..kinds import all_kinds
 from ..report import ModelCard, Report, TaskReport
-from .answer import abstract, answer, spec_of
+from .answer import abstract, answer, beyond_limits, spec_of
 from .picture import picture
 from .summary import held_against, wanted
 from .svg import charts as plots
@@ -41,17 +41,16 @@ def render(report: Report, folder: Path | None = None) -> str:
         found = answer(task, stated_theory(report, task))
         metric = task.metrics.get(found.metric)
         key = wording.in_small_units(metric) if metric is not None and metric.value is not None else None
-        shown = picture(task, found, drawn)
+        shown, failed = picture(task, found, drawn), beyond_limits(task)
         tasks.append(
             {
                 "answer": found,
                 "key": key,
                 "picture": shown,
-                "first": _key_numbers(task, found.metric),
+                "first": _key_numbers(task, found.metric, failed),
                 "against": held_against(task, found, stated_theory(report, task)),
-                "failed": _failed(task),
-                "failed_keys": [n for n, _ in _failed(task)],
-                "wanted": {n: w for n in task.metrics if (w := _wanted(task, n))},
+                "failed": failed,
+                "wanted": {n: w for n, m in task.metrics.items() if (s := spec_of(task, n)) and (w := wanted(s, m))},
                 "id": f"task-{index}",
                 "name": name,
                 "report": task,
@@ -105,28 +104,13 @@ def _plain(value: Any) -> str:
     return "none" if value is None else json.dumps(value)
 
 
-def _key_numbers(task: TaskReport, deciding: str) -> list[str]:
+def _key_numbers(task: TaskReport, deciding: str, failed: list[str]) -> list[str]:
     """The metrics that a reader wants first: the deciding one, checks that fail, those with a floor or a baseline to
     hold against, then in the kind's order; no more than `KEY_NUMBERS`, or all that fail."""
     known = {n: m for n, m in task.metrics.items() if m.value is not None}
-    failed = [n for n, _ in _failed(task)]
     against = [n for n, m in known.items() if m.floor or m.trivial is not None]
     first = dict.fromkeys([*([deciding] if deciding in known else []), *failed, *against, *known])
     return list(first)[: max(KEY_NUMBERS, len(failed))]
-
-
-def _failed(task: TaskReport) -> list[tuple[str, str]]:
-    """The checks beyond their limit: (key, what people read)."""
-    found = ((n, spec_of(task, n), m.value) for n, m in task.metrics.items() if m.value is not None)
-    return [(n, wording.metric_name(n)) for n, spec, value in found if spec and spec.beyond(value)]
-
-
-def _wanted(task: TaskReport, name: str) -> str:
-    """The limit of a check, in the unit in which its value is shown."""
-    spec, metric = spec_of(task, name), task.metrics[name]
-    if spec is None or spec.limit is None:
-        return ""
-    return wanted(spec, 1.0 if wording.in_small_units(metric).unit == metric.unit else 1000.0)
 
 
 def elements(numbers: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..report import Report, TaskReport
+from ..report import Metric, Report, TaskReport
 from ..words import clean, duration, in_small_units, interval_text, metric_name, number, quantity
 from .answer import Answer, answer, spec_of
 from .verdict import of_other_theory, stated_theory
@@ -116,8 +116,7 @@ def held_against(task: TaskReport, found: Answer, theory: str = "") -> list[str]
     if metric is None or metric.value is None:
         return []
     spec = spec_of(task, found.metric)
-    scale = 1.0 if (small := in_small_units(metric)).unit == metric.unit else 1000.0
-    said = []
+    small, said = in_small_units(metric), []
     if small.floor is not None and small.floor.runs:
         said.append(f"noise {number(small.floor.p95)}")
     elif small.floor is not None:
@@ -125,8 +124,8 @@ def held_against(task: TaskReport, found: Answer, theory: str = "") -> list[str]
     if small.trivial is not None:
         nothing = spec.nothing if spec else "nothing"
         said.append(f"{nothing.removeprefix('a ').removeprefix('an ')} {number(small.trivial)}")
-    if spec and spec.limit is not None:
-        said.append(f"{wanted(spec, scale)} wanted")
+    if spec and (limit := wanted(spec, metric)):
+        said.append(f"{limit} wanted")
     if of_other_theory(task, theory) and "theory" not in found.words:
         said.append("other theory")
     return said
@@ -134,19 +133,20 @@ def held_against(task: TaskReport, found: Answer, theory: str = "") -> list[str]
 
 def answers_side_by_side(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
     """(task, a cell per report: the answer, under it the deciding number) for every task that any of them has."""
-    out = []
-    for name in dict.fromkeys(t for report in reports for t in report.tasks):
-        cells = []
-        for report in reports:
-            row = next((r for r in _rows(report) if r.task == name), None)
-            cells.append("not run" if row is None else "\n".join(x for x in (row.answer.words, row.number) if x))
-        out.append((name, cells))
-    return out
+    rows = [{row.task: row for row in _rows(report)} for report in reports]
+
+    def cell(row: Row | None) -> str:
+        return "not run" if row is None else "\n".join(x for x in (row.answer.words, row.number) if x)
+
+    return [(name, [cell(own.get(name)) for own in rows]) for name in dict.fromkeys(t for own in rows for t in own)]
 
 
-def wanted(spec: MetricSpec, scale: float = 1.0) -> str:
-    """The limit of a check in words."""
-    return f"{'at least' if spec.better == 'higher' else 'at most'} {scale * (spec.limit or 0):.3g}"
+def wanted(spec: MetricSpec, metric: Metric) -> str:
+    """The limit of a check in words, in the unit in which the value is shown; empty where there is none."""
+    if spec.limit is None:
+        return ""
+    scale = 1.0 if in_small_units(metric).unit == metric.unit else 1000.0
+    return f"{'at least' if spec.better == 'higher' else 'at most'} {scale * spec.limit:.3g}"
 
 
 def answers(report: Report) -> str:

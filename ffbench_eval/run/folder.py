@@ -11,7 +11,7 @@ from ffbench_data.atomic import read_object
 
 from ..models.identity import same_model
 from ..report import Metric, ModelCard, Report, TaskReport
-from ..words import in_small_units, interval_text, metric_name, small, unit_name, value_text
+from ..words import in_one_unit, interval_text, value_text, with_unit
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,7 @@ def side_by_side(reports: list[Report], task: str | None = None) -> list[tuple[s
         found = [r.tasks.get(name) for r in reports]
         for key in dict.fromkeys(k for t in found if t for k in t.metrics):
             metrics = [t.metrics.get(key) if t else None for t in found]
-            if small(metrics):
-                metrics = [m and in_small_units(m, always=True) for m in metrics]
-            unit = next((unit_name(m.unit) for m in metrics if m), "")
+            metrics = in_one_unit(metrics)
             cells = [_compared(t, m) for t, m in zip(found, metrics)]
-            rows.append((name, f"{metric_name(key)} {f'({unit})' if unit else ''}".strip(), cells))
+            rows.append((name, with_unit(key, metrics), cells))
     return rows

@@ -395,12 +395,8 @@ def _compare(board: SuiteBoard) -> list[dict[str, Any]]:
             found = [t.metrics.get(k) if t else None for t in reports]
             if all(m is None or m.value is None for m in found):
                 continue
-            if wording.small(found):
-                found = [m and wording.in_small_units(m, always=True) for m in found]
-            unit = next((wording.unit_name(m.unit) for m in found if m), "")
-            lines.append(
-                (f"{wording.metric_name(k)} {f'({unit})' if unit else ''}".strip(), [cell(m)[1] for m in found])
-            )
+            found = wording.in_one_unit(found)
+            lines.append((wording.with_unit(k, found), [cell(m)[1] for m in found]))
         scores = [
             (f"{s.value:.4f}", f"{s.value:.2f}") if s.value is not None else ("", s.state.replace("_", " "))
             for s in (r.scores[name] for r in board.rows)

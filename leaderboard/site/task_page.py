@@ -9,6 +9,7 @@ from typing import Any
 
 from ffbench_eval import words as wording
 from ffbench_eval.kinds import Kind, kind_of
+from ffbench_eval.page.answer import beyond_limits
 from ffbench_eval.report import TaskReport
 
 from ..check.lock import TaskLock
@@ -177,8 +178,7 @@ def _without_score(state: str, shown: Cell | None) -> str:
 
 def _failing(kind: Kind, report: TaskReport) -> str:
     """The checks that a model fails, by name."""
-    found = ((hit[0], m.value) for k, m in report.metrics.items() if m.value is not None and (hit := kind.spec(k)))
-    return listed([spec.label for spec, value in found if spec.beyond(value)])
+    return listed([hit[0].label for k in beyond_limits(report) if (hit := kind.spec(k))])
 
 
 def listed(labels: list[str], shared: int = 3) -> str:
