@@ -164,9 +164,19 @@ def known(name: str, choices: Iterable[str], what: str, where: str = "", also: I
     right = [*choices, *also]
     if name in right:
         return name
-    near = difflib.get_close_matches(str(name), right, n=1) or _longer(str(name), right)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    hint = meant(str(name), right) or "."
     raise ValueError(f"unknown {what} {name!r}{where}{hint} Available: {', '.join(choices) or 'none'}")
+
+
+def meant(name: str, choices: Iterable[str]) -> str:
+    """The end of a line about a wrong name: the choice that was meant; empty where none is near.
+
+    >>> meant("watr", ["water", "lips"]), meant("x", ["water"])
+    ("; did you mean 'water'?", '')
+    """
+    choices = list(choices)
+    near = difflib.get_close_matches(name, choices, n=1) or _longer(name, choices)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _longer(name: str, choices: list[str]) -> list[str]:

@@ -83,7 +83,7 @@ def dpdata_source(path: Path, failed: str = "") -> Source:
     except ImportError:
         raise ValueError(
             f"{path}: {failed or 'no format that ASE knows'}; `pip install dpdata` reads more (CP2K, ABACUS, QE, PWmat "
-            f"outputs), or write it as extxyz"
+            "outputs), or write it as extxyz"
         ) from None
     for kind in ("auto", "cp2k/output", "cp2kdata/e_f", "qe/pw/scf", "abacus/md", "pwmat/output", "gaussian/log"):
         try:

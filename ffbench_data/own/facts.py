@@ -24,7 +24,7 @@ MOST_GROUPS = 50  # that are listed
 MOST_TESTS = 2000  # frames of one system's own config
 BOND_FRAMES = 2000
 EMPTY = 60.0  # cubic Angstrom an atom
-R_MAX = {"rdf": 6.0, "distance_histogram": 10.0, "angle": 180.0}
+R_MAX = {"rdf": 6.0, "distance": 10.0, "angle": 180.0}  # by the first word of an observable
 BINS, ANGLE_BINS = 500, 60
 WINDOW = (0.2, 5.0)  # the fit window of D: shortest lag over the longest, run over the longest lag
 MOST_LAG_PS = 15.0
@@ -156,7 +156,7 @@ def _histograms(
             counts[f"angle_histogram_{name}"].append(_angle_counts(x, triples))
         for name, pair in pairs.items():
             if pair is None:
-                counts[name].append(distance_counts(x, r_max=R_MAX["distance_histogram"], bins=BINS))
+                counts[name].append(distance_counts(x, r_max=R_MAX["distance"], bins=BINS))
             else:
                 a, b = pair
                 counts[name].append(pair_distance_counts(x, cell, index_a=a, index_b=None if a is b else b,
@@ -164,7 +164,7 @@ def _histograms(
     out = []
     for name, parts in counts.items():
         whole = np.concatenate(parts).astype(np.int32)
-        r_max = R_MAX[name.partition("_")[0]] if name.startswith(("rdf", "angle")) else R_MAX["distance_histogram"]
+        r_max = R_MAX[name.partition("_")[0]]
         for block_ps in BLOCKS_PS:
             frames_in = round(block_ps / spacing)
             out += block_rows(name, run, whole, frames_in, round(frames_in * spacing, 9), r_max)

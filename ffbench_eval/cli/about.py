@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -78,8 +77,9 @@ def validate(suite: Annotated[str, typer.Argument(help="a suite's YAML file, or 
 
 
 def _near(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known[:8])}{' ...' * (len(known) > 8)}"
+    from ffbench_data.datacard import meant
+
+    return meant(name, known) or f"; there is {', '.join(known[:8])}{' ...' * (len(known) > 8)}"
 
 
 def train(

@@ -11,16 +11,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ffbench_data.atomic import replacing
-
-if TYPE_CHECKING:
-    pass
 
 MOST_REPLICAS = 1_000_000
 NUMBERS = ("potential_energy", "total_energy", "temperature", "internal_temperature")  # one float64 per frame

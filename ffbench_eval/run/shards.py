@@ -18,7 +18,7 @@ from .claim import held
 from .data import load_task_data
 from .execute import removed
 from .folder import apart, merge
-from .units import Result, read_result
+from .units import Result, folder_name, read_result
 
 
 def parse(text: str) -> tuple[int, int]:
@@ -67,7 +67,7 @@ def merge_shards(runs: Sequence[Path], out: Path, suite: Suite | None = None) ->
     claim = _claim(runs[0], out)
     with held(out):
         write_text(out / "run.json", claim)
-        names = {a: f"{task}-{a[:12]}" for task, addresses in asked.items() for a in addresses}
+        names = {a: folder_name(task, a) for task, addresses in asked.items() for a in addresses}
         results = {a: _copied(folder, result, out / "units" / names[a]) for a, (folder, result) in found.items()}
         tasks = {}
         for task in planned:

@@ -20,6 +20,11 @@ SPENT, OWNER = "spent.json", "address"  # in an unfinished unit: seconds of earl
 SPENT_EVERY_S = 1.0
 
 
+def folder_name(task: str, address: str) -> str:
+    """Of a unit, in a run's ``units``."""
+    return f"{task}-{address[:12]}"
+
+
 @dataclass(frozen=True)
 class Unit:
     """``inputs`` are plain JSON values; ``address`` hashes everything that determines the result."""
@@ -30,7 +35,7 @@ class Unit:
     address: str
 
     def folder(self, run: Path) -> Path:
-        return run / "units" / f"{self.task.name}-{self.address[:12]}"
+        return run / "units" / folder_name(self.task.name, self.address)
 
     def part(self, run: Path, attempt: str = "") -> Path:
         """Where it is worked on until it is complete; each ``attempt`` of a worker, which may be cut off, has one."""

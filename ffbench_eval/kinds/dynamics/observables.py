@@ -116,7 +116,7 @@ def rdf(stable: list[Trajectory], data: TaskData, p: Parameters, hills: Hills) -
         reference = {key: reference_rdf(s, name) for key, s in own.items() if name in pairs[key]}
 
         def shape(s: System, name: str = name):
-            return {"volume": abs(np.linalg.det(s.cell)), "pairs": _n_pairs(*pairs[id(s)][name]), "r_max": R_MAX}
+            return {"volume": abs(np.linalg.det(s.cell)), "pairs": n_pairs(*pairs[id(s)][name]), "r_max": R_MAX}
 
         def count(x: np.ndarray, s: System, name: str = name):
             a, b = pairs[id(s)][name]
@@ -175,7 +175,7 @@ def pair_distributions(
                 groups: dict[str, Any] = {"index_a": a, "index_b": None if a is b else b, "r_max": R_MAX, "bins": BINS}
                 counts = pair_distance_counts(t.positions.astype(float), s.cell, **groups).sum(0)
                 volume = abs(np.linalg.det(s.cell))
-                g = rdf_from_counts(counts, len(t), volume=volume, pairs=_n_pairs(a, b), r_max=R_MAX)[1]
+                g = rdf_from_counts(counts, len(t), volume=volume, pairs=n_pairs(a, b), r_max=R_MAX)[1]
             out.setdefault(name, []).append((g, reference, r))
     return out
 
@@ -192,7 +192,7 @@ def element_pairs(numbers: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray
     groups = {chemical_symbols[z]: np.flatnonzero(numbers == z) for z in np.unique(numbers)}
     names = sorted(groups)
     pairs = {f"{a}-{b}": (groups[a], groups[b]) for k, a in enumerate(names) for b in names[k:]}
-    return {name: pair for name, pair in pairs.items() if _n_pairs(*pair) > 0}
+    return {name: pair for name, pair in pairs.items() if n_pairs(*pair) > 0}
 
 
 def rdf_pairs(system: System) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -217,7 +217,7 @@ def reference_rdf(system: System, name: str) -> tuple[np.ndarray, np.ndarray]:
         return rdf_of(system.positions(), cell, index_a=a, index_b=None if a is b else b, r_max=R_MAX, bins=BINS)
     blocks = stored[0]
     volume = abs(np.linalg.det(system.cell))
-    return rdf_from_counts(blocks.total, blocks.n_frames, volume=volume, pairs=_n_pairs(a, b), r_max=blocks.r_max)
+    return rdf_from_counts(blocks.total, blocks.n_frames, volume=volume, pairs=n_pairs(a, b), r_max=blocks.r_max)
 
 
 def rdf_floor(system: System, name: str, length_ps: float) -> Floor | None:
@@ -240,7 +240,7 @@ def _rdf_error(system: System, name: str) -> Callable[[np.ndarray, np.ndarray], 
     from ffbench_metrics import rdf_error, rdf_from_counts
 
     a, b = rdf_pairs(system)[name]
-    shape = {"volume": abs(np.linalg.det(system.cell)), "pairs": _n_pairs(a, b)}
+    shape = {"volume": abs(np.linalg.det(system.cell)), "pairs": n_pairs(a, b)}
 
     def error(counts: np.ndarray, pooled: np.ndarray, r_max: float = R_MAX):
         g, reference = (rdf_from_counts(c, 1, **shape, r_max=r_max)[1] for c in (counts, pooled))
@@ -362,6 +362,8 @@ OBSERVABLES: dict[str, Callable] = {
     "angle_histogram": _in_room("angles", "angle_histogram"),
     "vibrational_spectrum": _in_room("vibrations", "vibrational_spectrum"),
 }
+# what is held against what the data's own frames show
+OF_THE_DATA = {"distance_histogram", "rdf", "wright_factor", "jensen_shannon", "angle_histogram", "free_energy"}
 FIXED_CELL = {"rdf", "wright_factor", "jensen_shannon", "diffusivity"}  # what a cell that breathes has no number for
 
 
@@ -387,7 +389,7 @@ def _counts(
     return count(trajectory.positions.astype(float), system)
 
 
-def _n_pairs(a: np.ndarray, b: np.ndarray) -> int:
+def n_pairs(a: np.ndarray, b: np.ndarray) -> int:
     return len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b)
 
 

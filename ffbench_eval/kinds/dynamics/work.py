@@ -30,7 +30,7 @@ from ...report import Curve, Metric, axis, rounded, same_theory
 from ..base import MetricsAndCurves, Progress, UnitValues
 from ..statistics import stable_fraction, stable_time
 from .criteria import R_MAX, WINDOW_FS, Criterion, criterion, first_failure
-from .observables import FIXED_CELL, OBSERVABLES
+from .observables import FIXED_CELL, OBSERVABLES, OF_THE_DATA
 from .systems import alike, system_of, systems_of
 from .vibrations import DENSEST_FS
 
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 
 SAME_TEMPERATURE = 0.02  # relative
-OF_THE_DATA = {"distance_histogram", "rdf", "wright_factor", "jensen_shannon", "angle_histogram", "free_energy"}
 
 
 class Metadynamics(BaseModel):

@@ -20,7 +20,7 @@ from ...engine.trajectory import read_trajectories
 from ...report import Curve, Metric, axis, rounded
 from ..base import MetricsAndCurves, Progress
 from ..dynamics import work as dynamics
-from ..dynamics.observables import MIN_FRAMES, OBSERVABLES, element_pairs
+from ..dynamics.observables import MIN_FRAMES, OBSERVABLES, element_pairs, n_pairs
 from ..statistics import over_replicas
 
 if TYPE_CHECKING:
@@ -144,12 +144,11 @@ def _structure(kept: list[Trajectory], sound: list[bool], p: Parameters, liquid:
             if not fine:
                 continue
             a, b = found[pair]
-            number = len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b)
             counts = pair_distance_counts(
                 t.positions.astype(float), t.cell, index_a=a, index_b=None if a is b else b,
                 r_max=(top + 0.5) * spacing, bins=2 * top + 1,
             ).sum(0)  # fmt: skip
-            curve.append(measured_rdf(counts, len(t), abs(np.linalg.det(t.cell)), number, spacing))
+            curve.append(measured_rdf(counts, len(t), abs(np.linalg.det(t.cell)), n_pairs(a, b), spacing))
         trivial = _gaps(np.ones(top), g0, error, inside, spacing)
         waiting = iter(curve)
         gaps = [_gaps(next(waiting), g0, error, inside, spacing) if fine else trivial for fine in sound]
