@@ -30,8 +30,8 @@ def url_of(place: str | Path) -> str:
 
     >>> url_of(Path("s3://bucket/run")), url_of("runs/painn-mini"), url_of("C:/runs")
     ('s3://bucket/run', '', '')
-    >>> url_of("file:///tmp/run"), url_of(Path("file:///tmp/run"))
-    ('file:///tmp/run', 'file:///tmp/run')
+    >>> url_of("file:///data/run"), url_of(Path("file:///data/run"))
+    ('file:///data/run', 'file:///data/run')
     """
     text = str(place)
     found = URL.match(text)
